@@ -1,0 +1,87 @@
+import type { SecurityMode } from '../net/mode.ts';
+import type { RunResult } from './result.ts';
+
+/** Medians over rounds, and what a secure mode costs beside plaintext. */
+
+/** A ratio in each round: their median, the lowest and the highest. */
+export interface Ratio {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export const COMPARED_MODES = ['secure', 'authenticated'] as const satisfies readonly SecurityMode[];
+export type ComparedMode = (typeof COMPARED_MODES)[number];
+
+/** One mode to plaintext in one workload. Latencies: above 1 is slower; throughput: above 1 is faster. */
+export interface WorkloadRatio {
+  readonly mode: ComparedMode;
+  readonly workload: string;
+  readonly opsPerSec: Ratio;
+  /** Of reads and updates together. */
+  readonly p99: Ratio;
+  readonly readP50?: Ratio;
+  readonly updateP50?: Ratio;
+}
+
+export interface RoundResult extends RunResult {
+  readonly round: number;
+}
+
+export function ratiosOf(rounds: readonly RoundResult[]): WorkloadRatio[] {
+  const ratios: WorkloadRatio[] = [];
+  for (const workload of new Set(rounds.map((result) => result.workload))) {
+    for (const mode of COMPARED_MODES) {
+      const pairs = pairsOf(rounds, workload, mode);
+      const opsPerSec = ratioOf(pairs, (result) => result.opsPerSec);
+      const p99 = ratioOf(pairs, (result) => result.latencyUsAll?.p99);
+      if (opsPerSec === undefined || p99 === undefined) continue;
+      const readP50 = ratioOf(pairs, (result) => result.latencyUs.read?.p50);
+      const updateP50 = ratioOf(pairs, (result) => result.latencyUs.update?.p50);
+      ratios.push({
+        mode,
+        workload,
+        opsPerSec,
+        p99,
+        ...(readP50 !== undefined && { readP50 }),
+        ...(updateP50 !== undefined && { updateP50 }),
+      });
+    }
+  }
+  return ratios;
+}
+
+/** The mode's and plaintext's result of each round. */
+function pairsOf(rounds: readonly RoundResult[], workload: string, mode: ComparedMode): [RunResult, RunResult][] {
+  const pairs: [RunResult, RunResult][] = [];
+  for (const result of rounds) {
+    if (result.workload !== workload || result.mode !== mode) continue;
+    const plaintext = rounds.find(
+      (other) => other.round === result.round && other.workload === workload && other.mode === 'plaintext',
+    );
+    if (plaintext !== undefined) pairs.push([result, plaintext]);
+  }
+  return pairs;
+}
+
+/** Rounds in which either has no such figure, or zero below the line, say nothing. */
+function ratioOf(
+  pairs: readonly (readonly [RunResult, RunResult])[],
+  figure: (result: RunResult) => number | undefined,
+): Ratio | undefined {
+  const ratios: number[] = [];
+  for (const [result, plaintext] of pairs) {
+    const above = figure(result);
+    const below = figure(plaintext);
+    if (above !== undefined && below !== undefined && below !== 0) ratios.push(above / below);
+  }
+  if (ratios.length === 0) return undefined;
+  return { median: medianOf(ratios), min: Math.min(...ratios), max: Math.max(...ratios) };
+}
+
+/** Of at least one value; the mean of the middle two when there is an even number of them. */
+export function medianOf(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const upper = sorted[sorted.length >> 1]!;
+  return sorted.length % 2 === 1 ? upper : (sorted[(sorted.length >> 1) - 1]! + upper) / 2;
+}

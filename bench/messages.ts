@@ -1,0 +1,83 @@
+import type { ClientCounters, MemberStatus, Outcome } from '../src/client/operations.ts';
+
+/**
+ * What the bench and its load processes tell each other over the channel of child_process.fork, as JSON. The parent
+ * asks, each question has one answer; progress comes unasked. `failed` answers any question and is a process's last word.
+ */
+export interface OpenTask {
+  readonly type: 'open';
+  readonly clusterDirectory: string;
+  readonly processIndex: number;
+  readonly processCount: number;
+  readonly records: number;
+  readonly valueBytes: number;
+  readonly datagramBytes: number | null;
+  readonly outstanding: number;
+  /** Where this process writes its part of the history. */
+  readonly historyPath: string | null;
+  /** The run's start by process.hrtime.bigint(), in decimal: JSON has no 64-bit numbers. */
+  readonly originNs: string;
+}
+
+export interface RunTask {
+  readonly type: 'run';
+  readonly readProportion: number;
+  readonly seed: number;
+  readonly warmupMs: number;
+  readonly durationMs: number;
+}
+
+export type ParentMessage = OpenTask | { readonly type: 'load' } | RunTask | { readonly type: 'close' };
+
+export interface Opened {
+  readonly type: 'opened';
+  /** Beside any of the records' keys. */
+  readonly valueBytesMax: number;
+  readonly memberCount: number;
+}
+
+export interface Loaded {
+  readonly type: 'loaded';
+  readonly puts: number;
+  /** Puts that ended without success and were tried again. */
+  readonly retries: number;
+  readonly elapsedMs: number;
+  /** Why the process gave up. */
+  readonly failure: Outcome | null;
+}
+
+export interface Ran {
+  readonly type: 'ran';
+  readonly windowMs: number;
+  readonly reads: number;
+  readonly updates: number;
+  readonly errors: Readonly<Record<string, number>>;
+  /** Encoded by LatencyHistogram. */
+  readonly readLatency: string;
+  readonly updateLatency: string;
+  /** User and system time of the load process in the window. */
+  readonly cpuUs: number;
+  /** Grown in the window. */
+  readonly counters: ClientCounters;
+  /** The members at the window's two ends, from process 0. */
+  readonly members: { readonly before: readonly MemberStatus[]; readonly after: readonly MemberStatus[] } | null;
+}
+
+export interface Progress {
+  readonly type: 'progress';
+  /** Of the present phase. */
+  readonly completed: number;
+  readonly failed: number;
+  /** Since the last such message. */
+  readonly opsPerSec: number;
+}
+
+export interface Failed {
+  readonly type: 'failed';
+  /** Of an AvocadoError. */
+  readonly code: string | null;
+  readonly message: string;
+}
+
+export type Answer = Opened | Loaded | Ran | { readonly type: 'closed' };
+export type ChildMessage = Answer | Progress | Failed;

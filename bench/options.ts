@@ -1,0 +1,238 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { InvalidArgumentError, Option } from 'commander';
+import type { SecurityMode } from '../net/mode.ts';
+import { parseBytes } from '../src/cli/bytes.ts';
+import { parseDurationMs } from '../src/cli/duration.ts';
+import { CommandFailure, EXIT_WRONG_INPUT } from '../src/cli/failure.ts';
+import { datagramBytesOption, modeOption, wholeNumberBetween } from '../src/cli/shared-options.ts';
+import { VALUE_HEADER_BYTES } from './record.ts';
+import { WORKLOAD_NAMES, isWorkloadName, workloadOf, workloadOfProportion } from './workload.ts';
+import type { Workload } from './workload.ts';
+
+/** What `avocado bench` and `avocado bench compare` take: flags, bounds, and what must fit together. */
+
+/** Keys of 24 bytes for so many take 240 MB in each load process; trusted memory holds fewer. */
+const RECORDS_MAX = 10_000_000;
+/** The largest value that any cluster will take; how much this one takes is asked of it. */
+const VALUE_BYTES_MAX = 1024 * 1024;
+/** More than this waits in queues only. */
+const OUTSTANDING_MAX = 65_536;
+/** Values in flight in one load process; each engine keeps copies of them. */
+const FLIGHT_BYTES_MAX = 256 * 1024 * 1024;
+const CLIENTS_MAX = 64;
+const SEED_MAX = 2 ** 32 - 1;
+const DURATION_MS_MAX = 24 * 60 * 60 * 1_000;
+/** The window must hold more than a few operations. */
+const DURATION_MS_MIN = 100;
+const ROUNDS_MAX = 1_000;
+
+/** What a load needs to know, whichever command asks for it. */
+export interface LoadSettings {
+  readonly records: number;
+  readonly valueBytes: number;
+  /** Undefined: as the interface has it. */
+  readonly datagramBytes: number | undefined;
+  readonly outstanding: number;
+  readonly clients: number;
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly warmupMs: number;
+}
+
+export interface BenchOptions extends LoadSettings {
+  readonly workload: Workload;
+  readonly mode: SecurityMode;
+  /** A cluster that runs already: its directory, or true for the one that is found. False: an embedded one. */
+  readonly connect: string | boolean;
+  readonly jsonPath: string | undefined;
+  readonly historyPath: string | undefined;
+  readonly quiet: boolean;
+}
+
+export interface CompareOptions extends LoadSettings {
+  readonly workloads: readonly Workload[];
+  readonly rounds: number;
+  readonly jsonPath: string | undefined;
+  readonly quiet: boolean;
+}
+
+/** As commander has parsed them. */
+interface LoadFlags {
+  readonly records: number;
+  readonly valueBytes: number;
+  readonly datagramBytes?: number;
+  readonly outstanding: number;
+  readonly clients: number;
+  readonly seed: number;
+  readonly duration: number;
+  readonly warmup: number;
+  readonly json?: string;
+  readonly quiet?: boolean;
+}
+
+export interface BenchFlags extends LoadFlags {
+  readonly workload: Workload;
+  readonly read?: number;
+  readonly mode: SecurityMode;
+  readonly connect?: string | true;
+  readonly history?: string;
+}
+
+export interface CompareFlags extends LoadFlags {
+  readonly workloads: readonly Workload[];
+  readonly rounds: number;
+}
+
+export function benchFlags(): Option[] {
+  return [
+    new Option('--workload <name>', 'YCSB workload: A (50 % reads), B (95 %) or C (100 %)')
+      .argParser(parseWorkload)
+      .default(workloadOf('A'), 'A'),
+    new Option('--read <proportion>', 'share of reads, 0 to 1, in place of the workload (0: updates only)').argParser(
+      parseProportion,
+    ),
+    modeOption(),
+    new Option(
+      '--connect [dir]',
+      'load a cluster that runs already: its directory (default: AVOCADO_CLUSTER, else the running avocado dev)',
+    ),
+    ...loadFlags(10),
+    new Option('--history <file>', 'write each operation to FILE, a JSON line each, for a linearizability check'),
+  ];
+}
+
+export function compareFlags(): Option[] {
+  return [
+    new Option('--workloads <names>', 'YCSB workloads, separated by commas')
+      .argParser(parseWorkloads)
+      .default([workloadOf('A')], 'A'),
+    new Option('--rounds <count>', 'rounds; each measures every mode once')
+      .argParser(wholeNumberBetween(1, ROUNDS_MAX))
+      .default(5),
+    ...loadFlags(5),
+  ];
+}
+
+/** @param durationSeconds Default; a comparison measures many times. */
+function loadFlags(durationSeconds: number): Option[] {
+  return [
+    new Option('--records <count>', 'records, all put once before the run')
+      .argParser(wholeNumberBetween(1, RECORDS_MAX))
+      .default(100_000),
+    new Option('--value-bytes <bytes>', 'size of each value').argParser(parseValueBytes).default(256),
+    datagramBytesOption(),
+    new Option('--outstanding <count>', 'operations in flight at once in each load process')
+      .argParser(wholeNumberBetween(1, OUTSTANDING_MAX))
+      .default(256),
+    new Option('--clients <count>', 'load processes').argParser(wholeNumberBetween(1, CLIENTS_MAX)).default(1),
+    new Option('--seed <number>', 'of all random choices').argParser(wholeNumberBetween(0, SEED_MAX)).default(1),
+    new Option('--duration <seconds>', 'of each measurement')
+      .argParser(secondsBetween(DURATION_MS_MIN, DURATION_MS_MAX))
+      .default(durationSeconds * 1_000, `${durationSeconds}`),
+    new Option('--warmup <seconds>', 'before each measurement')
+      .argParser(secondsBetween(0, DURATION_MS_MAX))
+      .default(2_000, '2'),
+    new Option('--json <file>', 'write the report to FILE as JSON too'),
+    new Option('--quiet', 'no progress on stderr'),
+  ];
+}
+
+/** @throws CommandFailure for what doesn't fit together. */
+export function benchOptionsOf(flags: BenchFlags): BenchOptions {
+  if (flags.history !== undefined && flags.valueBytes < VALUE_HEADER_BYTES) {
+    throw wrongInput(
+      `--history needs values of ${VALUE_HEADER_BYTES} bytes or more, which carry the id of their put: give --value-bytes ${VALUE_HEADER_BYTES}`,
+    );
+  }
+  return {
+    ...settingsOf(flags),
+    workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read),
+    mode: flags.mode,
+    connect: flags.connect ?? false,
+    jsonPath: writablePath('--json', flags.json),
+    historyPath: writablePath('--history', flags.history),
+    quiet: flags.quiet ?? false,
+  };
+}
+
+export function compareOptionsOf(flags: CompareFlags): CompareOptions {
+  return {
+    ...settingsOf(flags),
+    workloads: flags.workloads,
+    rounds: flags.rounds,
+    jsonPath: writablePath('--json', flags.json),
+    quiet: flags.quiet ?? false,
+  };
+}
+
+function settingsOf(flags: LoadFlags): LoadSettings {
+  if (flags.outstanding * flags.valueBytes > FLIGHT_BYTES_MAX) {
+    throw wrongInput(
+      `--outstanding ${flags.outstanding} values of ${flags.valueBytes} bytes are more than ${FLIGHT_BYTES_MAX} bytes in flight: give fewer`,
+    );
+  }
+  return {
+    records: flags.records,
+    valueBytes: flags.valueBytes,
+    datagramBytes: flags.datagramBytes,
+    outstanding: flags.outstanding,
+    clients: flags.clients,
+    seed: flags.seed,
+    durationMs: flags.duration,
+    warmupMs: flags.warmup,
+  };
+}
+
+/** Found out now rather than after minutes of load. */
+function writablePath(flag: string, path: string | undefined): string | undefined {
+  if (path === undefined) return undefined;
+  const absolute = resolve(path);
+  const isDirectory = statSync(absolute, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  if (isDirectory) throw wrongInput(`${flag} ${path} is a directory: give a file`);
+  try {
+    accessSync(dirname(absolute), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw wrongInput(`${flag} ${path} can't be written (${code}): give a file in a directory that you may write to`);
+  }
+  return absolute;
+}
+
+export function wrongInput(message: string): CommandFailure {
+  return new CommandFailure(`error: ${message}`, EXIT_WRONG_INPUT);
+}
+
+function parseWorkload(text: string): Workload {
+  const name = text.trim().toUpperCase();
+  if (isWorkloadName(name)) return workloadOf(name);
+  throw new InvalidArgumentError(`Give one of ${WORKLOAD_NAMES.join(', ')}.`);
+}
+
+function parseWorkloads(text: string): Workload[] {
+  const workloads = text.split(',').map(parseWorkload);
+  const names = new Set(workloads.map((workload) => workload.name));
+  if (names.size !== workloads.length) throw new InvalidArgumentError('Give each workload once.');
+  return workloads;
+}
+
+function parseProportion(text: string): number {
+  const value = Number(text);
+  if (/^\d*\.?\d+$/.test(text) && value <= 1) return value;
+  throw new InvalidArgumentError('Give a number from 0 to 1.');
+}
+
+function parseValueBytes(text: string): number {
+  const byteCount = parseBytes(text);
+  if (byteCount !== undefined && byteCount >= 1 && byteCount <= VALUE_BYTES_MAX) return byteCount;
+  throw new InvalidArgumentError('Give bytes like 256 or 4KiB, from 1 to 1MiB.');
+}
+
+/** Seconds, or a duration with its unit like 500ms; the result is in milliseconds. */
+function secondsBetween(minMs: number, maxMs: number): (text: string) => number {
+  return (text) => {
+    const parsedMs = /^\d*\.?\d+$/.test(text) ? Number(text) * 1_000 : parseDurationMs(text);
+    if (parsedMs !== undefined && parsedMs >= minMs && parsedMs <= maxMs) return parsedMs;
+    throw new InvalidArgumentError(`Give seconds like 10 or 0.5, from ${minMs / 1_000} to ${maxMs / 1_000}.`);
+  };
+}

@@ -1,0 +1,191 @@
+import { assert } from '../net/assert.ts';
+import { allocateRegion } from '../net/bytes.ts';
+import { fnvHashBytes, fnvHashNumber } from './fnv.ts';
+import { Random } from './random.ts';
+
+/**
+ * The records that the bench writes and reads back: YCSB's keys, and values that can be checked against their key.
+ *
+ * A value, in words of 32 bits:
+ *
+ *     fingerprint of the key (2) | id of the put (2) | filler made from the fingerprint | id of the put again (2)
+ *
+ * The fingerprint shows that the value belongs to the key, the filler that all of it does, the two ids that it is one
+ * put's value and not half of each of two. What does not fit into a value under 24 bytes is left out from its end.
+ */
+
+/** "user" and a number of up to 19 digits, rounded up to words. */
+const KEY_STRIDE_BYTES = 24;
+const KEY_PREFIX = 'user';
+export const RECORD_KEY_BYTES_MAX = 23;
+
+/** Fingerprint and id; a history names a value by its id, so it needs this many bytes. */
+export const VALUE_HEADER_BYTES = 16;
+/** Header and second id. */
+const FRAME_WORDS = 6;
+
+/** One put of a process a number. 2^48 of them last for years. */
+export const SEQUENCE_MAX = 2 ** 48 - 1;
+export const PROCESS_INDEX_MAX = 0xffff;
+
+/** All keys, made once: an operation picks an index. */
+export class RecordKeys {
+  readonly count: number;
+  readonly #keys: Int32Array;
+  readonly #keyBytes: Uint8Array;
+  readonly #fingerprints: Int32Array;
+  readonly #scratchWords: Int32Array;
+  /** One view of the scratch for each length a key can have. */
+  readonly #scratchByLength: readonly Uint8Array[];
+
+  constructor(count: number) {
+    this.count = count;
+    const region = allocateRegion(count * KEY_STRIDE_BYTES);
+    this.#keys = region.words;
+    this.#keyBytes = new Uint8Array(count);
+    this.#fingerprints = new Int32Array(2 * count);
+    const pair = new Int32Array(2);
+    for (let i = 0; i < count; i++) {
+      const start = i * KEY_STRIDE_BYTES;
+      fnvHashNumber(i, pair);
+      const key = KEY_PREFIX + unsignedOf(pair).toString();
+      for (let j = 0; j < key.length; j++) region.bytes[start + j] = key.charCodeAt(j);
+      this.#keyBytes[i] = key.length;
+      fnvHashBytes(region.bytes, start, start + key.length, pair);
+      this.#fingerprints.set(pair, 2 * i);
+    }
+    const scratch = allocateRegion(KEY_STRIDE_BYTES);
+    this.#scratchWords = scratch.words;
+    this.#scratchByLength = Array.from({ length: RECORD_KEY_BYTES_MAX + 1 }, (_, bytes) =>
+      scratch.bytes.subarray(0, bytes),
+    );
+  }
+
+  /** The key's bytes, valid until the next call. */
+  key(index: number): Uint8Array {
+    const word = index * (KEY_STRIDE_BYTES / 4);
+    for (let i = 0; i < KEY_STRIDE_BYTES / 4; i++) this.#scratchWords[i] = this.#keys[word + i]!;
+    return this.#scratchByLength[this.#keyBytes[index]!]!;
+  }
+
+  keyString(index: number): string {
+    return Buffer.from(this.key(index)).toString('latin1');
+  }
+
+  fingerprintLow(index: number): number {
+    return this.#fingerprints[2 * index]!;
+  }
+
+  fingerprintHigh(index: number): number {
+    return this.#fingerprints[2 * index + 1]!;
+  }
+}
+
+function unsignedOf(pair: Int32Array): bigint {
+  return (BigInt(pair[1]! >>> 0) << 32n) | BigInt(pair[0]! >>> 0);
+}
+
+/** A fixed block of random words that fillers are cut from; a power of two. 4 KiB stay in the processor's first cache. */
+const FILLER_WORDS = 1_024;
+const FILLER_MASK = FILLER_WORDS - 1;
+const FILLER = (() => {
+  const random = new Random(0);
+  return Int32Array.from({ length: FILLER_WORDS }, () => random.nextWord());
+})();
+
+/** Writes and checks values of one size. */
+export class RecordValues {
+  readonly valueBytes: number;
+  readonly #processIndex: number;
+  readonly #image: Int32Array;
+  readonly #imageBytes: Uint8Array;
+  readonly #wordCount: number;
+  /** Where the second id stands. */
+  readonly #tailWord: number;
+  #seen: Uint8Array | undefined;
+  #seenWords: Int32Array = new Int32Array(0);
+
+  constructor(valueBytes: number, processIndex: number) {
+    assert(processIndex >= 0 && processIndex <= PROCESS_INDEX_MAX, 'a process index has 16 bits');
+    this.valueBytes = valueBytes;
+    this.#processIndex = processIndex;
+    this.#wordCount = valueBytes >> 2;
+    this.#tailWord = Math.max(this.#wordCount, FRAME_WORDS) - 2;
+    const image = allocateRegion(Math.max(valueBytes, FRAME_WORDS * 4));
+    this.#image = image.words;
+    this.#imageBytes = image.bytes.subarray(0, valueBytes);
+  }
+
+  /** The value of a put, valid until the next call. No two puts of a process may share a sequence number. */
+  write(fingerprintLow: number, fingerprintHigh: number, sequence: number): Uint8Array {
+    assert(sequence >= 0 && sequence <= SEQUENCE_MAX, 'a sequence number has 48 bits');
+    const image = this.#image;
+    const idLow = sequence | 0;
+    const idHigh = (this.#processIndex << 16) | Math.floor(sequence / 0x1_0000_0000);
+    image[0] = fingerprintLow;
+    image[1] = fingerprintHigh;
+    image[2] = idLow;
+    image[3] = idHigh;
+    for (let i = 4; i < image.length; i++) image[i] = FILLER[(fingerprintHigh + i) & FILLER_MASK]! ^ fingerprintLow;
+    image[this.#tailWord] = idLow;
+    image[this.#tailWord + 1] = idHigh;
+    return this.#imageBytes;
+  }
+
+  /** Whether value[0 .. valueBytes) is the whole value of some put of this key. */
+  verify(fingerprintLow: number, fingerprintHigh: number, value: Uint8Array, valueBytes: number): boolean {
+    if (valueBytes !== this.valueBytes) return false;
+    const wordCount = this.#wordCount;
+    if (wordCount < FRAME_WORDS) return verifySmall(fingerprintLow, fingerprintHigh, value, valueBytes);
+    const words = this.#wordsOf(value);
+    const tailWord = this.#tailWord;
+    if (words[0] !== fingerprintLow || words[1] !== fingerprintHigh) return false;
+    if (words[2] !== words[tailWord] || words[3] !== words[tailWord + 1]) return false;
+    let difference = 0;
+    for (let i = 4; i < tailWord; i++) {
+      difference |= words[i]! ^ FILLER[(fingerprintHigh + i) & FILLER_MASK]! ^ fingerprintLow;
+    }
+    // A size that is not divisible by four ends in one to three bytes of filler.
+    const endWord = FILLER[(fingerprintHigh + wordCount) & FILLER_MASK]! ^ fingerprintLow;
+    for (let i = wordCount * 4; i < valueBytes; i++) difference |= value[i]! ^ byteOf(endWord, i & 3);
+    return difference === 0;
+  }
+
+  /** The id of the put with this sequence number: "process-sequence", unique among all processes of a run. */
+  idOf(sequence: number): string {
+    return `${this.#processIndex}-${sequence}`;
+  }
+
+  /** The value as words. An engine hands the same array out again and again, so its view is kept. */
+  #wordsOf(value: Uint8Array): Int32Array {
+    if (value !== this.#seen) {
+      this.#seen = value;
+      const aligned = value.byteOffset % 4 === 0 ? value : new Uint8Array(value);
+      this.#seenWords = new Int32Array(aligned.buffer, aligned.byteOffset, aligned.length >> 2);
+      // A copy shows one value only.
+      if (aligned !== value) this.#seen = undefined;
+    }
+    return this.#seenWords;
+  }
+}
+
+/** The id that a value carries, as RecordValues.idOf writes it. */
+export function idInValue(value: Uint8Array, valueBytes: number): string {
+  if (valueBytes < VALUE_HEADER_BYTES) return 'none';
+  const view = new DataView(value.buffer, value.byteOffset, VALUE_HEADER_BYTES);
+  const high = view.getUint32(12, true);
+  return `${high >>> 16}-${(high & 0xffff) * 0x1_0000_0000 + view.getUint32(8, true)}`;
+}
+
+/** Values without room for both ids: as much of the fingerprint as there is, and as much of the second id. */
+function verifySmall(fingerprintLow: number, fingerprintHigh: number, value: Uint8Array, valueBytes: number): boolean {
+  for (let i = 0; i < valueBytes && i < 8; i++) {
+    if (value[i] !== byteOf(i < 4 ? fingerprintLow : fingerprintHigh, i & 3)) return false;
+  }
+  for (let i = VALUE_HEADER_BYTES; i < valueBytes; i++) if (value[i] !== value[i - 8]) return false;
+  return true;
+}
+
+function byteOf(word: number, index: number): number {
+  return (word >>> (8 * index)) & 0xff;
+}

@@ -1,0 +1,141 @@
+import { cpus } from 'node:os';
+import { DATAGRAM_BYTES_LOOPBACK } from '../net/limits.ts';
+import type { LatencySummary } from './histogram.ts';
+import type { LoadSettings } from './options.ts';
+import type { RunResult } from './result.ts';
+import { alignColumns, count, decimals, microseconds, seconds } from './report-text.ts';
+import type { LoadSummary } from './target.ts';
+import { UPDATE_DESCRIPTION, describeMix } from './workload.ts';
+
+/** The report of `avocado bench`: what is written as JSON, and the same as text. */
+export interface ReportHead {
+  readonly tool: string;
+  readonly startedAt: string;
+  readonly machine: {
+    readonly cores: number;
+    readonly cpuModel: string;
+    readonly nodeVersion: string;
+    readonly platform: string;
+  };
+  readonly settings: {
+    readonly embedded: boolean;
+    readonly records: number;
+    readonly valueBytes: number;
+    /** Null: the client takes it from the interface's MTU. */
+    readonly datagramBytes: number | null;
+    readonly outstanding: number;
+    readonly clients: number;
+    readonly seed: number;
+    readonly warmupMs: number;
+    readonly durationMs: number;
+  };
+  readonly distribution: string;
+  readonly update: string;
+}
+
+export interface BenchReport extends ReportHead {
+  readonly replicas: number;
+  /** By mode. */
+  readonly load: Readonly<Record<string, LoadSummary>>;
+  readonly runs: readonly RunResult[];
+}
+
+export function headOf(tool: string, settings: LoadSettings, embedded: boolean): ReportHead {
+  const cores = cpus();
+  return {
+    tool,
+    startedAt: new Date().toISOString(),
+    machine: {
+      cores: cores.length,
+      cpuModel: cores[0]?.model.trim() ?? 'unknown',
+      nodeVersion: process.version,
+      platform: `${process.platform} ${process.arch}`,
+    },
+    settings: {
+      embedded,
+      records: settings.records,
+      valueBytes: settings.valueBytes,
+      datagramBytes: settings.datagramBytes ?? (embedded ? DATAGRAM_BYTES_LOOPBACK : null),
+      outstanding: settings.outstanding,
+      clients: settings.clients,
+      seed: settings.seed,
+      warmupMs: settings.warmupMs,
+      durationMs: settings.durationMs,
+    },
+    distribution: 'scrambled zipfian as in YCSB: theta 0.99 over 10^10 items',
+    update: UPDATE_DESCRIPTION,
+  };
+}
+
+export function formatBench(report: BenchReport): string {
+  const blocks = [formatHead(report, report.replicas)];
+  for (const result of report.runs) blocks.push(formatRun(report, result));
+  return `${blocks.join('\n\n')}\n`;
+}
+
+export function formatHead(head: ReportHead, replicas: number): string {
+  const { settings, machine } = head;
+  const processes = settings.clients === 1 ? '1 process' : `${settings.clients} processes`;
+  const datagrams =
+    settings.datagramBytes === null
+      ? 'datagrams as the interface has them'
+      : `datagrams of ${settings.datagramBytes} bytes`;
+  return alignColumns([
+    ['cluster', `${replicas} replicas${settings.embedded ? ' on this machine' : ''}, direct route, ${datagrams}`],
+    ['records', `${count(settings.records)} of ${settings.valueBytes} bytes, ${head.distribution}`],
+    ['updates', head.update],
+    ['load', `${processes}, ${settings.outstanding} outstanding each, closed loop, seed ${settings.seed}`],
+    ['time', `${seconds(settings.durationMs)} after ${seconds(settings.warmupMs)} of warm-up`],
+    ['machine', `${machine.cores} cores, ${machine.cpuModel}, Node ${machine.nodeVersion}, ${machine.platform}`],
+  ]);
+}
+
+function formatRun(report: BenchReport, result: RunResult): string {
+  const load = report.load[result.mode];
+  const title = `Workload ${result.workload} (${describeMix(result.readProportion)}), mode ${result.mode}`;
+  return [title, formatLatencies(result), formatFigures(result, load)].join('\n\n');
+}
+
+function formatLatencies(result: RunResult): string {
+  const rows = [['latency, µs', 'p50', 'p95', 'p99', 'p99.9', 'max', 'operations']];
+  for (const type of ['read', 'update'] as const) {
+    const summary = result.latencyUs[type];
+    if (summary !== undefined) rows.push([type, ...latencyCells(summary), count(summary.count)]);
+  }
+  return alignColumns(rows, 'right');
+}
+
+function latencyCells(summary: LatencySummary): string[] {
+  return [summary.p50, summary.p95, summary.p99, summary.p999, summary.max].map(count);
+}
+
+function formatFigures(result: RunResult, load: LoadSummary | undefined): string {
+  const rows = [
+    ['throughput', `${count(result.opsPerSec)} ops/s`],
+    ['CPU an operation', formatCpu(result)],
+    ['errors', formatCounts(result.errorsByKind)],
+    ['sent again', `${count(result.retransmissions)} retransmissions, ${count(result.hedges)} hedges`],
+    [
+      'mended',
+      `${count(result.writeBacks)} write-backs, ${count(result.tampered)} tampered copies, ${count(result.repairs)} repairs`,
+    ],
+    ['dropped', formatCounts(result.drops)],
+  ];
+  if (load !== undefined) {
+    const rate = (load.puts * 1_000) / load.elapsedMs;
+    const again = load.retries === 0 ? '' : `, ${count(load.retries)} puts tried again`;
+    rows.push(['load phase', `${count(load.puts)} puts in ${seconds(load.elapsedMs)}, ${count(rate)} ops/s${again}`]);
+  }
+  return alignColumns(rows);
+}
+
+function formatCpu(result: RunResult): string {
+  const { replicas, clients } = result.cpuUsPerOp;
+  if (replicas === null) return `${decimals(clients)} µs in clients; replicas unknown, one of them did not answer`;
+  return `${microseconds(replicas + clients)}: ${decimals(replicas)} in replicas, ${decimals(clients)} in clients`;
+}
+
+function formatCounts(counts: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(counts).map(([name, value]) => `${count(value)} ${name}`);
+  return parts.length === 0 ? 'none' : parts.join(', ');
+}

@@ -1,0 +1,141 @@
+import type { SecurityMode } from '../net/mode.ts';
+import type { ClientCounters, MemberStatus } from '../src/client/operations.ts';
+import { LatencyHistogram } from './histogram.ts';
+import type { LatencySummary } from './histogram.ts';
+import { MISSING_RECORD, WRONG_VALUE } from './load-loop.ts';
+import type { Ran } from './messages.ts';
+import type { Workload } from './workload.ts';
+
+/** What one measurement found, put together from what each load process found: an entry of `runs` in the JSON report. */
+export interface RunResult {
+  readonly mode: SecurityMode;
+  readonly route: 'direct';
+  readonly workload: string;
+  readonly readProportion: number;
+  readonly seed: number;
+  readonly durationMs: number;
+  /** Ended well in the window. */
+  readonly operations: number;
+  readonly opsPerSec: number;
+  readonly latencyUs: { readonly read?: LatencySummary; readonly update?: LatencySummary };
+  /** Reads and updates together. */
+  readonly latencyUsAll: LatencySummary | null;
+  /** From the warm-up's start to the last operation's end. */
+  readonly errors: number;
+  readonly errorsByKind: Readonly<Record<string, number>>;
+  readonly retransmissions: number;
+  readonly hedges: number;
+  readonly writeBacks: number;
+  readonly tampered: number;
+  readonly repairs: number;
+  /** Null where a replica's processor time is not known for the whole window. */
+  readonly cpuUsPerOp: { readonly replicas: number | null; readonly clients: number };
+  /** Datagrams and messages that replicas did not act on in the window, by reason. */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export interface RunContext {
+  readonly mode: SecurityMode;
+  readonly workload: Workload;
+  readonly seed: number;
+}
+
+/** Errors that mean lost or mixed-up data, whatever caused them. */
+const DATA_ERRORS: readonly string[] = [WRONG_VALUE, MISSING_RECORD, 'unreadable'];
+
+/** @param parts One a load process. */
+export function resultOf(context: RunContext, parts: readonly Ran[]): RunResult {
+  const read = new LatencyHistogram();
+  const update = new LatencyHistogram();
+  const all = new LatencyHistogram();
+  const errorsByKind: Record<string, number> = {};
+  let operations = 0;
+  let opsPerSec = 0;
+  let clientsCpuUs = 0;
+  for (const part of parts) {
+    read.addEncoded(part.readLatency);
+    update.addEncoded(part.updateLatency);
+    addCounts(errorsByKind, part.errors);
+    operations += part.reads + part.updates;
+    opsPerSec += ((part.reads + part.updates) * 1_000) / part.windowMs;
+    clientsCpuUs += part.cpuUs;
+  }
+  all.add(read);
+  all.add(update);
+  const readSummary = read.summary();
+  const updateSummary = update.summary();
+  const members = parts.find((part) => part.members !== null)?.members ?? { before: [], after: [] };
+  const replicasCpuUs = cpuUsOf(members.before, members.after);
+  return {
+    mode: context.mode,
+    route: 'direct',
+    workload: context.workload.name,
+    readProportion: context.workload.readProportion,
+    seed: context.seed,
+    durationMs: Math.max(...parts.map((part) => part.windowMs)),
+    operations,
+    opsPerSec,
+    latencyUs: {
+      ...(readSummary !== undefined && { read: readSummary }),
+      ...(updateSummary !== undefined && { update: updateSummary }),
+    },
+    latencyUsAll: all.summary() ?? null,
+    errors: Object.values(errorsByKind).reduce((sum, count) => sum + count, 0),
+    errorsByKind,
+    retransmissions: sumOf(parts, 'retransmissions'),
+    hedges: sumOf(parts, 'hedges'),
+    writeBacks: sumOf(parts, 'writeBacks'),
+    tampered: sumOf(parts, 'tampered'),
+    repairs: sumOf(parts, 'repairs'),
+    cpuUsPerOp: {
+      replicas: replicasCpuUs === undefined || operations === 0 ? null : replicasCpuUs / operations,
+      clients: operations === 0 ? 0 : clientsCpuUs / operations,
+    },
+    drops: dropsOf(members.before, members.after),
+  };
+}
+
+/** Why a run counts as failed, if it does. Errors that faults explain (deadlines, unknown outcomes) are reported only. */
+export function failureOf(result: RunResult): string | undefined {
+  for (const kind of DATA_ERRORS) {
+    const count = result.errorsByKind[kind];
+    if (count !== undefined) return `${count} x ${kind} in workload ${result.workload}, mode ${result.mode}`;
+  }
+  if (result.operations === 0) return `no operation succeeded in workload ${result.workload}, mode ${result.mode}`;
+  return undefined;
+}
+
+function sumOf(parts: readonly Ran[], counter: keyof ClientCounters): number {
+  return parts.reduce((sum, part) => sum + part.counters[counter], 0);
+}
+
+function addCounts(target: Record<string, number>, counts: Readonly<Record<string, number>>): void {
+  for (const [name, count] of Object.entries(counts)) target[name] = (target[name] ?? 0) + count;
+}
+
+/** Undefined unless each member that was there before is the same process afterwards. */
+function cpuUsOf(before: readonly MemberStatus[], after: readonly MemberStatus[]): number | undefined {
+  if (before.length === 0) return undefined;
+  let cpuUs = 0;
+  for (const member of before) {
+    const later = after.find((candidate) => candidate.index === member.index);
+    if (member.cpuUs === undefined || later?.cpuUs === undefined) return undefined;
+    if (later.incarnation !== member.incarnation) return undefined;
+    cpuUs += later.cpuUs - member.cpuUs;
+  }
+  return cpuUs;
+}
+
+function dropsOf(before: readonly MemberStatus[], after: readonly MemberStatus[]): Record<string, number> {
+  const drops: Record<string, number> = {};
+  for (const later of after) {
+    const member = before.find((candidate) => candidate.index === later.index);
+    // One that was started anew counts from zero.
+    const known = member?.incarnation === later.incarnation ? (member?.drops ?? {}) : {};
+    for (const [reason, count] of Object.entries(later.drops ?? {})) {
+      const grown = count - (known[reason] ?? 0);
+      if (grown > 0) addCounts(drops, { [reason]: grown });
+    }
+  }
+  return drops;
+}

@@ -1,0 +1,83 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { findCluster } from '../src/cli/find-cluster.ts';
+import { readConfiguration } from '../src/trust/cluster-configuration.ts';
+import { mergeHistory } from './history.ts';
+import { wrongInput } from './options.ts';
+import type { BenchOptions } from './options.ts';
+import type { Progress } from './progress.ts';
+import { headOf } from './report.ts';
+import type { BenchReport } from './report.ts';
+import { LoadTarget } from './target.ts';
+
+/**
+ * One bench from start to report: a cluster (its own or a given one), load phase, warm-up, measurement. Whatever
+ * happens, processes end, the cluster of its own is stopped and temporary files are removed.
+ */
+export interface BenchContext {
+  /** Its reason is what the bench then rejects with. */
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+  /** The user named the mode: a given cluster must have it. */
+  readonly modeIsGiven: boolean;
+}
+
+export async function runBench(options: BenchOptions, context: BenchContext): Promise<BenchReport> {
+  const { signal, progress } = context;
+  const connected = connectedCluster(options, context.modeIsGiven);
+  const mode = connected?.mode ?? options.mode;
+  const head = headOf('avocado bench', options, connected === undefined);
+  const history = openHistory(options.historyPath);
+  let target: LoadTarget | undefined;
+  try {
+    const directory = connected?.directory;
+    target = await LoadTarget.open({ mode, directory, settings: options, history, signal, progress, label: mode });
+    const load = await target.load();
+    const result = await target.run(options.workload, options.seed);
+    await target.finish();
+    await target.close();
+    await history?.merge(options.clients, target);
+    return { ...head, replicas: target.memberCount, load: { [mode]: load }, runs: [result] };
+  } finally {
+    await target?.close();
+    history?.remove();
+  }
+}
+
+interface ConnectedCluster {
+  readonly directory: string;
+  readonly mode: BenchOptions['mode'];
+}
+
+/** Undefined when the bench starts a cluster of its own. */
+function connectedCluster(options: BenchOptions, modeIsGiven: boolean): ConnectedCluster | undefined {
+  if (options.connect === false) return undefined;
+  const directory = findCluster(options.connect === true ? undefined : options.connect);
+  const { mode } = readConfiguration(directory);
+  if (modeIsGiven && options.mode !== mode) {
+    throw wrongInput(`the cluster in ${directory} runs in mode ${mode}: leave --mode out, or give another cluster`);
+  }
+  return { directory, mode };
+}
+
+interface OpenHistory {
+  readonly directory: string;
+  readonly originNs: bigint;
+  merge(clients: number, target: LoadTarget): Promise<void>;
+  remove(): void;
+}
+
+/** The parts lie beside the file that they become: there is room for it, or there isn't. */
+function openHistory(path: string | undefined): OpenHistory | undefined {
+  if (path === undefined) return undefined;
+  const directory = mkdtempSync(join(dirname(path), '.avocado-history-'));
+  return {
+    directory,
+    originNs: process.hrtime.bigint(),
+    merge: async (clients, target) => {
+      const parts = Array.from({ length: clients }, (_, index) => target.historyPart(index) ?? '');
+      await mergeHistory(parts, path);
+    },
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}

@@ -1,0 +1,214 @@
+import { join } from 'node:path';
+import type { SecurityMode } from '../net/mode.ts';
+import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
+import { startEmbeddedCluster } from '../src/server/embedded-cluster.ts';
+import type { EmbeddedCluster } from '../src/server/embedded-cluster.ts';
+import { LoadProcess } from './load-process.ts';
+import type { Answer, ParentMessage, Progress as LoadProgress } from './messages.ts';
+import { wrongInput } from './options.ts';
+import type { LoadSettings } from './options.ts';
+import type { Progress } from './progress.ts';
+import { count } from './report-text.ts';
+import { resultOf } from './result.ts';
+import type { RunResult } from './result.ts';
+import type { Workload } from './workload.ts';
+
+/**
+ * A cluster under load: the cluster itself if it is an embedded one, and the load processes that work on it in step.
+ * It is opened, loaded, measured any number of times, and closed whatever happened.
+ */
+export interface TargetOptions {
+  readonly mode: SecurityMode;
+  /** A cluster that runs already; undefined: start one. */
+  readonly directory: string | undefined;
+  readonly settings: LoadSettings;
+  /** Where load processes put their parts of a history, and the run's start. */
+  readonly history: { readonly directory: string; readonly originNs: bigint } | undefined;
+  /** Ends everything; its reason is the error that the caller gets. */
+  readonly signal: AbortSignal;
+  readonly progress: Progress;
+  /** Begins each line of progress. */
+  readonly label: string;
+}
+
+export interface LoadSummary {
+  readonly puts: number;
+  readonly retries: number;
+  readonly elapsedMs: number;
+}
+
+const PROGRESS_INTERVAL_MS = 1_000;
+const NO_PROGRESS: LoadProgress = { type: 'progress', completed: 0, failed: 0, opsPerSec: 0 };
+
+export class LoadTarget {
+  readonly mode: SecurityMode;
+  readonly #options: TargetOptions;
+  #cluster: EmbeddedCluster | undefined;
+  #processes: LoadProcess[] = [];
+  /** The latest of each process. */
+  readonly #reports: LoadProgress[] = [];
+  memberCount = 0;
+
+  private constructor(options: TargetOptions) {
+    this.mode = options.mode;
+    this.#options = options;
+  }
+
+  static async open(options: TargetOptions): Promise<LoadTarget> {
+    const target = new LoadTarget(options);
+    try {
+      await target.#open();
+      return target;
+    } catch (error) {
+      await target.close();
+      throw error;
+    }
+  }
+
+  /** Puts each record once, each process its share. */
+  async load(): Promise<LoadSummary> {
+    const { records } = this.#options.settings;
+    const answers = await this.#withProgress(
+      (done) => `load ${count(done)} of ${count(records)} records`,
+      this.#askAll(() => ({ type: 'load' }), 'loaded'),
+    );
+    const failure = answers.find((answer) => answer.failure !== null)?.failure;
+    if (failure !== undefined) {
+      const puts = answers.reduce((sum, answer) => sum + answer.puts, 0);
+      throw new CommandFailure(`error: ${adviceOn(String(failure), puts)}`, EXIT_FAILED);
+    }
+    return {
+      puts: answers.reduce((sum, answer) => sum + answer.puts, 0),
+      retries: answers.reduce((sum, answer) => sum + answer.retries, 0),
+      elapsedMs: Math.max(...answers.map((answer) => answer.elapsedMs)),
+    };
+  }
+
+  async run(workload: Workload, seed: number): Promise<RunResult> {
+    const { warmupMs, durationMs } = this.#options.settings;
+    const { readProportion } = workload;
+    const startMs = performance.now();
+    const answers = await this.#withProgress(
+      () => {
+        const elapsedMs = performance.now() - startMs;
+        if (elapsedMs < warmupMs) return `workload ${workload.name}, warm-up`;
+        const seconds = Math.min(elapsedMs - warmupMs, durationMs) / 1_000;
+        return `workload ${workload.name}, ${seconds.toFixed(0)} of ${durationMs / 1_000} s`;
+      },
+      this.#askAll(() => ({ type: 'run', readProportion, seed, warmupMs, durationMs }), 'ran'),
+    );
+    return resultOf({ mode: this.mode, workload, seed }, answers);
+  }
+
+  /** Ends processes and cluster, whatever they do. Safe to call more than once. */
+  async close(): Promise<void> {
+    await Promise.all(this.#processes.map((process) => process.end()));
+    await this.#cluster?.stop();
+  }
+
+  /** Lets the load processes end in their own time: their histories are whole afterwards. */
+  async finish(): Promise<void> {
+    await this.#askAll(() => ({ type: 'close' }), 'closed');
+  }
+
+  async #open(): Promise<void> {
+    const { settings, mode, signal, progress, label } = this.#options;
+    signal.throwIfAborted();
+    progress.update(`${label}: starting`);
+    const directory = this.#options.directory ?? (await this.#startCluster()).directory;
+    for (let index = 0; index < settings.clients; index++) {
+      this.#reports.push(NO_PROGRESS);
+      this.#processes.push(new LoadProcess(index, (from, report) => (this.#reports[from] = report)));
+    }
+    const opened = await this.#askAll(
+      (processIndex) => ({
+        type: 'open',
+        clusterDirectory: directory,
+        processIndex,
+        processCount: settings.clients,
+        records: settings.records,
+        valueBytes: settings.valueBytes,
+        datagramBytes: settings.datagramBytes ?? null,
+        outstanding: settings.outstanding,
+        historyPath: this.historyPart(processIndex) ?? null,
+        originNs: String(this.#options.history?.originNs ?? 0n),
+      }),
+      'opened',
+    );
+    const valueBytesMax = Math.min(...opened.map((answer) => answer.valueBytesMax));
+    if (settings.valueBytes > valueBytesMax) {
+      throw wrongInput(
+        `--value-bytes ${settings.valueBytes} is over what a datagram holds in mode ${mode} (${valueBytesMax}): give fewer, or more --datagram-bytes`,
+      );
+    }
+    this.memberCount = opened[0]?.memberCount ?? 0;
+  }
+
+  historyPart(processIndex: number): string | undefined {
+    const { history } = this.#options;
+    return history === undefined ? undefined : join(history.directory, `part-${processIndex}.jsonl`);
+  }
+
+  async #startCluster(): Promise<EmbeddedCluster> {
+    const { mode, settings, signal, progress, label } = this.#options;
+    this.#cluster = await startEmbeddedCluster({
+      mode,
+      signal,
+      ...(settings.datagramBytes !== undefined && { datagramBytes: settings.datagramBytes }),
+      log: (line) => progress.note(`${label}: ${line}`),
+      onReplicaExit: (index, description) => progress.note(`${label}: replica ${index}: ${description}`),
+    });
+    return this.#cluster;
+  }
+
+  /** All at once, and the signal in between: what is under way then is left to close(). */
+  async #askAll<T extends Answer['type']>(
+    messageFor: (processIndex: number) => ParentMessage,
+    type: T,
+  ): Promise<Extract<Answer, { type: T }>[]> {
+    const { signal } = this.#options;
+    signal.throwIfAborted();
+    let onAbort = (): void => {};
+    const aborted = new Promise<never>((_resolve, reject) => {
+      onAbort = (): void => reject(signal.reason as Error);
+      signal.addEventListener('abort', onAbort);
+    });
+    const answers = this.#processes.map((process, index) => process.ask(messageFor(index), type));
+    try {
+      return await Promise.race([Promise.all(answers), aborted]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #withProgress<T>(describe: (completed: number) => string, work: Promise<T>): Promise<T> {
+    const { progress, label } = this.#options;
+    this.#reports.fill(NO_PROGRESS);
+    const sum = (figure: (report: LoadProgress) => number): number =>
+      this.#reports.reduce((total, report) => total + figure(report), 0);
+    const timer = setInterval(() => {
+      const rate = count(sum((report) => report.opsPerSec));
+      const failed = count(sum((report) => report.failed));
+      progress.update(`${label}: ${describe(sum((report) => report.completed))}, ${rate} ops/s, ${failed} errors`);
+    }, PROGRESS_INTERVAL_MS);
+    try {
+      return await work;
+    } finally {
+      clearInterval(timer);
+      progress.clear();
+    }
+  }
+}
+
+function adviceOn(outcome: string, puts: number): string {
+  switch (outcome) {
+    case 'trusted-memory-full':
+      return `trusted memory was full after ${puts} records: give fewer --records, or a cluster with a larger budget`;
+    case 'host-memory-full':
+      return `host memory was full after ${puts} records: give fewer --records or --value-bytes`;
+    case 'not-permitted':
+      return 'the certificate of this cluster directory does not permit writing: give one that does';
+    default:
+      return `the load ended after ${puts} records, a put ended ${outcome} again and again: look at avocado status`;
+  }
+}

@@ -1,0 +1,75 @@
+import { assert } from './assert.ts';
+
+/** Every bound of the message layer, with its reason. Relations between them are asserted at the end. */
+
+/** Changes with every change of docs/wire.md; golden packets are kept by version. */
+export const WIRE_VERSION = 1;
+
+/** Largest UDP payload over IPv4 is 65,507 bytes (RFC 768, 791); ours are multiples of 8. */
+export const DATAGRAM_BYTES_MAX = 65_504;
+/** A path must carry 1,200 bytes to be of use (RFC 9000, 14); handshakes stay far below. */
+export const DATAGRAM_BYTES_MIN = 1_200;
+/** Ethernet's MTU of 1,500 less 20 bytes of IPv4 and 8 of UDP header. */
+export const DATAGRAM_BYTES_ETHERNET = 1_472;
+/** Loopback's MTU is 65,536; 16 KiB was the fastest size measured (ratio 1.28 to 8 KiB; 32 and 60 KiB less). */
+export const DATAGRAM_BYTES_LOOPBACK = 16_384;
+
+/** Outgoing datagrams under construction, being sealed, or held by the kernel, at once. */
+export const SEND_SLOTS = 256;
+/** Datagrams received and not yet handled. Node hands over at most 32 a poll; workers may hold more later. */
+export const RECEIVE_SLOTS = 1_024;
+
+/** Sessions of one process, both directions; a power of two, the session index's low bits. */
+export const SESSIONS_MAX = 4_096;
+/** Half-open sessions cost memory before the peer has proved anything. */
+export const HALF_OPEN_MAX = 128;
+/** A peer that answers message 2 at all does so within seconds. */
+export const HALF_OPEN_TIMEOUT_MS = 5_000;
+/** From so many half-open sessions on, message 1 must carry a cookie (WireGuard whitepaper 5.3). */
+export const COOKIE_HALF_OPEN_MIN = 32;
+/** Message 1 costs 1 to 2 ms of Diffie-Hellman; more than these in one interval need a cookie. */
+export const COOKIE_HANDSHAKES_MIN = 16;
+export const COOKIE_INTERVAL_MS = 100;
+/** Life of the secret that cookies are made with (WireGuard whitepaper 5.4.7). */
+export const COOKIE_SECRET_MS = 120_000;
+/** Clear-text refusals are a courtesy: so many an interval, never longer than what they answer. */
+export const HINTS_MAX = 64;
+export const HINTS_INTERVAL_MS = 1_000;
+
+/** Session life (WireGuard whitepaper 6.1): renew, then refuse. */
+export const RENEW_AFTER_MS = 120_000;
+export const REFUSE_AFTER_MS = 180_000;
+export const RENEW_AFTER_PACKETS = 2 ** 32;
+export const REFUSE_AFTER_PACKETS = 2 ** 32 + 2 ** 24;
+/** Forged packets a key tolerates with ChaCha20-Poly1305 (RFC 9001, 6.6). */
+export const FORGERIES_MAX = 2 ** 36;
+/** After renewal the old session still receives what was under way. */
+export const RETIRE_GRACE_MS = 5_000;
+/** A live session that has been silent so long may make room for a new one when the table is full. */
+export const EVICT_IDLE_MS = 10_000;
+/** Packets a session's window looks back (RFC 6479; 128 words of 64 bits less one, as WireGuard). */
+export const REPLAY_WINDOW_PACKETS = 8_128;
+
+/** First repetition of message 1; doubles up to the maximum. A handshake takes 1 to 3.5 ms of CPU, more under load. */
+export const HANDSHAKE_RETRY_MS_MIN = 250;
+export const HANDSHAKE_RETRY_MS_MAX = 2_000;
+/** Nothing received for so long after sending: the peer may have lost the session, a new handshake is tried. */
+export const SILENCE_MS = 1_000;
+
+/** Packets remembered to learn how many bytes are in flight; a power of two. */
+export const FLIGHT_PACKETS_MAX = 1_024;
+/** No progress for so long: what is in flight is taken as lost (doubled each time, RFC 9002 6.2). */
+export const FLIGHT_TIMEOUT_MS_MIN = 20;
+export const FLIGHT_TIMEOUT_MS_MAX = 1_000;
+/** A receiver's buffer is shared by so many senders until credits divide it by the sessions that exist. */
+export const CREDIT_SHARE = 8;
+
+assert((SESSIONS_MAX & (SESSIONS_MAX - 1)) === 0, 'the session index masks with SESSIONS_MAX - 1');
+assert((FLIGHT_PACKETS_MAX & (FLIGHT_PACKETS_MAX - 1)) === 0, 'the flight ring masks with FLIGHT_PACKETS_MAX - 1');
+assert(COOKIE_HALF_OPEN_MIN < HALF_OPEN_MAX, 'cookies must start before the half-open table is full');
+assert(HALF_OPEN_MAX < SESSIONS_MAX / 2, 'half-open sessions must not crowd out live ones');
+assert(RENEW_AFTER_MS + HANDSHAKE_RETRY_MS_MAX * 10 < REFUSE_AFTER_MS, 'renewal needs time for several tries');
+assert(
+  DATAGRAM_BYTES_MAX % 8 === 0 && DATAGRAM_BYTES_LOOPBACK % 8 === 0 && DATAGRAM_BYTES_ETHERNET % 8 === 0,
+  'datagrams are multiples of 8',
+);

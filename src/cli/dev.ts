@@ -1,0 +1,145 @@
+import { Command, Option } from 'commander';
+import type { SecurityMode } from '../../net/mode.ts';
+import { startEmbeddedCluster } from '../server/embedded-cluster.ts';
+import type { EmbeddedCluster } from '../server/embedded-cluster.ts';
+import { claimDevPointer, devPointerPath, readDevPointer, releaseDevPointer } from './dev-pointer.ts';
+import type { DevPointer } from './dev-pointer.ts';
+import { CommandFailure, EXIT_WRONG_INPUT } from './failure.ts';
+import { ownCommandLine } from './own-command-line.ts';
+import { datagramBytesOption, jsonOption, modeOption, replicaCount } from './shared-options.ts';
+import { untilStopSignal } from './stop-signal.ts';
+
+/** To be said wherever a cluster could be taken for more than it is. */
+const SIMULATED_TEE_NOTE =
+  'The TEEs are simulated: nothing here is confidential against this machine and whoever controls it.';
+
+interface DevOptions {
+  readonly mode: SecurityMode;
+  readonly replicas: number;
+  readonly datagramBytes?: number;
+  readonly json?: boolean;
+}
+
+export function devCommand(): Command {
+  return new Command('dev')
+    .description('Run a cluster on this machine until Ctrl-C; the other commands find it by themselves.')
+    .addOption(modeOption())
+    .addOption(new Option('--replicas <count>', 'replica processes').argParser(replicaCount).default(3))
+    .addOption(datagramBytesOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Data lives in memory and is gone when it ends; its files are temporary and removed.
+
+Examples:
+  avocado dev
+  avocado dev --replicas 5
+  avocado dev --mode plaintext`,
+    )
+    .action(dev);
+}
+
+async function dev(options: DevOptions): Promise<void> {
+  refuseSecond(readDevPointer());
+
+  const interrupted = new AbortController();
+  const stopSignal = untilStopSignal();
+  void stopSignal.then(() => interrupted.abort());
+  const health = new Health(options);
+  let cluster: EmbeddedCluster;
+  try {
+    cluster = await startEmbeddedCluster({
+      mode: options.mode,
+      replicas: options.replicas,
+      ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
+      signal: interrupted.signal,
+      onReplicaExit: (index, description) => health.onReplicaExit(index, description),
+    });
+  } catch (error) {
+    if (interrupted.signal.aborted) return;
+    throw error;
+  }
+  try {
+    refuseSecond(claimDevPointer(cluster.directory));
+    process.stdout.write(options.json === true ? describeJson(cluster) : describe(cluster));
+    await stopSignal;
+  } finally {
+    try {
+      releaseDevPointer();
+    } finally {
+      await cluster.stop();
+    }
+  }
+  process.stdout.write(
+    options.json === true ? `${JSON.stringify({ event: 'stopped' })}\n` : 'Stopped; nothing is left.\n',
+  );
+}
+
+function refuseSecond(other: DevPointer | undefined): void {
+  if (other === undefined) return;
+  throw new CommandFailure(
+    `error: a dev cluster is running already (${other.directory}): use it, or stop it first with Ctrl-C in its terminal or: kill ${other.pid}`,
+    EXIT_WRONG_INPUT,
+  );
+}
+
+/** Tells of replicas that end by themselves, and when too few are left. */
+class Health {
+  readonly #options: DevOptions;
+  #left: number;
+
+  constructor(options: DevOptions) {
+    this.#options = options;
+    this.#left = options.replicas;
+  }
+
+  onReplicaExit(index: number, description: string): void {
+    this.#left--;
+    const quorum = Math.floor(this.#options.replicas / 2) + 1;
+    const serves = this.#left >= quorum;
+    if (this.#options.json === true) {
+      process.stdout.write(
+        `${JSON.stringify({ event: 'replica-ended', index, description, left: this.#left, serves })}\n`,
+      );
+      return;
+    }
+    const consequence = serves
+      ? `the other ${this.#left} go on`
+      : `${this.#left} of ${this.#options.replicas} are too few to serve, stop with Ctrl-C and start anew`;
+    process.stderr.write(`replica ${index} is gone, ${description}: ${consequence}\n`);
+  }
+}
+
+function describeJson(cluster: EmbeddedCluster): string {
+  const report = {
+    event: 'ready',
+    pid: process.pid,
+    mode: cluster.mode,
+    directory: cluster.directory,
+    pointer: devPointerPath(),
+    members: cluster.members.map((member) => ({ ...member, pid: cluster.processIds[member.index] })),
+    confidential: false,
+    note: SIMULATED_TEE_NOTE,
+  };
+  return `${JSON.stringify(report)}\n`;
+}
+
+function describe(cluster: EmbeddedCluster): string {
+  const avocado = ownCommandLine();
+  const replicas = cluster.members
+    .map(({ index, host, port }) => `  replica ${index}  udp ${host}:${port}  pid ${cluster.processIds[index]}\n`)
+    .join('');
+  return `Avocado is up: ${cluster.members.length} replicas, mode ${cluster.mode}.
+${replicas}  files      ${cluster.directory}
+
+From another terminal:
+  ${avocado} put greeting hello
+  ${avocado} get greeting
+  ${avocado} status
+Where this cluster is not found by itself, add: --cluster ${cluster.directory}
+
+${SIMULATED_TEE_NOTE}
+Data is in memory only. Ctrl-C stops the cluster.
+`;
+}

@@ -1,0 +1,72 @@
+import { Command, Option } from 'commander';
+import { runReplica } from '../server/replica-server.ts';
+import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
+import { bytesBetween, formatBytes } from './bytes.ts';
+import { findCluster } from './find-cluster.ts';
+import { clusterOption, datagramBytesOption, wholeNumberBetween } from './shared-options.ts';
+import { untilStopSignal } from './stop-signal.ts';
+
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
+
+interface ReplicaCommandOptions {
+  readonly cluster?: string;
+  readonly index: number;
+  readonly trustedMemory: number;
+  readonly hostMemory: number;
+  readonly datagramBytes?: number;
+  readonly allowPlaintext?: boolean;
+  readonly bind?: string;
+}
+
+export function replicaCommand(): Command {
+  return new Command('replica')
+    .description('Run one replica of a cluster until SIGTERM or Ctrl-C.')
+    .addOption(clusterOption())
+    .addOption(
+      new Option('--index <number>', 'which member of the cluster this is')
+        .argParser(wholeNumberBetween(0, 6))
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option('--trusted-memory <bytes>', 'limit for keys and metadata')
+        .argParser(bytesBetween(MIB, 64 * GIB))
+        .default(TRUSTED_BYTES_DEFAULT, formatBytes(TRUSTED_BYTES_DEFAULT)),
+    )
+    .addOption(
+      new Option('--host-memory <bytes>', 'limit for sealed values')
+        .argParser(bytesBetween(MIB, 1024 * GIB))
+        .default(4 * GIB, '4GiB'),
+    )
+    .addOption(datagramBytesOption())
+    .option('--bind <address>', 'address to bind to in place of the one in cluster.json, e.g. 0.0.0.0')
+    .option('--allow-plaintext', 'serve a cluster of mode plaintext, which protects nothing')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado replica --cluster ./cluster --index 0
+  avocado replica --cluster ./cluster --index 2 --trusted-memory 512MiB --bind 0.0.0.0`,
+    )
+    .action(replica);
+}
+
+/** It prints a line whenever its state changes. */
+async function replica(options: ReplicaCommandOptions): Promise<void> {
+  const log = (line: string): void =>
+    void process.stdout.write(`${new Date().toISOString()} replica ${options.index} ${line}\n`);
+  const stopped = untilStopSignal();
+  const running = await runReplica({
+    clusterDirectory: findCluster(options.cluster),
+    index: options.index,
+    trustedBytesMax: options.trustedMemory,
+    hostBytesMax: options.hostMemory,
+    allowPlaintext: options.allowPlaintext ?? false,
+    ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
+    ...(options.bind !== undefined && { bindHost: options.bind }),
+    onStateChange: (state, reason) => log(reason === '' ? state : `${state}: ${reason}`),
+  });
+  const signal = await stopped;
+  log(`ends on ${signal}`);
+  await running.close();
+}

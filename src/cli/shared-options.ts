@@ -1,0 +1,51 @@
+import { InvalidArgumentError, Option } from 'commander';
+import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
+import { SECURITY_MODES } from '../../net/mode.ts';
+import { parseBytes } from './bytes.ts';
+import { durationMs } from './duration.ts';
+
+/** Options that several commands share, so that they read and behave alike everywhere. */
+export function clusterOption(): Option {
+  return new Option('--cluster <dir>', 'cluster directory (default: AVOCADO_CLUSTER, else the running avocado dev)');
+}
+
+export function jsonOption(): Option {
+  return new Option('--json', 'print JSON');
+}
+
+export function timeoutOption(): Option {
+  return new Option('--timeout <duration>', 'how long to wait for the cluster')
+    .argParser(durationMs)
+    .default(5_000, '5s');
+}
+
+export function modeOption(): Option {
+  return new Option('--mode <mode>', 'how values and messages are protected').choices(SECURITY_MODES).default('secure');
+}
+
+export function datagramBytesOption(): Option {
+  return new Option(
+    '--datagram-bytes <bytes>',
+    "payload of one datagram (default: from the interface's MTU; loopback 16KiB)",
+  ).argParser((text) => {
+    const byteCount = parseBytes(text);
+    const fits = byteCount !== undefined && byteCount >= DATAGRAM_BYTES_MIN && byteCount <= DATAGRAM_BYTES_MAX;
+    if (fits && byteCount % 8 === 0) return byteCount;
+    throw new InvalidArgumentError(`Give a multiple of 8 from ${DATAGRAM_BYTES_MIN} to ${DATAGRAM_BYTES_MAX}.`);
+  });
+}
+
+/** A parser for commander; both bounds are allowed. */
+export function wholeNumberBetween(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Give a whole number from ${min} to ${max}.`);
+  };
+}
+
+/** 2f+1: the counts that a cluster can have. */
+export function replicaCount(text: string): number {
+  if (['1', '3', '5', '7'].includes(text)) return Number(text);
+  throw new InvalidArgumentError('Give 1, 3, 5 or 7: 2f+1 replicas survive f crashes.');
+}

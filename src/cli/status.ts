@@ -1,0 +1,151 @@
+import { Command } from 'commander';
+import { randomBytes } from '../../workers/signing.ts';
+import { openEngine } from '../client/engine.ts';
+import type { Engine, MemberStatus, OperationSink, Outcome } from '../client/operations.ts';
+import { formatBytes } from './bytes.ts';
+import { CommandFailure, EXIT_FAILED } from './failure.ts';
+import { findCluster } from './find-cluster.ts';
+import { clusterOption, jsonOption, timeoutOption } from './shared-options.ts';
+import { formatTable } from './table.ts';
+
+interface StatusOptions {
+  readonly cluster?: string;
+  readonly timeout: number;
+  readonly json?: boolean;
+}
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description('Show each member and make a real quorum read; exit code 1 without a quorum.')
+    .addOption(clusterOption())
+    .addOption(timeoutOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado status
+  avocado status --cluster ./cluster --timeout 1s --json`,
+    )
+    .action(status);
+}
+
+async function status(options: StatusOptions): Promise<void> {
+  const directory = findCluster(options.cluster);
+  const sink = new OneOperation();
+  // Without a quorum there is most to tell, so this does not wait for one.
+  const engine = await openEngine({ clusterDirectory: directory, sink, capacity: 1, connectTimeoutMs: 0 });
+  let members: MemberStatus[];
+  let read: QuorumRead;
+  try {
+    [members, read] = await Promise.all([
+      engine.status(options.timeout),
+      readFromQuorum(engine, sink, options.timeout),
+    ]);
+  } finally {
+    await engine.close();
+  }
+  const report = { directory, memberCount: engine.memberCount, quorum: engine.quorum, read, members };
+  process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : describe(report));
+  if (!read.ok) {
+    throw new CommandFailure(
+      `error NO_QUORUM: no ${engine.quorum} of ${engine.memberCount} members answered a read within ${options.timeout} ms (${read.outcome})`,
+      EXIT_FAILED,
+    );
+  }
+}
+
+interface QuorumRead {
+  readonly ok: boolean;
+  readonly outcome: Outcome;
+  readonly tookMs: number;
+}
+
+interface StatusReport {
+  readonly directory: string;
+  readonly memberCount: number;
+  readonly quorum: number;
+  readonly read: QuorumRead;
+  readonly members: readonly MemberStatus[];
+}
+
+/** A key that nobody writes: the zero byte and the random end keep it apart from any user's. */
+async function readFromQuorum(engine: Engine, sink: OneOperation, timeoutMs: number): Promise<QuorumRead> {
+  const key = Buffer.concat([Buffer.from('\0avocado/status/'), randomBytes(16)]);
+  const startedMs = performance.now();
+  engine.operations.startGet(0, key, timeoutMs);
+  const outcome = await sink.ended;
+  return { ok: outcome === 'ok' || outcome === 'absent', outcome, tookMs: performance.now() - startedMs };
+}
+
+class OneOperation implements OperationSink {
+  readonly ended: Promise<Outcome>;
+  #resolve: (outcome: Outcome) => void = () => {};
+
+  constructor() {
+    this.ended = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  onOperationEnded(_token: number, outcome: Outcome): void {
+    this.#resolve(outcome);
+  }
+}
+
+const HEADING = [
+  '',
+  'address',
+  'state',
+  'incarnation',
+  'epoch',
+  'keys',
+  'trusted',
+  'host',
+  'tampered',
+  'repaired',
+  'dropped',
+];
+const SHORT_ID_CHARACTERS = 8;
+
+function describe({ directory, memberCount, quorum, read, members }: StatusReport): string {
+  const table = formatTable([HEADING, ...members.map(memberRow)]);
+  const notes = members.flatMap(memberNotes).join('');
+  const verdict = read.ok
+    ? `Quorum read (${quorum} of ${memberCount}): ok in ${read.tookMs.toFixed(1)} ms`
+    : `Quorum read (${quorum} of ${memberCount}): failed`;
+  return `${table}${notes}${verdict}; ${directory}\n`;
+}
+
+function memberRow(member: MemberStatus): string[] {
+  const { trustedBytes, trustedBytesMax, hostBytes } = member;
+  return [
+    `replica ${member.index}`,
+    member.address,
+    member.state,
+    member.incarnation?.slice(0, SHORT_ID_CHARACTERS) ?? '-',
+    count(member.epoch),
+    count(member.keys),
+    trustedBytes === undefined || trustedBytesMax === undefined
+      ? '-'
+      : `${formatBytes(trustedBytes)} of ${formatBytes(trustedBytesMax)}`,
+    hostBytes === undefined ? '-' : formatBytes(hostBytes),
+    count(member.tampered),
+    count(member.repaired),
+    member.drops === undefined ? '-' : String(Object.values(member.drops).reduce((sum, drops) => sum + drops, 0)),
+  ];
+}
+
+function memberNotes(member: MemberStatus): string[] {
+  const notes: string[] = [];
+  if (member.reason !== undefined) notes.push(`replica ${member.index} is ${member.state}: ${member.reason}\n`);
+  const drops = Object.entries(member.drops ?? {});
+  if (drops.length > 0) {
+    notes.push(`replica ${member.index} dropped: ${drops.map(([reason, times]) => `${reason} ${times}`).join(', ')}\n`);
+  }
+  return notes;
+}
+
+function count(value: number | undefined): string {
+  return value === undefined ? '-' : String(value);
+}

@@ -1,0 +1,87 @@
+import type { CoordinatorCounters } from '../protocol/coordinator.ts';
+import type { OperationSink } from '../protocol/outcome.ts';
+
+/**
+ * The client's operations without promises: what the public library wraps and the bench drives. One process, one event
+ * loop; completions come from inside a loop turn.
+ */
+
+export type { OperationSink, Outcome } from '../protocol/outcome.ts';
+
+/** Returned by start* when the table of operations is full: try again after one has ended. */
+export const TABLE_FULL = -1;
+
+export interface Operations {
+  /** Number of operations that can be in flight at once. */
+  readonly capacity: number;
+  readonly active: number;
+  /** Largest value that one datagram holds beside a key of so many bytes. */
+  valueBytesMax(keyBytes: number): number;
+  /**
+   * Starts an operation and returns its id, or TABLE_FULL. Key and value are copied before the call returns.
+   * The key has 1 to 1,024 bytes; a value at most valueBytesMax (asserted here, checked by the public API).
+   * @param deadlineMs From now on, milliseconds.
+   */
+  startGet(token: number, key: Uint8Array, deadlineMs: number): number;
+  startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number): number;
+  startDelete(token: number, key: Uint8Array, deadlineMs: number): number;
+  /** Ends an operation now: 'aborted', or 'outcome-unknown' once a WRITE was sent. No effect on an ended one. */
+  cancel(operationId: number): void;
+}
+
+export type ClientCounters = CoordinatorCounters;
+
+export interface MemberStatus {
+  index: number;
+  address: string;
+  reachable: boolean;
+  /** 'forming': waits for all members; 'active': serves; 'outside': its incarnation is not in the cluster instance. */
+  state: 'forming' | 'active' | 'outside' | 'unreachable';
+  /** Why it is not active, or not reachable; one sentence. */
+  reason?: string;
+  incarnation?: string;
+  instance?: string;
+  epoch?: number;
+  keys?: number;
+  trustedBytes?: number;
+  trustedBytesMax?: number;
+  hostBytes?: number;
+  /** Copies in host memory that failed their check; copies replaced by REPAIR. */
+  tampered?: number;
+  repaired?: number;
+  /** Datagrams and messages not acted on, by reason; reasons that never occurred are left out. */
+  drops?: Record<string, number>;
+  uptimeMs?: number;
+  /** User and system CPU time of the process since its start. */
+  cpuUs?: number;
+  rssBytes?: number;
+  operations?: number;
+}
+
+/** A connected client without promises on its hot path. */
+export interface Engine {
+  readonly operations: Operations;
+  readonly counters: Readonly<ClientCounters>;
+  /** Members of the configuration; how many make a quorum. */
+  readonly memberCount: number;
+  readonly quorum: number;
+  /** Id of the cluster instance, once it is pinned. */
+  readonly instance: string | undefined;
+  /** Asks each member for its status; members that don't answer in time are 'unreachable'. */
+  status(timeoutMs: number): Promise<MemberStatus[]>;
+  close(): Promise<void>;
+}
+
+export interface EngineOptions {
+  /** Cluster directory, see `avocado init`. */
+  clusterDirectory: string;
+  sink: OperationSink;
+  /** Operations in flight at once. */
+  capacity?: number;
+  /** Payload of one datagram; default from the interface's MTU (loopback: 16 KiB). */
+  datagramBytes?: number;
+  /** How long to wait for a quorum before connecting fails with NO_QUORUM. */
+  connectTimeoutMs?: number;
+  /** Hex cluster instance id that must be met, else INSTANCE_CHANGED. */
+  instance?: string;
+}

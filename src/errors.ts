@@ -1,0 +1,47 @@
+/** Every error a caller can get, by stable code. Codes are part of the API: they are added, never renamed. */
+export const ERROR_CODES = [
+  /** A key that is empty, over 1,024 bytes, or no string or Uint8Array. */
+  'INVALID_KEY',
+  /** A value larger than one datagram holds; the message names the limit. */
+  'VALUE_TOO_LARGE',
+  'INVALID_ARGUMENT',
+  /** The deadline passed and the operation certainly had no effect. */
+  'DEADLINE_EXCEEDED',
+  /** The caller aborted and the operation certainly had no effect. */
+  'ABORTED',
+  /** A put or delete that may or may not take effect: deadline, abort or close came after it was sent. */
+  'OUTCOME_UNKNOWN',
+  /** More operations wait than the client's queue holds. */
+  'QUEUE_FULL',
+  'CLOSED',
+  /** The replicas' trusted memory has no room for another key. Nothing was written. */
+  'TRUSTED_MEMORY_FULL',
+  /** The replicas' host memory has no room for the value. Nothing was written. */
+  'HOST_MEMORY_FULL',
+  /** Every copy of the newest value failed its check. A later put heals the key. */
+  'VALUE_UNREADABLE',
+  /** The certificate does not permit the operation. */
+  'NOT_PERMITTED',
+  /** No quorum of members of one cluster instance answered. */
+  'NO_QUORUM',
+  /** The replicas refuse this client: another cluster, wire version, mode, or a bad certificate. */
+  'REFUSED',
+  /** The cluster was started anew since this client (or its caller) pinned its instance: its data is gone. */
+  'INSTANCE_CHANGED',
+  /** Missing, unreadable or inconsistent cluster files. */
+  'CLUSTER_FILES',
+  'PORT_IN_USE',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** The one error class of the public API. */
+export class AvocadoError extends Error {
+  override readonly name = 'AvocadoError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,53 @@
+import type { Admission } from '../../net/endpoint.ts';
+import type { Authority, Identity } from '../trust/authority.ts';
+import { toHex } from './instance.ts';
+import type { Peer } from './peer.ts';
+
+/**
+ * What the two handshake messages carry for us. Message 1: writer id (8) and certificate. Message 2: incarnation (16),
+ * epoch u32, zero u32; that the responder holds the static key it was asked for is proved by the handshake itself.
+ */
+const WRITER_BYTES = 8;
+const INCARNATION_OFFSET = 0;
+const EPOCH_OFFSET = 16;
+const RESPONSE_BYTES = 24;
+
+export function requestPayload(writerHigh: number, writerLow: number, certificate: Uint8Array): Uint8Array {
+  const payload = Buffer.alloc(WRITER_BYTES + certificate.length);
+  payload.writeInt32LE(writerLow, 0);
+  payload.writeInt32LE(writerHigh, 4);
+  payload.set(certificate, WRITER_BYTES);
+  return payload;
+}
+
+export function responsePayload(incarnation: string, epoch: number): Uint8Array {
+  const payload = Buffer.alloc(RESPONSE_BYTES);
+  payload.write(incarnation, INCARNATION_OFFSET, 'hex');
+  payload.writeUInt32LE(epoch, EPOCH_OFFSET);
+  return payload;
+}
+
+/** Message 1: who asks. */
+export function admitRequest(
+  authority: Authority,
+  payload: Uint8Array,
+  staticKey: Uint8Array,
+  nowSeconds: number,
+): Admission<Peer> {
+  if (payload.length <= WRITER_BYTES) return { ok: false, reason: 'no certificate' };
+  const verdict = authority.verify(payload.subarray(WRITER_BYTES), staticKey, nowSeconds);
+  if (!verdict.ok) return verdict;
+  const writer = Buffer.from(payload.buffer, payload.byteOffset, WRITER_BYTES);
+  const writerLow = writer.readInt32LE(0);
+  const writerHigh = writer.readInt32LE(4);
+  const key = `${toHex(staticKey)} ${writer.toString('hex')}`;
+  return { ok: true, peer: { identity: verdict.identity, writerHigh, writerLow, incarnation: undefined, key } };
+}
+
+/** Message 2: the member that the link is to, in its present incarnation. */
+export function acceptResponse(memberIndex: number, payload: Uint8Array): Admission<Peer> {
+  if (payload.length !== RESPONSE_BYTES) return { ok: false, reason: 'its handshake answer has an unknown form' };
+  const incarnation = toHex(payload.subarray(INCARNATION_OFFSET, EPOCH_OFFSET));
+  const identity: Identity = { role: 'replica', memberIndex, mayRead: false, mayWrite: false };
+  return { ok: true, peer: { identity, writerHigh: 0, writerLow: 0, incarnation, key: `member ${memberIndex}` } };
+}

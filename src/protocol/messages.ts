@@ -1,0 +1,201 @@
+import { alignUp } from '../../net/bytes.ts';
+
+/**
+ * Messages of the control part (docs/wire.md): each a multiple of 8 bytes, fields at named word offsets, written and
+ * read in place. The first two words are common to all:
+ *
+ *     word 0   type u8 | flags u8 | operation slot u16
+ *     word 1   operation generation u32
+ *
+ * Slot and generation together are the operation id of the asker. Each phase of an operation has a generation of its
+ * own, so an answer that comes late counts for nothing.
+ */
+export const MESSAGE_READ = 1;
+export const MESSAGE_READ_REPLY = 2;
+export const MESSAGE_STAMP = 3;
+export const MESSAGE_STAMP_REPLY = 4;
+export const MESSAGE_WRITE = 5;
+export const MESSAGE_WRITE_REPLY = 6;
+export const MESSAGE_REPAIR = 7;
+export const MESSAGE_STATE_REQUEST = 8;
+export const MESSAGE_STATE = 9;
+export const MESSAGE_STATUS_REQUEST = 10;
+export const MESSAGE_STATUS = 11;
+
+/** READ: send the value, too. READ_REPLY: a value comes with it. */
+export const FLAG_VALUE = 1;
+/** READ_REPLY, WRITE, REPAIR: the key is deleted, or was never written. */
+export const FLAG_TOMBSTONE = 2;
+/** WRITE: a value that was read, under the stamp it was read with. */
+export const FLAG_WRITE_BACK = 4;
+/** STAMP_REPLY, WRITE_REPLY: no room, nothing was written. */
+export const FLAG_TRUSTED_FULL = 8;
+export const FLAG_HOST_FULL = 16;
+/** STAMP_REPLY, WRITE_REPLY, READ_REPLY: the certificate does not permit it. */
+export const FLAG_NOT_PERMITTED = 32;
+/** WRITE_REPLY: the stamp is known with another tag. */
+export const FLAG_CONFLICT = 64;
+/** READ_REPLY: the value does not fit into a datagram of the asker. */
+export const FLAG_TOO_LARGE = 128;
+export const FLAGS_REFUSED = FLAG_TRUSTED_FULL | FLAG_HOST_FULL | FLAG_NOT_PERMITTED | FLAG_CONFLICT;
+
+/** Requests with a key: READ, STAMP (16 bytes + key), WRITE, REPAIR (56 bytes + key). */
+export const WORD_KEY_BYTES = 2;
+/** Envelope bytes in the value part; in STAMP those that the WRITE will bring. */
+export const WORD_ENVELOPE_BYTES = 3;
+export const WORD_ASK_KEY = 4;
+export const ASK_BYTES = 16;
+/** WRITE, REPAIR: counter u64, writer u64, rmw u32, reserved u32, tag 16, key. */
+export const WORD_WRITE_COUNTER = 4;
+export const WORD_WRITE_WRITER = 6;
+export const WORD_WRITE_RMW = 8;
+export const WORD_WRITE_TAG = 10;
+export const WORD_WRITE_KEY = 14;
+export const WRITE_BYTES = 56;
+
+/** READ_REPLY: envelope bytes u32, rmw u32, counter u64, writer u64; with FLAG_VALUE the tag (16) behind. */
+export const WORD_REPLY_ENVELOPE_BYTES = 2;
+export const WORD_REPLY_RMW = 3;
+export const WORD_REPLY_COUNTER = 4;
+export const WORD_REPLY_WRITER = 6;
+export const WORD_REPLY_TAG = 8;
+export const READ_REPLY_BYTES = 32;
+export const READ_REPLY_VALUE_BYTES = 48;
+
+/** STAMP_REPLY: counter u64. */
+export const WORD_STAMP_COUNTER = 2;
+export const STAMP_REPLY_BYTES = 16;
+
+export const WRITE_REPLY_BYTES = 8;
+
+/** STATE: state u8 | member index u8 | member count u8 | 0; epoch; then an incarnation (16) for each member. */
+export const STATE_REQUEST_BYTES = 8;
+export const WORD_STATE = 2;
+export const WORD_STATE_EPOCH = 3;
+export const WORD_STATE_OWN = 4;
+export const WORD_STATE_INCARNATIONS = 8;
+export const STATE_BYTES = 32;
+export const INCARNATION_BYTES = 16;
+
+/** STATUS: body bytes u32, 0 u32, then the body: UTF-8 JSON padded with zeros to a multiple of 8. */
+export const WORD_STATUS_BYTES = 2;
+export const WORD_STATUS_BODY = 4;
+export const STATUS_BYTES = 16;
+export const STATUS_REQUEST_BYTES = 8;
+
+/** Keys (design: limits). */
+export const KEY_BYTES_MAX = 1_024;
+/** 2f+1 members; masks of members are bits of a 31-bit integer, and a cluster of more than 7 is slower, not safer. */
+export const MEMBERS_MAX = 7;
+/** Operation slots are 16 bits on the wire. */
+export const OPERATION_SLOTS_MAX = 65_536;
+
+export function typeOf(words: Int32Array, word: number): number {
+  return words[word]! & 0xff;
+}
+
+export function flagsOf(words: Int32Array, word: number): number {
+  return (words[word]! >>> 8) & 0xff;
+}
+
+export function slotOf(words: Int32Array, word: number): number {
+  return words[word]! >>> 16;
+}
+
+export function writeHead(
+  words: Int32Array,
+  word: number,
+  type: number,
+  flags: number,
+  slot: number,
+  generation: number,
+): void {
+  words[word] = type | (flags << 8) | (slot << 16);
+  words[word + 1] = generation;
+}
+
+/**
+ * Bytes of the message at `word`, or -1 when it is malformed: unknown type, past the end, a key out of bounds or not
+ * padded with zeros, or a value past the end of the value part. Everything that a handler reads is checked here.
+ */
+export function messageBytes(words: Int32Array, word: number, wordEnd: number, valueBytesLeft: number): number {
+  const bytesLeft = (wordEnd - word) * 4;
+  if (bytesLeft < 8) return -1;
+  const type = typeOf(words, word);
+  const flags = flagsOf(words, word);
+  switch (type) {
+    case MESSAGE_READ:
+    case MESSAGE_STAMP:
+      return keyedBytes(words, word, bytesLeft, ASK_BYTES, WORD_ASK_KEY);
+    case MESSAGE_WRITE:
+    case MESSAGE_REPAIR: {
+      if (bytesLeft < WRITE_BYTES || !envelopeFits(words[word + WORD_ENVELOPE_BYTES]!, valueBytesLeft)) return -1;
+      if (words[word + WORD_WRITE_COUNTER + 1]! >>> 21 !== 0) return -1;
+      if ((flags & FLAG_TOMBSTONE) !== 0 && words[word + WORD_ENVELOPE_BYTES] !== 0) return -1;
+      return keyedBytes(words, word, bytesLeft, WRITE_BYTES, WORD_WRITE_KEY);
+    }
+    case MESSAGE_READ_REPLY: {
+      const byteCount = (flags & FLAG_VALUE) !== 0 ? READ_REPLY_VALUE_BYTES : READ_REPLY_BYTES;
+      if (bytesLeft < byteCount || words[word + WORD_REPLY_COUNTER + 1]! >>> 21 !== 0) return -1;
+      const envelopeBytes = words[word + WORD_REPLY_ENVELOPE_BYTES]!;
+      if ((flags & FLAG_VALUE) !== 0 ? !envelopeFits(envelopeBytes, valueBytesLeft) : envelopeBytes !== 0) return -1;
+      return byteCount;
+    }
+    case MESSAGE_STAMP_REPLY:
+      if (bytesLeft < STAMP_REPLY_BYTES || words[word + WORD_STAMP_COUNTER + 1]! >>> 21 !== 0) return -1;
+      return STAMP_REPLY_BYTES;
+    case MESSAGE_WRITE_REPLY:
+    case MESSAGE_STATE_REQUEST:
+    case MESSAGE_STATUS_REQUEST:
+      return 8;
+    case MESSAGE_STATE: {
+      if (bytesLeft < STATE_BYTES) return -1;
+      const memberCount = (words[word + WORD_STATE]! >>> 16) & 0xff;
+      const byteCount = STATE_BYTES + memberCount * INCARNATION_BYTES;
+      return memberCount <= MEMBERS_MAX && byteCount <= bytesLeft ? byteCount : -1;
+    }
+    case MESSAGE_STATUS: {
+      if (bytesLeft < STATUS_BYTES) return -1;
+      const bodyBytes = words[word + WORD_STATUS_BYTES]!;
+      return bodyBytes >= 0 && bodyBytes <= bytesLeft - STATUS_BYTES ? STATUS_BYTES + alignUp(bodyBytes) : -1;
+    }
+    default:
+      return -1;
+  }
+}
+
+/** Value bytes, unpadded, that the message at `word` has in the value part. Only after messageBytes accepted it. */
+export function messageEnvelopeBytes(words: Int32Array, word: number): number {
+  switch (typeOf(words, word)) {
+    case MESSAGE_WRITE:
+    case MESSAGE_REPAIR:
+      return words[word + WORD_ENVELOPE_BYTES]!;
+    case MESSAGE_READ_REPLY:
+      return words[word + WORD_REPLY_ENVELOPE_BYTES]!;
+    default:
+      return 0;
+  }
+}
+
+function envelopeFits(envelopeBytes: number, valueBytesLeft: number): boolean {
+  return envelopeBytes >= 0 && alignUp(envelopeBytes) <= valueBytesLeft;
+}
+
+function keyedBytes(words: Int32Array, word: number, bytesLeft: number, fixedBytes: number, keyWord: number): number {
+  if (bytesLeft < fixedBytes) return -1;
+  const keyBytes = words[word + WORD_KEY_BYTES]!;
+  if (keyBytes < 1 || keyBytes > KEY_BYTES_MAX) return -1;
+  const byteCount = fixedBytes + alignUp(keyBytes);
+  if (byteCount > bytesLeft) return -1;
+  return isZeroPadded(words, word + keyWord, keyBytes) ? byteCount : -1;
+}
+
+/** Keys are compared and hashed by word, so the padding behind them must be zero. */
+export function isZeroPadded(words: Int32Array, keyWord: number, keyBytes: number): boolean {
+  const lastWord = keyWord + (alignUp(keyBytes) >> 2) - 1;
+  const used = keyBytes & 7;
+  if (used === 0) return true;
+  if (used === 4) return words[lastWord] === 0;
+  if (used < 4) return words[lastWord] === 0 && words[lastWord - 1]! >>> (8 * used) === 0;
+  return words[lastWord]! >>> (8 * (used - 4)) === 0;
+}

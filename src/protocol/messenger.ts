@@ -1,0 +1,13 @@
+import type { Outgoing } from '../../net/endpoint.ts';
+import type { Session } from '../../net/session.ts';
+import type { Peer } from './peer.ts';
+
+/** What the protocol cores need of the message layer to send (net/endpoint.ts has it). */
+export interface Messenger {
+  /** Where the message that append() made room for is to be written. */
+  readonly out: Outgoing;
+  /** False when nothing can be sent to the session now; requests are repeated later, lost answers are asked for again. */
+  /** Whether a message is small enough for a datagram to this peer at all. */
+  fits(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean;
+  append(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean;
+}

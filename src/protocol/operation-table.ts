@@ -1,0 +1,172 @@
+import { assert } from '../../net/assert.ts';
+import { copyPadded } from '../../net/bytes.ts';
+import { NO_REF } from '../store/host-memory.ts';
+import type { HostMemory } from '../store/host-memory.ts';
+
+/**
+ * Operations in flight, one typed array a field, preallocated. A slot's generation grows with each phase, so that
+ * slot + generation names a phase of an operation among all that this process ever ran (32 bits: a session lives
+ * 180 s, so no answer is old enough to meet its generation again).
+ */
+export const PHASE_FREE = 0;
+/** get: stamps of a quorum, the value of one. */
+export const PHASE_READ = 1;
+/** get: the newest stamp is known, its value is asked for. */
+export const PHASE_FETCH = 2;
+/** get: the value is at the sealing, to be checked. */
+export const PHASE_OPEN = 3;
+/** get: the newest value is written back until a quorum holds it. */
+export const PHASE_WRITE_BACK = 4;
+/** put, delete: the greatest counter of a quorum. */
+export const PHASE_STAMP = 5;
+/** put: the counter is known, the value not sealed yet. */
+export const PHASE_SEAL = 6;
+/** put, delete: sent to all, until a quorum has acknowledged. */
+export const PHASE_WRITE = 7;
+/** Ended while the sealing still holds its buffers. */
+export const PHASE_ENDED = 8;
+
+export const OPERATION_GET = 0;
+export const OPERATION_PUT = 1;
+export const OPERATION_DELETE = 2;
+
+const TAG_WORDS = 4;
+
+export class OperationTable {
+  readonly capacity: number;
+  readonly phase: Uint8Array;
+  readonly kind: Uint8Array;
+  readonly generation: Int32Array;
+  readonly token: Float64Array;
+
+  /** Blocks of `memory`: the key, padded with zeros; the envelope, or NO_REF. */
+  readonly keyRef: Int32Array;
+  readonly keyBytes: Int32Array;
+  readonly envelopeRef: Int32Array;
+  readonly envelopeBytes: Int32Array;
+
+  /** get: the newest stamp met; put, delete: the own stamp from PHASE_WRITE on. */
+  readonly counter: Float64Array;
+  readonly writerHigh: Int32Array;
+  readonly writerLow: Int32Array;
+  readonly rmw: Int32Array;
+  readonly tombstone: Uint8Array;
+  readonly tags: Int32Array;
+
+  /** Masks of members, of this phase unless said otherwise. */
+  readonly asked: Uint8Array;
+  readonly replied: Uint8Array;
+  /** Members asked at the start of the phase, once: their answers are samples of the round trip. */
+  readonly sampled: Uint8Array;
+  /** get: members known to hold the newest stamp; it outlives phases. put: members that acknowledged. */
+  readonly holders: Uint8Array;
+  /** get: members whose copy did not open, over all phases since the last PHASE_READ. */
+  readonly bad: Uint8Array;
+  /** Members that refused the write. */
+  readonly refused: Uint8Array;
+  /** get: who is asked for the value, who sent it. */
+  readonly valueMember: Int8Array;
+
+  /** put: the value is sealed. get: the value was opened once, so it may be written back. */
+  readonly sealed: Uint8Array;
+  /** A job of this slot is at the sealing. */
+  readonly jobPending: Uint8Array;
+
+  readonly phaseMs: Float64Array;
+  readonly deadlineMs: Float64Array;
+  readonly attempt: Uint8Array;
+
+  readonly memory: HostMemory;
+  readonly #free: Int32Array;
+  #freeCount: number;
+
+  constructor(capacity: number, memory: HostMemory) {
+    this.capacity = capacity;
+    this.memory = memory;
+    this.phase = new Uint8Array(capacity);
+    this.kind = new Uint8Array(capacity);
+    this.generation = new Int32Array(capacity);
+    this.token = new Float64Array(capacity);
+    this.keyRef = new Int32Array(capacity).fill(NO_REF);
+    this.keyBytes = new Int32Array(capacity);
+    this.envelopeRef = new Int32Array(capacity).fill(NO_REF);
+    this.envelopeBytes = new Int32Array(capacity);
+    this.counter = new Float64Array(capacity);
+    this.writerHigh = new Int32Array(capacity);
+    this.writerLow = new Int32Array(capacity);
+    this.rmw = new Int32Array(capacity);
+    this.tombstone = new Uint8Array(capacity);
+    this.tags = new Int32Array(capacity * TAG_WORDS);
+    this.asked = new Uint8Array(capacity);
+    this.replied = new Uint8Array(capacity);
+    this.sampled = new Uint8Array(capacity);
+    this.holders = new Uint8Array(capacity);
+    this.bad = new Uint8Array(capacity);
+    this.refused = new Uint8Array(capacity);
+    this.valueMember = new Int8Array(capacity);
+    this.sealed = new Uint8Array(capacity);
+    this.jobPending = new Uint8Array(capacity);
+    this.phaseMs = new Float64Array(capacity);
+    this.deadlineMs = new Float64Array(capacity);
+    this.attempt = new Uint8Array(capacity);
+    this.#free = new Int32Array(capacity);
+    this.#freeCount = capacity;
+    for (let slot = 0; slot < capacity; slot++) this.#free[slot] = capacity - 1 - slot;
+  }
+
+  get active(): number {
+    return this.capacity - this.#freeCount;
+  }
+
+  /** A free slot, or -1. */
+  take(): number {
+    return this.#freeCount === 0 ? -1 : this.#free[--this.#freeCount]!;
+  }
+
+  /** Gives slot and blocks back. */
+  release(slot: number): void {
+    assert(this.jobPending[slot] === 0, 'no buffer is given back while the sealing holds it');
+    this.memory.free(this.keyRef[slot]!);
+    this.keyRef[slot] = NO_REF;
+    this.dropEnvelope(slot);
+    this.phase[slot] = PHASE_FREE;
+    this.#free[this.#freeCount++] = slot;
+  }
+
+  dropEnvelope(slot: number): void {
+    const ref = this.envelopeRef[slot]!;
+    if (ref === NO_REF) return;
+    this.memory.free(ref);
+    this.envelopeRef[slot] = NO_REF;
+  }
+
+  /** Keeps a copy of an envelope that arrived, and its tag. False when the process's memory is at its limit. */
+  keepEnvelope(
+    slot: number,
+    envelopeWords: Int32Array,
+    envelopeWord: number,
+    envelopeBytes: number,
+    tagWords: Int32Array,
+    tagWord: number,
+  ): boolean {
+    const { memory } = this;
+    this.dropEnvelope(slot);
+    const ref = memory.allocate(Math.max(envelopeBytes, 1));
+    if (ref < 0) return false;
+    this.envelopeRef[slot] = ref;
+    this.envelopeBytes[slot] = envelopeBytes;
+    copyPadded(memory.region(ref).words, memory.wordOffset(ref), envelopeWords, envelopeWord, envelopeBytes);
+    for (let i = 0; i < TAG_WORDS; i++) this.tags[slot * TAG_WORDS + i] = tagWords[tagWord + i]!;
+    return true;
+  }
+
+  tagWord(slot: number): number {
+    return slot * TAG_WORDS;
+  }
+
+  tagEquals(slot: number, tagWords: Int32Array, tagWord: number): boolean {
+    let difference = 0;
+    for (let i = 0; i < TAG_WORDS; i++) difference |= this.tags[slot * TAG_WORDS + i]! ^ tagWords[tagWord + i]!;
+    return difference === 0;
+  }
+}

@@ -1,0 +1,95 @@
+import { assert } from '../../net/assert.ts';
+
+/**
+ * One timer for each operation slot, started and stopped in constant time without allocation: a hashed wheel of
+ * one-millisecond buckets with doubly linked lists in typed arrays (Varghese and Lauck 1987, scheme 6). A timer beyond
+ * one round of the wheel stays in its bucket until its time has come.
+ */
+const BUCKET_COUNT = 512;
+const NONE = -1;
+const IDLE = -2;
+
+export class TimerWheel {
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  readonly #dueMs: Float64Array;
+  readonly #heads = new Int32Array(BUCKET_COUNT).fill(NONE);
+  /** Everything due up to and including this tick has fired. */
+  #tick = 0;
+  #count = 0;
+
+  constructor(slotCount: number) {
+    this.#next = new Int32Array(slotCount).fill(IDLE);
+    this.#previous = new Int32Array(slotCount).fill(IDLE);
+    this.#dueMs = new Float64Array(slotCount);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Starts or restarts the timer of a slot. It fires in the first advance() at or after dueMs, 1 ms coarse. */
+  set(slot: number, dueMs: number): void {
+    this.clear(slot);
+    const tick = Math.max(Math.ceil(dueMs), this.#tick + 1);
+    this.#dueMs[slot] = tick;
+    const bucket = tick % BUCKET_COUNT;
+    const head = this.#heads[bucket]!;
+    this.#next[slot] = head;
+    this.#previous[slot] = NONE;
+    if (head !== NONE) this.#previous[head] = slot;
+    this.#heads[bucket] = slot;
+    this.#count++;
+  }
+
+  clear(slot: number): void {
+    const next = this.#next[slot]!;
+    if (next === IDLE) return;
+    const previous = this.#previous[slot]!;
+    if (next !== NONE) this.#previous[next] = previous;
+    if (previous !== NONE) this.#next[previous] = next;
+    else this.#heads[this.#dueMs[slot]! % BUCKET_COUNT] = next;
+    this.#next[slot] = IDLE;
+    this.#previous[slot] = IDLE;
+    this.#count--;
+  }
+
+  /** Fires what is due. fire() may set and clear any timer; what it sets is due in a later advance. */
+  advance(nowMs: number, fire: (slot: number) => void): void {
+    const tickNow = Math.floor(nowMs);
+    if (tickNow <= this.#tick) return;
+    if (this.#count === 0) {
+      this.#tick = tickNow;
+      return;
+    }
+    const firstTick = Math.max(this.#tick + 1, tickNow - BUCKET_COUNT + 1);
+    this.#tick = tickNow;
+    for (let tick = firstTick; tick <= tickNow; tick++) this.#fireBucket(tick % BUCKET_COUNT, tickNow, fire);
+  }
+
+  #fireBucket(bucket: number, tickNow: number, fire: (slot: number) => void): void {
+    let slot = this.#heads[bucket]!;
+    while (slot !== NONE) {
+      if (this.#dueMs[slot]! > tickNow) {
+        slot = this.#next[slot]!;
+        continue;
+      }
+      this.clear(slot);
+      fire(slot);
+      // fire() may have changed the list anywhere: begin anew. What it set is later than tickNow.
+      slot = this.#heads[bucket]!;
+    }
+  }
+
+  invariants(): void {
+    let count = 0;
+    for (let bucket = 0; bucket < BUCKET_COUNT; bucket++) {
+      for (let slot = this.#heads[bucket]!; slot !== NONE; slot = this.#next[slot]!) {
+        assert(this.#dueMs[slot]! % BUCKET_COUNT === bucket, 'a timer lies in the bucket of its tick');
+        assert(this.#dueMs[slot]! > this.#tick, 'no timer is overdue');
+        count++;
+      }
+    }
+    assert(count === this.#count, 'timers are counted');
+  }
+}

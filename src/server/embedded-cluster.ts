@@ -1,0 +1,115 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { SecurityMode } from '../../net/mode.ts';
+import { UdpTransport } from '../../net/udp.ts';
+import { AvocadoError } from '../errors.ts';
+import { initClusterDirectory } from '../trust/cluster-directory.ts';
+import { ReplicaProcess } from './replica-process.ts';
+
+/**
+ * A whole cluster on this machine for `avocado dev`, the bench and tests: cluster files of its own, and a child
+ * process a replica on free loopback ports. Children end with their parent, however it ends, and take the temporary
+ * directory with them.
+ */
+export interface EmbeddedClusterOptions {
+  /** Starting in plaintext mode is the permission for it: nothing but loopback is reached. */
+  readonly mode: SecurityMode;
+  /** 1, 3, 5 or 7. */
+  readonly replicas?: number;
+  readonly datagramBytes?: number;
+  readonly trustedBytesMax?: number;
+  readonly hostBytesMax?: number;
+  /** New directory for the cluster files, kept by stop(). Default: a temporary one, removed by stop(). */
+  readonly directory?: string;
+  /** Ends the start: everything is stopped and the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Receives what replicas print and report, a line each. Default: stderr. */
+  readonly log?: (line: string) => void;
+  /** A replica ended that was not told to. */
+  readonly onReplicaExit?: (index: number, description: string) => void;
+}
+
+export interface EmbeddedCluster {
+  readonly directory: string;
+  readonly mode: SecurityMode;
+  readonly members: readonly { readonly index: number; readonly host: string; readonly port: number }[];
+  /** By member index. */
+  readonly processIds: readonly number[];
+  /** Ends the replicas and removes what start made. Safe to call more than once. */
+  stop(): Promise<void>;
+}
+
+const REPLICAS_DEFAULT = 3;
+const HOST = '127.0.0.1';
+/** Another process may take a port between its probe and the replica's bind; it won't three times. */
+const START_ATTEMPTS = 3;
+
+export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Promise<EmbeddedCluster> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce(options, attempt > 1);
+    } catch (error) {
+      const portTaken = error instanceof AvocadoError && error.code === 'PORT_IN_USE';
+      if (!portTaken || attempt === START_ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** @param again The directory holds what the attempt before this one wrote. */
+async function startOnce(options: EmbeddedClusterOptions, again: boolean): Promise<EmbeddedCluster> {
+  options.signal?.throwIfAborted();
+  const ports = await freeLoopbackPorts(options.replicas ?? REPLICAS_DEFAULT);
+  const members = ports.map((port, index) => ({ index, host: HOST, port }));
+  // mkdtemp makes it 0700.
+  const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'avocado-'));
+  const temporary = options.directory === undefined;
+  const replicas: ReplicaProcess[] = [];
+
+  let stopped: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    await Promise.all(replicas.map((replica) => replica.stop()));
+    if (temporary) rmSync(directory, { recursive: true, force: true });
+  };
+  const stopOnce = (): Promise<void> => (stopped ??= stop());
+
+  try {
+    initClusterDirectory({ directory, members, mode: options.mode, force: again });
+    for (const { index } of members) replicas.push(startReplica(options, directory, index));
+    await Promise.all(replicas.map((replica) => replica.active(options.signal)));
+  } catch (error) {
+    await stopOnce();
+    throw error;
+  }
+  const processIds = replicas.map((replica) => replica.processId);
+  return { directory, mode: options.mode, members, processIds, stop: stopOnce };
+}
+
+function startReplica(options: EmbeddedClusterOptions, directory: string, index: number): ReplicaProcess {
+  const { trustedBytesMax, hostBytesMax, datagramBytes, onReplicaExit } = options;
+  const log = options.log ?? ((line: string): void => void process.stderr.write(`${line}\n`));
+  return new ReplicaProcess(
+    {
+      clusterDirectory: directory,
+      index,
+      ...(trustedBytesMax !== undefined && { trustedBytesMax }),
+      ...(hostBytesMax !== undefined && { hostBytesMax }),
+      ...(datagramBytes !== undefined && { datagramBytes }),
+      allowPlaintext: options.mode === 'plaintext',
+      removeDirectoryWhenOrphaned: options.directory === undefined,
+    },
+    (line) => log(`[replica ${index}] ${line}`),
+    (description) => onReplicaExit?.(index, description),
+  );
+}
+
+/** All are held open until the last is found, so that none is found twice. */
+async function freeLoopbackPorts(count: number): Promise<number[]> {
+  const probes: UdpTransport[] = [];
+  try {
+    while (probes.length < count) probes.push(await UdpTransport.open({ host: HOST, port: 0 }));
+    return probes.map((probe) => probe.port);
+  } finally {
+    await Promise.all(probes.map((probe) => probe.close()));
+  }
+}

@@ -1,0 +1,344 @@
+import { assert } from '../../net/assert.ts';
+import type { Region } from '../../net/bytes.ts';
+import { copyPadded, readU53, writeU53 } from '../../net/bytes.ts';
+import { AvocadoError } from '../errors.ts';
+import type { Order } from '../stamp.ts';
+import { compareStamps } from '../stamp.ts';
+import type { EntryArena } from './entry-arena.ts';
+import {
+  ENTRY_COUNTER,
+  ENTRY_HOST_REF,
+  ENTRY_LENGTHS,
+  ENTRY_RMW,
+  ENTRY_TAG,
+  ENTRY_WRITER_HIGH,
+  ENTRY_WRITER_LOW,
+  ENVELOPE_BYTES_MASK,
+  KEY_BYTES_BITS,
+  KEY_BYTES_MAX,
+  TOMBSTONE_BIT,
+} from './entry-arena.ts';
+import type { HostMemory } from './host-memory.ts';
+import { NO_REF } from './host-memory.ts';
+import type { TrustedBudget } from './trusted-budget.ts';
+import { NO_ENTRY, TrustedIndex } from './trusted-index.ts';
+import type { Refusal, WriteResult } from './write-result.ts';
+import { APPLIED, HOST_FULL, TRUSTED_FULL } from './write-result.ts';
+
+/**
+ * A replica's store. Trusted memory holds an entry a key (stamp, tag, length and place of the value; see entry-arena.ts),
+ * found through the trusted index; host memory holds the values as opaque envelopes (workers/sealing.ts). The store knows
+ * no cryptography: whoever opens an envelope checks it against the tag that is kept here.
+ *
+ * A write that is refused for want of memory has changed nothing. Entries are never removed: a deleted key stays as a
+ * tombstone, and so does its key, until a later feature collects them. Hence an entry id, once found, is good for ever.
+ *
+ * Keys and envelopes come as words: the caller has checked that keys are padded with zeros to 8 bytes, and that lengths
+ * are within bounds. Stamps are four numbers, see src/stamp.ts. No call allocates.
+ */
+export interface StoreOptions {
+  readonly budget: TrustedBudget;
+  /** The store's own: nobody else allocates from it. */
+  readonly hostMemory: HostMemory;
+  /** 8 random bytes, see keyed-hash.ts. */
+  readonly seed: Uint8Array;
+}
+
+export interface StoreStats {
+  /** Entries, tombstones included. */
+  readonly keys: number;
+  readonly tombstones: number;
+  readonly trustedBytes: number;
+  readonly trustedBytesMax: number;
+  /** In blocks that hold values, and in segments taken from the host. */
+  readonly hostBytes: number;
+  readonly hostCapacityBytes: number;
+}
+
+export class Store {
+  /** Why the last write was refused, or the last hasRoom...() was false. */
+  lastRefusal: Refusal = TRUSTED_FULL;
+
+  private readonly budget: TrustedBudget;
+  private readonly hostMemory: HostMemory;
+  private readonly index: TrustedIndex;
+  private readonly entries: EntryArena;
+  private tombstoneCount = 0;
+
+  constructor(options: StoreOptions) {
+    this.budget = options.budget;
+    this.hostMemory = options.hostMemory;
+    assert(this.hostMemory.blockBytesMax <= ENVELOPE_BYTES_MASK, 'an entry holds the length of any block');
+    this.index = new TrustedIndex(this.budget, options.seed);
+    this.entries = this.index.entries;
+    if (!this.hasRoomForKey(KEY_BYTES_MAX, 1, 0)) {
+      throw new AvocadoError(
+        'INVALID_ARGUMENT',
+        `Trusted memory of ${this.budget.bytesMax} bytes holds no key: give at least 1 MiB (default 128 MiB).`,
+      );
+    }
+  }
+
+  /** The entry of a key, or NO_ENTRY. */
+  find(keyWords: Int32Array, keyWord: number, keyBytes: number): number {
+    return this.index.find(keyWords, keyWord, keyBytes);
+  }
+
+  /** Order of an entry's stamp and the given one. NO_ENTRY counts as "none", older than any stamp. */
+  compareStamp(entry: number, counter: number, writerHigh: number, writerLow: number, rmw: number): Order {
+    if (entry === NO_ENTRY) return compareStamps(0, 0, 0, 0, counter, writerHigh, writerLow, rmw);
+    const words = this.entries.words(entry);
+    const word = this.entries.wordOffset(entry);
+    return compareStamps(
+      readU53(words, word + ENTRY_COUNTER),
+      words[word + ENTRY_WRITER_HIGH]!,
+      words[word + ENTRY_WRITER_LOW]!,
+      words[word + ENTRY_RMW]!,
+      counter,
+      writerHigh,
+      writerLow,
+      rmw,
+    );
+  }
+
+  counter(entry: number): number {
+    return readU53(this.entries.words(entry), this.entries.wordOffset(entry) + ENTRY_COUNTER);
+  }
+
+  writerHigh(entry: number): number {
+    return this.field(entry, ENTRY_WRITER_HIGH);
+  }
+
+  writerLow(entry: number): number {
+    return this.field(entry, ENTRY_WRITER_LOW);
+  }
+
+  rmw(entry: number): number {
+    return this.field(entry, ENTRY_RMW);
+  }
+
+  isTombstone(entry: number): boolean {
+    return this.field(entry, ENTRY_LENGTHS) < 0;
+  }
+
+  envelopeBytes(entry: number): number {
+    return this.field(entry, ENTRY_LENGTHS) & ENVELOPE_BYTES_MASK;
+  }
+
+  /** Place of the envelope in host memory; NO_REF when it has no bytes. Changes with a write. */
+  hostRef(entry: number): number {
+    return this.field(entry, ENTRY_HOST_REF);
+  }
+
+  /** Four words. */
+  copyTag(entry: number, targetWords: Int32Array, targetWord: number): void {
+    const words = this.entries.words(entry);
+    const word = this.entries.wordOffset(entry) + ENTRY_TAG;
+    for (let i = 0; i < 4; i++) targetWords[targetWord + i] = words[word + i]!;
+  }
+
+  tagEquals(entry: number, tagWords: Int32Array, tagWord: number): boolean {
+    const words = this.entries.words(entry);
+    const word = this.entries.wordOffset(entry) + ENTRY_TAG;
+    for (let i = 0; i < 4; i++) if (words[word + i] !== tagWords[tagWord + i]) return false;
+    return true;
+  }
+
+  /**
+   * Copies envelopeBytes(entry) bytes out of host memory, padded with zeros to 8 bytes. They are whatever the host has
+   * made of them: only opening them against the entry's tag tells.
+   */
+  copyEnvelope(entry: number, target: Region, targetWord: number): void {
+    const ref = this.hostRef(entry);
+    if (ref === NO_REF) return;
+    const source = this.hostMemory.region(ref).words;
+    copyPadded(target.words, targetWord, source, this.hostMemory.wordOffset(ref), this.envelopeBytes(entry));
+  }
+
+  /**
+   * Creates or replaces. The rule that only a greater stamp is applied is the caller's (it answers either way), so a
+   * stamp that is not greater is an error of the program.
+   */
+  write(
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+    counter: number,
+    writerHigh: number,
+    writerLow: number,
+    rmw: number,
+    tombstone: boolean,
+    tagWords: Int32Array,
+    tagWord: number,
+    envelopeWords: Int32Array,
+    envelopeWord: number,
+    envelopeBytes: number,
+  ): WriteResult {
+    let entry = this.find(keyWords, keyWord, keyBytes);
+    if (entry === NO_ENTRY) {
+      assert(counter >= 1, 'a written stamp is not none');
+      entry = this.create(keyWords, keyWord, keyBytes, envelopeBytes);
+      if (entry === NO_ENTRY) return this.lastRefusal;
+    }
+    return this.replace(
+      entry,
+      counter,
+      writerHigh,
+      writerLow,
+      rmw,
+      tombstone,
+      tagWords,
+      tagWord,
+      envelopeWords,
+      envelopeWord,
+      envelopeBytes,
+    );
+  }
+
+  /** write() for a caller that has found the entry already. */
+  replace(
+    entry: number,
+    counter: number,
+    writerHigh: number,
+    writerLow: number,
+    rmw: number,
+    tombstone: boolean,
+    tagWords: Int32Array,
+    tagWord: number,
+    envelopeWords: Int32Array,
+    envelopeWord: number,
+    envelopeBytes: number,
+  ): WriteResult {
+    assert(this.compareStamp(entry, counter, writerHigh, writerLow, rmw) < 0, 'only a greater stamp is written');
+    if (!this.makePlace(entry, envelopeBytes)) return this.lastRefusal;
+    const words = this.entries.words(entry);
+    const word = this.entries.wordOffset(entry);
+    this.tombstoneCount += Number(tombstone) - Number(this.isTombstone(entry));
+    writeU53(words, word + ENTRY_COUNTER, counter);
+    words[word + ENTRY_WRITER_HIGH] = writerHigh;
+    words[word + ENTRY_WRITER_LOW] = writerLow;
+    words[word + ENTRY_RMW] = rmw;
+    words[word + ENTRY_LENGTHS] =
+      (words[word + ENTRY_LENGTHS]! & KEY_BYTES_BITS) | envelopeBytes | (tombstone ? TOMBSTONE_BIT : 0);
+    for (let i = 0; i < 4; i++) words[word + ENTRY_TAG + i] = tagWords[tagWord + i]!;
+    this.fill(words[word + ENTRY_HOST_REF]!, envelopeWords, envelopeWord, envelopeBytes);
+    return APPLIED;
+  }
+
+  /**
+   * For REPAIR: puts a good copy in place of a bad one. The caller has found the offered stamp, tag and length to be the
+   * entry's and has opened the offered envelope.
+   */
+  overwriteEnvelope(entry: number, envelopeWords: Int32Array, envelopeWord: number, envelopeBytes: number): void {
+    assert(envelopeBytes === this.envelopeBytes(entry), 'a repair has the length of what it repairs');
+    this.fill(this.hostRef(entry), envelopeWords, envelopeWord, envelopeBytes);
+  }
+
+  /**
+   * Would a new key fit now, with marginBytes of the budget left over? Asked before a put writes anything anywhere, so
+   * that it is refused whole; the margin is room for puts that were let through and are still to be written.
+   */
+  hasRoomForKey(keyBytes: number, envelopeBytes: number, marginBytes: number): boolean {
+    return this.hasRoom(this.index.trustedBytesToAdd(keyBytes), envelopeBytes, marginBytes);
+  }
+
+  /** The same for a new value of a key that is here. Always true when the value fits in the old one's place. */
+  hasRoomForEnvelope(entry: number, envelopeBytes: number, marginBytes: number): boolean {
+    return this.isPlaceFor(this.hostRef(entry), envelopeBytes) || this.hasRoom(0, envelopeBytes, marginBytes);
+  }
+
+  stats(): StoreStats {
+    return {
+      keys: this.index.count,
+      tombstones: this.tombstoneCount,
+      trustedBytes: this.budget.used,
+      trustedBytesMax: this.budget.bytesMax,
+      hostBytes: this.hostMemory.usedBytes,
+      hostCapacityBytes: this.hostMemory.capacityBytes,
+    };
+  }
+
+  /** An entry with key and place in host memory, all else still zero. */
+  private create(keyWords: Int32Array, keyWord: number, keyBytes: number, envelopeBytes: number): number {
+    if (!this.hasRoomForKey(keyBytes, envelopeBytes, 0)) return NO_ENTRY;
+    // First what can still fail: the host may give no memory for a segment.
+    let ref = NO_REF;
+    if (envelopeBytes > 0) {
+      ref = this.hostMemory.allocate(envelopeBytes);
+      if (ref === NO_REF) {
+        this.lastRefusal = this.hostMemory.lastRefusal;
+        return NO_ENTRY;
+      }
+    }
+    const entry = this.index.add(keyWords, keyWord, keyBytes);
+    this.entries.words(entry)[this.entries.wordOffset(entry) + ENTRY_HOST_REF] = ref;
+    return entry;
+  }
+
+  /** Gives an entry a block of the envelope's size class; false when refused, with the old block and value in place. */
+  private makePlace(entry: number, envelopeBytes: number): boolean {
+    const old = this.hostRef(entry);
+    if (this.isPlaceFor(old, envelopeBytes)) return true;
+    let ref = NO_REF;
+    if (envelopeBytes > 0) {
+      ref = this.hostMemory.allocate(envelopeBytes);
+      if (ref === NO_REF) {
+        this.lastRefusal = this.hostMemory.lastRefusal;
+        return false;
+      }
+    }
+    if (old !== NO_REF) this.hostMemory.free(old);
+    this.entries.words(entry)[this.entries.wordOffset(entry) + ENTRY_HOST_REF] = ref;
+    return true;
+  }
+
+  private isPlaceFor(ref: number, envelopeBytes: number): boolean {
+    if (ref === NO_REF || envelopeBytes === 0) return ref === NO_REF && envelopeBytes === 0;
+    return this.hostMemory.fits(ref, envelopeBytes);
+  }
+
+  private fill(ref: number, envelopeWords: Int32Array, envelopeWord: number, envelopeBytes: number): void {
+    if (ref === NO_REF) return;
+    const target = this.hostMemory.region(ref).words;
+    copyPadded(target, this.hostMemory.wordOffset(ref), envelopeWords, envelopeWord, envelopeBytes);
+  }
+
+  private hasRoom(indexBytes: number, envelopeBytes: number, marginBytes: number): boolean {
+    const stateBytes = envelopeBytes === 0 ? 0 : this.hostMemory.trustedBytesToAllocate(envelopeBytes);
+    if (stateBytes < 0) {
+      this.lastRefusal = HOST_FULL;
+      return false;
+    }
+    if (indexBytes + stateBytes + marginBytes > this.budget.available) {
+      this.lastRefusal = TRUSTED_FULL;
+      return false;
+    }
+    return true;
+  }
+
+  private field(entry: number, offset: number): number {
+    return this.entries.words(entry)[this.entries.wordOffset(entry) + offset]!;
+  }
+
+  invariants(): void {
+    this.budget.invariants();
+    this.hostMemory.invariants();
+    this.index.invariants();
+    const refs = new Set<number>();
+    let tombstones = 0;
+    for (let at = 0; at < this.index.slotCount; at++) {
+      const entry = this.index.entryInSlot(at);
+      if (entry === NO_ENTRY) continue;
+      const ref = this.hostRef(entry);
+      const envelopeBytes = this.envelopeBytes(entry);
+      assert(this.compareStamp(NO_ENTRY, this.counter(entry), 0, 0, 0) < 0, 'an entry has a stamp');
+      assert(this.isPlaceFor(ref, envelopeBytes), 'an envelope lies in a block of its size class');
+      if (this.isTombstone(entry)) tombstones++;
+      if (ref === NO_REF) continue;
+      assert(this.hostMemory.isAllocated(ref) && !refs.has(ref), 'a block has one owner');
+      refs.add(ref);
+    }
+    assert(refs.size === this.hostMemory.usedBlocks, 'each live block has an owner');
+    assert(tombstones === this.tombstoneCount, 'tombstones are counted');
+  }
+}

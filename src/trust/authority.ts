@@ -1,0 +1,56 @@
+import type { SecurityMode } from '../../net/mode.ts';
+
+/**
+ * Who takes part, with which keys, in which epoch. Everything that the attestation services (CAS, LAS) will decide
+ * stands behind this interface; today a cluster directory written by `avocado init` implements it
+ * (cluster-directory.ts).
+ */
+export interface Authority {
+  /** 16 random bytes that name the cluster. */
+  readonly clusterId: Uint8Array;
+  readonly mode: SecurityMode;
+  readonly configuration: Configuration;
+  /** X25519 key pair of this process's role, 32 bytes each. */
+  readonly staticKeyPair: { readonly publicKey: Uint8Array; readonly secretKey: Uint8Array };
+  /** Own certificate, certificate.ts. */
+  readonly certificate: Uint8Array;
+  readonly dataKeys: DataKeys;
+  /**
+   * The identity a certificate proves for a static key, or why it is refused. Never throws on input.
+   * @param nowSeconds Unix time.
+   */
+  verify(certificate: Uint8Array, staticKey: Uint8Array, nowSeconds: number): Verdict;
+}
+
+export interface Configuration {
+  /** Starts at 1; grows with each change of members. */
+  readonly epoch: number;
+  readonly members: readonly Member[];
+}
+
+export interface Member {
+  /** Place in the configuration, 0 .. n-1. */
+  readonly index: number;
+  readonly host: string;
+  readonly port: number;
+  readonly staticKey: Uint8Array;
+}
+
+export interface DataKeys {
+  /** Key id that new values are sealed with. */
+  readonly currentId: number;
+  /** 32-byte key of an id, undefined when unknown. */
+  key(id: number): Uint8Array | undefined;
+}
+
+export interface Identity {
+  readonly role: 'replica' | 'client';
+  /** Index of a replica, -1 for a client. */
+  readonly memberIndex: number;
+  readonly mayRead: boolean;
+  readonly mayWrite: boolean;
+}
+
+export type Verdict =
+  | { readonly ok: true; readonly identity: Identity }
+  | { readonly ok: false; readonly reason: string };

@@ -1,0 +1,159 @@
+import { assert } from '../../net/assert.ts';
+import { sign, verify } from '../../workers/signing.ts';
+import type { Verdict } from './authority.ts';
+
+/**
+ * A certificate: the cluster key's word that the holder of a static key has a role in one cluster. It travels in
+ * message 1 of a handshake, so it is small, of fixed size, and read without trust.
+ *
+ *     offset  bytes  field
+ *          0      2  format version
+ *          2      1  role: 1 replica, 2 client
+ *          3      1  permissions: bit 0 read, bit 1 write
+ *          4      2  member index, 0xffff for a client
+ *          6      2  zero
+ *          8      8  expiry, Unix seconds
+ *         16     16  cluster id
+ *         32     32  static key (X25519)
+ *         64     64  Ed25519 signature by the cluster key over a prefix and bytes [0, 64)
+ *
+ * Numbers are little endian.
+ */
+export const CERTIFICATE_BYTES = 128;
+
+const VERSION_OFFSET = 0;
+const ROLE_OFFSET = 2;
+const PERMISSIONS_OFFSET = 3;
+const MEMBER_INDEX_OFFSET = 4;
+const RESERVED_OFFSET = 6;
+const EXPIRY_OFFSET = 8;
+const CLUSTER_ID_OFFSET = 16;
+const STATIC_KEY_OFFSET = 32;
+const SIGNATURE_OFFSET = 64;
+
+export const CLUSTER_ID_BYTES = 16;
+export const STATIC_KEY_BYTES = 32;
+
+const FORMAT_VERSION = 1;
+const ROLE_REPLICA = 1;
+const ROLE_CLIENT = 2;
+const PERMISSION_READ = 1;
+const PERMISSION_WRITE = 2;
+const PERMISSIONS_KNOWN = PERMISSION_READ | PERMISSION_WRITE;
+const NO_MEMBER = 0xffff;
+
+/** Keeps the cluster key's signatures over certificates apart from its signatures over anything else. */
+const SIGNATURE_PREFIX = new TextEncoder().encode('avocado certificate 1\0');
+
+export interface CertificateSubject {
+  readonly role: 'replica' | 'client';
+  /** Of a replica; left out for a client. */
+  readonly memberIndex?: number;
+  readonly mayRead: boolean;
+  readonly mayWrite: boolean;
+  readonly staticKey: Uint8Array;
+  readonly clusterId: Uint8Array;
+  /** Unix time after which the certificate is refused. */
+  readonly expirySeconds: number;
+}
+
+export function issueCertificate(subject: CertificateSubject, clusterSecretKey: Uint8Array): Uint8Array {
+  assert(
+    (subject.role === 'replica') === (subject.memberIndex !== undefined),
+    'a replica has a member index, a client none',
+  );
+  assert(subject.memberIndex !== NO_MEMBER, 'this member index means that there is none');
+  assert(subject.clusterId.length === CLUSTER_ID_BYTES, 'a cluster id has 16 bytes');
+  assert(subject.staticKey.length === STATIC_KEY_BYTES, 'a static key has 32 bytes');
+  const certificate = new Uint8Array(CERTIFICATE_BYTES);
+  const view = new DataView(certificate.buffer);
+  view.setUint16(VERSION_OFFSET, FORMAT_VERSION, true);
+  view.setUint8(ROLE_OFFSET, subject.role === 'replica' ? ROLE_REPLICA : ROLE_CLIENT);
+  view.setUint8(
+    PERMISSIONS_OFFSET,
+    (subject.mayRead ? PERMISSION_READ : 0) | (subject.mayWrite ? PERMISSION_WRITE : 0),
+  );
+  view.setUint16(MEMBER_INDEX_OFFSET, subject.memberIndex ?? NO_MEMBER, true);
+  view.setBigUint64(EXPIRY_OFFSET, BigInt(subject.expirySeconds), true);
+  certificate.set(subject.clusterId, CLUSTER_ID_OFFSET);
+  certificate.set(subject.staticKey, STATIC_KEY_OFFSET);
+  certificate.set(sign(signedBytes(certificate), clusterSecretKey), SIGNATURE_OFFSET);
+  return certificate;
+}
+
+export interface CertificateRules {
+  readonly clusterId: Uint8Array;
+  readonly clusterPublicKey: Uint8Array;
+  /** The static key that the handshake proved; the certificate must be for this one. */
+  readonly staticKey: Uint8Array;
+  readonly nowSeconds: number;
+}
+
+/**
+ * The signature is checked last: it costs most, and a certificate that fails an earlier rule gets the reason that
+ * helps most. No reason given before it is proof of anything, only a hint for whoever reads the log.
+ */
+export function verifyCertificate(certificate: Uint8Array, rules: CertificateRules): Verdict {
+  if (certificate.length !== CERTIFICATE_BYTES) {
+    return refuse(`the certificate has ${certificate.length} bytes, not ${CERTIFICATE_BYTES}`);
+  }
+  const view = new DataView(certificate.buffer, certificate.byteOffset, CERTIFICATE_BYTES);
+  const version = view.getUint16(VERSION_OFFSET, true);
+  if (version !== FORMAT_VERSION) return refuse(`the certificate has format version ${version}, not ${FORMAT_VERSION}`);
+  if (!equalAt(certificate, CLUSTER_ID_OFFSET, rules.clusterId)) {
+    return refuse('the certificate is of another cluster');
+  }
+  if (!equalAt(certificate, STATIC_KEY_OFFSET, rules.staticKey)) {
+    return refuse('the certificate is for another static key than the one that the handshake proved');
+  }
+
+  const role = view.getUint8(ROLE_OFFSET);
+  if (role !== ROLE_REPLICA && role !== ROLE_CLIENT) return refuse(`the certificate's role ${role} is unknown`);
+  const memberIndex = view.getUint16(MEMBER_INDEX_OFFSET, true);
+  if ((memberIndex === NO_MEMBER) !== (role === ROLE_CLIENT)) {
+    return refuse("the certificate's member index does not fit its role");
+  }
+  const permissions = view.getUint8(PERMISSIONS_OFFSET);
+  if ((permissions & ~PERMISSIONS_KNOWN) !== 0 || view.getUint16(RESERVED_OFFSET, true) !== 0) {
+    return refuse('the certificate uses fields of a later version');
+  }
+  const expirySeconds = Number(view.getBigUint64(EXPIRY_OFFSET, true));
+  if (!(rules.nowSeconds < expirySeconds)) return refuse(`the certificate expired ${describeTime(expirySeconds)}`);
+
+  const signature = certificate.subarray(SIGNATURE_OFFSET);
+  if (!verify(signature, signedBytes(certificate), rules.clusterPublicKey)) {
+    return refuse("the certificate's signature is not the cluster key's");
+  }
+  return {
+    ok: true,
+    identity: {
+      role: role === ROLE_REPLICA ? 'replica' : 'client',
+      memberIndex: role === ROLE_REPLICA ? memberIndex : -1,
+      mayRead: (permissions & PERMISSION_READ) !== 0,
+      mayWrite: (permissions & PERMISSION_WRITE) !== 0,
+    },
+  };
+}
+
+function signedBytes(certificate: Uint8Array): Uint8Array {
+  const message = new Uint8Array(SIGNATURE_PREFIX.length + SIGNATURE_OFFSET);
+  message.set(SIGNATURE_PREFIX);
+  message.set(certificate.subarray(0, SIGNATURE_OFFSET), SIGNATURE_PREFIX.length);
+  return message;
+}
+
+/** All of these fields are public, so the comparison need not take constant time. */
+function equalAt(certificate: Uint8Array, offset: number, expected: Uint8Array): boolean {
+  for (let i = 0; i < expected.length; i++) if (certificate[offset + i] !== expected[i]) return false;
+  return true;
+}
+
+/** Dates beyond what Date can hold come from forged bytes only. */
+function describeTime(seconds: number): string {
+  const date = new Date(seconds * 1000);
+  return Number.isNaN(date.getTime()) ? 'at an unknown time' : `on ${date.toISOString().slice(0, 19)}Z`;
+}
+
+function refuse(reason: string): Verdict {
+  return { ok: false, reason };
+}

@@ -1,0 +1,108 @@
+import type { Authority, DataKeys, Verdict } from './authority.ts';
+import { CERTIFICATE_BYTES, CLUSTER_ID_BYTES, STATIC_KEY_BYTES, verifyCertificate } from './certificate.ts';
+import { readConfiguration } from './cluster-configuration.ts';
+import type { ClusterConfiguration } from './cluster-configuration.ts';
+import { CLIENT_FILE, DATA_KEY_FILE, fileError, hexOf, readClusterFile, replicaFile } from './cluster-files.ts';
+import type { FileFields } from './cluster-files.ts';
+
+export type AuthorityRole = { readonly role: 'replica'; readonly index: number } | { readonly role: 'client' };
+
+/**
+ * Reads what one process needs from a cluster directory (cluster-directory.ts) and checks that it fits together.
+ * Everything wrong with it is an AvocadoError CLUSTER_FILES.
+ */
+export function openAuthority(directory: string, role: AuthorityRole): Authority {
+  const configuration = readConfiguration(directory);
+  const own = readOwnFile(directory, configuration, role);
+  const dataKeys = readDataKeys(directory, configuration);
+  return {
+    clusterId: configuration.clusterId,
+    mode: configuration.mode,
+    configuration: { epoch: configuration.epoch, members: configuration.members },
+    staticKeyPair: own.staticKeyPair,
+    certificate: own.certificate,
+    dataKeys,
+    verify: (certificate, staticKey, nowSeconds) => verifyPeer(configuration, certificate, staticKey, nowSeconds),
+  };
+}
+
+/** A replica must moreover be the member that it says it is: certificates outlive configurations. */
+function verifyPeer(
+  configuration: ClusterConfiguration,
+  certificate: Uint8Array,
+  staticKey: Uint8Array,
+  nowSeconds: number,
+): Verdict {
+  const { clusterId, clusterPublicKey, members } = configuration;
+  const verdict = verifyCertificate(certificate, { clusterId, clusterPublicKey, staticKey, nowSeconds });
+  if (!verdict.ok || verdict.identity.role === 'client') return verdict;
+  const member = members[verdict.identity.memberIndex];
+  if (member === undefined || Buffer.compare(member.staticKey, staticKey) !== 0) {
+    return {
+      ok: false,
+      reason: `the certificate is replica ${verdict.identity.memberIndex}'s, which has another key here`,
+    };
+  }
+  return verdict;
+}
+
+type OwnFile = Pick<Authority, 'staticKeyPair' | 'certificate'>;
+
+function readOwnFile(directory: string, configuration: ClusterConfiguration, role: AuthorityRole): OwnFile {
+  const name = role.role === 'replica' ? replicaFile(role.index) : CLIENT_FILE;
+  const memberCount = configuration.members.length;
+  const fields = readClusterFile(
+    directory,
+    name,
+    role.role === 'replica' && !(role.index < memberCount)
+      ? `the cluster has ${memberCount} members, give an index from 0 to ${memberCount - 1}`
+      : 'copy it from the directory that avocado init wrote',
+  );
+  checkCluster(fields, configuration);
+  const certificate = fields.hex('certificate', CERTIFICATE_BYTES);
+  const publicKey = fields.hex('staticPublicKey', STATIC_KEY_BYTES);
+  const verdict = verifyPeer(configuration, certificate, publicKey, Date.now() / 1000);
+  if (!verdict.ok) {
+    throw fileError(
+      fields.path,
+      `can't be used, ${verdict.reason}: copy the cluster's files anew, or run avocado init --force`,
+    );
+  }
+  const { identity } = verdict;
+  if (identity.role !== role.role || (role.role === 'replica' && identity.memberIndex !== role.index)) {
+    const holder = identity.role === 'client' ? 'a client' : `replica ${identity.memberIndex}`;
+    throw fileError(
+      fields.path,
+      `holds the certificate of ${holder}: copy the right file from the directory that avocado init wrote`,
+    );
+  }
+  return { staticKeyPair: { publicKey, secretKey: fields.hex('staticSecretKey', STATIC_KEY_BYTES) }, certificate };
+}
+
+const DATA_KEY_BYTES = 32;
+/** Key ids travel in 32 bits. */
+const DATA_KEY_ID_MAX = 0xffff_ffff;
+
+function readDataKeys(directory: string, configuration: ClusterConfiguration): DataKeys {
+  const fields = readClusterFile(directory, DATA_KEY_FILE, 'copy it from the directory that avocado init wrote');
+  checkCluster(fields, configuration);
+  const currentId = fields.integer('currentId', 0, DATA_KEY_ID_MAX);
+  const keys = new Map<number, Uint8Array>();
+  for (const entry of fields.objects('keys')) {
+    const id = entry.integer('id', 0, DATA_KEY_ID_MAX);
+    if (keys.has(id)) throw entry.wrong('id', 'must not be given twice');
+    keys.set(id, entry.hex('key', DATA_KEY_BYTES));
+  }
+  if (!keys.has(currentId)) throw fields.wrong('currentId', 'must be the id of one of the keys');
+  return { currentId, key: (id) => keys.get(id) };
+}
+
+function checkCluster(fields: FileFields, configuration: ClusterConfiguration): void {
+  const clusterIdHex = hexOf(fields.hex('clusterId', CLUSTER_ID_BYTES));
+  if (clusterIdHex !== hexOf(configuration.clusterId)) {
+    throw fileError(
+      fields.path,
+      `is of cluster ${clusterIdHex.slice(0, 8)}, cluster.json beside it is of ${hexOf(configuration.clusterId).slice(0, 8)}: copy the files of one cluster`,
+    );
+  }
+}

@@ -1,0 +1,127 @@
+/** Histories: valid lines, unique put values, unknown outcomes without an end. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { HistoryWriter, mergeHistory } from '../../bench/history.ts';
+import { LoadLoop } from '../../bench/load-loop.ts';
+import { Random } from '../../bench/random.ts';
+import { RecordKeys, RecordValues } from '../../bench/record.ts';
+import { ScrambledZipfian } from '../../bench/zipfian.ts';
+import { FakeOperations } from './fake-operations.ts';
+
+const RECORDS = 50;
+const directory = mkdtempSync(join(tmpdir(), 'avocado-history-test-'));
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+interface Line {
+  readonly process: number;
+  readonly op: string;
+  readonly key: string;
+  readonly value: string | null;
+  readonly start: number;
+  readonly end: number | null;
+  readonly outcome: string;
+}
+
+function linesOf(path: string): Line[] {
+  const text = readFileSync(path, 'utf8');
+  assert.ok(text.endsWith('\n'));
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Line);
+}
+
+/** One process's load and run on a store of its own, with one operation of each bad end. */
+function writePart(processIndex: number, originNs: bigint): string {
+  const path = join(directory, `part-${processIndex}`);
+  const history = new HistoryWriter(path, processIndex, originNs);
+  const operations = new FakeOperations(4);
+  const loop = new LoadLoop({
+    keys: new RecordKeys(RECORDS),
+    values: new RecordValues(16, processIndex),
+    outstanding: 4,
+    nowMs: () => performance.now(),
+    deadlineMs: 1_000,
+    history,
+  });
+  operations.connect(loop);
+  loop.attach(operations);
+  loop.load(0, RECORDS, () => {});
+  operations.end(0, 'outcome-unknown');
+  operations.endAll();
+  const random = new Random(1, processIndex);
+  loop.run({ readProportion: 0.5, random, records: new ScrambledZipfian(random, RECORDS) });
+  for (let i = 0; i < 400; i++) operations.end(i % 4);
+  const endNext = (type: string, outcome: 'deadline' | 'absent' | 'outcome-unknown'): void => {
+    while (operations.pending[0]!.type !== type) operations.end();
+    operations.end(0, outcome);
+  };
+  endNext('get', 'deadline');
+  endNext('get', 'absent');
+  endNext('put', 'deadline');
+  endNext('put', 'outcome-unknown');
+  loop.drain(() => {});
+  operations.endAll();
+  history.close();
+  return path;
+}
+
+test('a merged history holds each operation of each process once, load included', async () => {
+  const originNs = process.hrtime.bigint();
+  const parts = [0, 1, 2].map((processIndex) => writePart(processIndex, originNs));
+  const path = join(directory, 'history.jsonl');
+  await mergeHistory(parts, path);
+  // Merging again replaces what was there.
+  await mergeHistory(parts, path);
+  const lines = linesOf(path);
+  assert.deepEqual([...new Set(lines.map((line) => line.process))], [0, 1, 2]);
+  const elapsedNs = Number(process.hrtime.bigint() - originNs);
+
+  for (const line of lines) {
+    assert.deepEqual(Object.keys(line), ['process', 'op', 'key', 'value', 'start', 'end', 'outcome']);
+    assert.match(line.key, /^user\d+$/);
+    assert.ok(Number.isSafeInteger(line.start) && line.start >= 0);
+    assert.equal(line.end === null, line.outcome === 'unknown');
+    if (line.end !== null) assert.ok(line.end >= line.start && line.end <= elapsedNs);
+    assert.ok(line.op === 'get' || (line.op === 'put' && line.value !== null));
+  }
+
+  const puts = lines.filter((line) => line.op === 'put');
+  assert.equal(new Set(puts.map((line) => line.value)).size, puts.length, 'put values are unique');
+  for (const processIndex of [0, 1, 2]) {
+    const own = lines.filter((line) => line.process === processIndex);
+    // The load's puts and the one that was tried again, then 400 operations, four bad ends, and what lay between.
+    assert.ok(own.length >= RECORDS + 1 + 404 + 3);
+    assert.equal(new Set(own.slice(0, RECORDS + 1).map((line) => line.key)).size, RECORDS);
+    const outcomes = own.map((line) => `${line.op} ${line.outcome}`);
+    assert.equal(outcomes.filter((outcome) => outcome === 'put unknown').length, 2);
+    assert.equal(outcomes.filter((outcome) => outcome === 'put error').length, 1);
+    assert.equal(outcomes.filter((outcome) => outcome === 'get error').length, 1);
+    assert.equal(own.filter((line) => line.op === 'get' && line.outcome === 'ok' && line.value === null).length, 1);
+    assert.ok(own.some((line) => line.outcome === 'unknown' && line.value?.startsWith(`${processIndex}-`)));
+  }
+});
+
+test('what a get names is what was put last', () => {
+  const lines = linesOf(writePart(3, process.hrtime.bigint()));
+  const last = new Map<string, string | null>();
+  // One process on a store that answers in order: lines stand in the order in which operations took effect.
+  for (const line of lines) {
+    if (line.op === 'put' && line.outcome === 'ok') last.set(line.key, line.value);
+    if (line.op === 'get' && line.outcome === 'ok' && line.value !== null) assert.equal(line.value, last.get(line.key));
+  }
+});
+
+test('lines larger than the buffer are written whole', () => {
+  const path = join(directory, 'large');
+  const history = new HistoryWriter(path, 0, process.hrtime.bigint());
+  for (let i = 0; i < 20_000; i++) history.record('put', `user${i}`, `0-${i}`, i, i + 1, 'ok');
+  history.close();
+  assert.deepEqual(
+    linesOf(path).map((line) => line.start),
+    Array.from({ length: 20_000 }, (_, i) => i),
+  );
+});

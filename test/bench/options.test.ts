@@ -1,0 +1,147 @@
+/** What the flags of bench and compare become, and what is refused. */
+import assert from 'node:assert/strict';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Command, CommanderError } from 'commander';
+import type { Option } from 'commander';
+import { benchFlags, benchOptionsOf, compareFlags, compareOptionsOf } from '../../bench/options.ts';
+import type { BenchFlags, BenchOptions, CompareFlags, CompareOptions } from '../../bench/options.ts';
+import { CommandFailure } from '../../src/cli/failure.ts';
+
+function parse<T>(flags: Option[], argv: readonly string[]): T {
+  const command = new Command('bench').exitOverride().configureOutput({ writeErr: () => {}, outputError: () => {} });
+  for (const flag of flags) command.addOption(flag);
+  return command.parse(argv, { from: 'user' }).opts() as T;
+}
+
+function bench(...argv: string[]): BenchOptions {
+  return benchOptionsOf(parse<BenchFlags>(benchFlags(), argv));
+}
+
+function compare(...argv: string[]): CompareOptions {
+  return compareOptionsOf(parse<CompareFlags>(compareFlags(), argv));
+}
+
+test('the defaults are those of the documentation', () => {
+  assert.deepEqual(bench(), {
+    records: 100_000,
+    valueBytes: 256,
+    datagramBytes: undefined,
+    outstanding: 256,
+    clients: 1,
+    seed: 1,
+    durationMs: 10_000,
+    warmupMs: 2_000,
+    workload: { name: 'A', readProportion: 0.5 },
+    mode: 'secure',
+    connect: false,
+    jsonPath: undefined,
+    historyPath: undefined,
+    quiet: false,
+  });
+  const { workloads, rounds, durationMs } = compare();
+  assert.deepEqual(
+    { workloads, rounds, durationMs },
+    {
+      workloads: [{ name: 'A', readProportion: 0.5 }],
+      rounds: 5,
+      durationMs: 5_000,
+    },
+  );
+});
+
+test('flags are taken in the units that people write', () => {
+  const options = bench(
+    ...['--workload', 'b', '--mode', 'plaintext', '--value-bytes', '4KiB', '--datagram-bytes', '8192'],
+    ...['--duration', '0.5', '--warmup', '250ms', '--clients', '2', '--seed', '0', '--quiet', '--connect'],
+  );
+  assert.deepEqual(options.workload, { name: 'B', readProportion: 0.95 });
+  assert.equal(options.mode, 'plaintext');
+  assert.equal(options.valueBytes, 4_096);
+  assert.equal(options.datagramBytes, 8_192);
+  assert.equal(options.durationMs, 500);
+  assert.equal(options.warmupMs, 250);
+  assert.equal(options.clients, 2);
+  assert.equal(options.seed, 0);
+  assert.equal(options.quiet, true);
+  assert.equal(options.connect, true);
+  assert.equal(bench('--connect', '/some/where').connect, '/some/where');
+  assert.equal(bench('--warmup', '0').warmupMs, 0);
+});
+
+test('--read replaces the mix of the workload, its ends included', () => {
+  assert.deepEqual(bench('--read', '0').workload, { name: 'read 0', readProportion: 0 });
+  assert.equal(bench('--read', '1', '--workload', 'A').workload.readProportion, 1);
+  assert.equal(bench('--read', '.25').workload.readProportion, 0.25);
+});
+
+test('workloads of a comparison are listed', () => {
+  assert.deepEqual(
+    compare('--workloads', 'C,a').workloads.map(({ name }) => name),
+    ['C', 'A'],
+  );
+});
+
+test('what no flag can mean is refused by commander', () => {
+  const refused: string[][] = [
+    ['--records', '0'],
+    ['--records', '1e3'],
+    ['--records', '-5'],
+    ['--records', '10000001'],
+    ['--value-bytes', '0'],
+    ['--value-bytes', '2MiB'],
+    ['--value-bytes', 'many'],
+    ['--datagram-bytes', '100'],
+    ['--datagram-bytes', '1471'],
+    ['--outstanding', '0'],
+    ['--outstanding', '1.5'],
+    ['--clients', '65'],
+    ['--seed', '4294967296'],
+    ['--duration', '0'],
+    ['--duration', '-1'],
+    ['--duration', 'NaN'],
+    ['--warmup', 'soon'],
+    ['--read', '1.01'],
+    ['--read', '-0.1'],
+    ['--read', ''],
+    ['--read', '0x1'],
+    ['--workload', 'D'],
+    ['--mode', 'none'],
+    ['--nonsense'],
+    ['--json'],
+  ];
+  for (const argv of refused) assert.throws(() => bench(...argv), CommanderError, argv.join(' '));
+  for (const argv of [
+    ['--workloads', ''],
+    ['--workloads', 'A,,B'],
+    ['--workloads', 'A,A'],
+    ['--rounds', '0'],
+    ['--history', 'x'],
+  ]) {
+    assert.throws(() => compare(...argv), CommanderError, argv.join(' '));
+  }
+});
+
+function refusesInOneLine(argv: string[], pattern: RegExp): void {
+  assert.throws(
+    () => bench(...argv),
+    (error: unknown) => {
+      assert.ok(error instanceof CommandFailure);
+      assert.equal(error.exitCode, 2);
+      assert.match(error.message, pattern);
+      assert.ok(!error.message.includes('\n'));
+      return true;
+    },
+  );
+}
+
+test('what does not fit together or cannot be written is refused before any load', () => {
+  const file = join(tmpdir(), 'avocado-options-test.jsonl');
+  refusesInOneLine(['--history', file, '--value-bytes', '15'], /--value-bytes 16/);
+  assert.equal(bench('--history', file, '--value-bytes', '16').historyPath, file);
+  refusesInOneLine(['--json', tmpdir()], /is a directory/);
+  refusesInOneLine(['--json', join(tmpdir(), 'not-there', 'file')], /ENOENT/);
+  refusesInOneLine(['--history', '/proc/none/file'], /can't be written/);
+  refusesInOneLine(['--outstanding', '65536', '--value-bytes', '64KiB'], /in flight/);
+});

@@ -1,0 +1,96 @@
+/** Values that are checked against their key: each single fault in one must be found. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RecordKeys, RecordValues, idInValue } from '../../bench/record.ts';
+
+const keys = new RecordKeys(100);
+const SIZES = [24, 25, 26, 27, 28, 31, 32, 40, 255, 256, 257, 1_000, 16_000];
+
+function valueOf(record: number, values: RecordValues, sequence: number): Uint8Array {
+  return values.write(keys.fingerprintLow(record), keys.fingerprintHigh(record), sequence).slice();
+}
+
+function verify(values: RecordValues, record: number, value: Uint8Array, valueBytes = value.length): boolean {
+  return values.verify(keys.fingerprintLow(record), keys.fingerprintHigh(record), value, valueBytes);
+}
+
+test('a value has the size asked for and verifies, whoever wrote it', () => {
+  for (const valueBytes of [1, 2, 4, 7, 8, 12, 15, 16, 17, 20, 23, ...SIZES]) {
+    const value = valueOf(3, new RecordValues(valueBytes, 7), 12_345);
+    assert.equal(value.length, valueBytes);
+    assert.ok(verify(new RecordValues(valueBytes, 0), 3, value), `${valueBytes} bytes`);
+  }
+});
+
+test('each flipped bit is found', () => {
+  for (const valueBytes of SIZES) {
+    const values = new RecordValues(valueBytes, 1);
+    const value = valueOf(5, values, 99);
+    for (let at = 0; at < valueBytes; at++) {
+      value[at]! ^= 1 << (at % 8);
+      assert.ok(!verify(values, 5, value), `${valueBytes} bytes, byte ${at}`);
+      value[at]! ^= 1 << (at % 8);
+    }
+    assert.ok(verify(values, 5, value));
+  }
+});
+
+test("a small value's fault is found wherever it repeats what is known", () => {
+  for (let valueBytes = 1; valueBytes < 24; valueBytes++) {
+    const values = new RecordValues(valueBytes, 0);
+    const value = valueOf(5, values, 1);
+    for (let at = 0; at < valueBytes; at++) {
+      const known = at < 8 || at >= 16 || at + 8 < valueBytes;
+      value[at]! ^= 0x10;
+      assert.equal(verify(values, 5, value), !known, `${valueBytes} bytes, byte ${at}`);
+      value[at]! ^= 0x10;
+    }
+  }
+});
+
+test("another key's value, half of another put's value, and another size are found", () => {
+  const values = new RecordValues(256, 0);
+  assert.ok(!verify(values, 1, valueOf(2, values, 1)));
+  const torn = valueOf(1, values, 1);
+  torn.set(valueOf(1, values, 2).subarray(128), 128);
+  assert.ok(!verify(values, 1, torn));
+  assert.ok(!verify(values, 1, valueOf(1, values, 1).subarray(0, 255)));
+  assert.ok(!verify(values, 1, valueOf(1, new RecordValues(264, 0), 1)));
+  assert.ok(!verify(values, 1, new Uint8Array(0)));
+});
+
+test('a value verifies wherever it lies, and changes in the same array are seen', () => {
+  const values = new RecordValues(256, 0);
+  for (let offset = 0; offset < 9; offset++) {
+    const place = new Uint8Array(400).subarray(offset);
+    place.set(valueOf(4, values, 8));
+    assert.ok(verify(values, 4, place, 256), `offset ${offset}`);
+    place[100]! ^= 1;
+    assert.ok(!verify(values, 4, place, 256), `offset ${offset}, changed`);
+    place[100]! ^= 1;
+    assert.ok(verify(values, 4, place, 256), `offset ${offset}, changed back`);
+    place.set(valueOf(6, values, 9));
+    assert.ok(verify(values, 6, place, 256), `offset ${offset}, another value`);
+    assert.ok(!verify(values, 4, place, 256), `offset ${offset}, another value for the old key`);
+  }
+  const inBuffer = Buffer.alloc(300).subarray(3);
+  inBuffer.set(valueOf(4, values, 8));
+  assert.ok(verify(values, 4, inBuffer, 256));
+  inBuffer[50]! ^= 1;
+  assert.ok(!verify(values, 4, inBuffer, 256));
+});
+
+test('the id is read back from the value', () => {
+  for (const [processIndex, sequence] of [
+    [0, 1],
+    [65_535, 2 ** 48 - 1],
+    [3, 2 ** 32],
+    [40_000, 2 ** 31],
+  ] as const) {
+    const values = new RecordValues(16, processIndex);
+    const value = valueOf(0, values, sequence);
+    assert.equal(idInValue(value, 16), `${processIndex}-${sequence}`);
+    assert.equal(values.idOf(sequence), `${processIndex}-${sequence}`);
+  }
+  assert.equal(idInValue(new Uint8Array(15), 15), 'none');
+});

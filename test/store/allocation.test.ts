@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { allocateRegion } from '../../net/bytes.ts';
+import { HostMemory } from '../../src/store/host-memory.ts';
+import { TrustedBudget } from '../../src/store/trusted-budget.ts';
+import { makeStore } from './store-fixture.ts';
+
+const ROUNDS = 100;
+const ROUND_OPERATIONS = 2_000;
+
+/**
+ * Heap bytes that an operation leaves behind: the median over rounds, so that a collection in between (a round that
+ * shrinks), a compilation (one that grows) or a chunk made once doesn't count.
+ */
+function heapBytesPerOperation(operation: (i: number) => void): number {
+  for (let i = 0; i < 50_000; i++) operation(i);
+  const growth: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const before = process.memoryUsage().heapUsed;
+    for (let i = 0; i < ROUND_OPERATIONS; i++) operation(i);
+    growth.push(process.memoryUsage().heapUsed - before);
+  }
+  growth.sort((a, b) => a - b);
+  return growth[ROUNDS >> 1]! / ROUND_OPERATIONS;
+}
+
+/** The smallest object takes 16 bytes; memoryUsage() itself takes some of a round. */
+const LIMIT_BYTES = 4;
+
+test('the measurement sees one small object an operation', () => {
+  const kept = Array.from({ length: 64 }, (_, i) => ({ i }));
+  assert.ok(heapBytesPerOperation((i) => (kept[i & 63] = { i })) > LIMIT_BYTES);
+});
+
+test('find, write, replace, copy and repair allocate nothing', () => {
+  const { store } = makeStore({ trustedBytes: 32 * 1024 * 1024, hostBytes: 64 * 1024 * 1024 });
+  const key = new Int32Array(4);
+  const tag = new Int32Array(4);
+  const envelope = allocateRegion(512);
+  const target = allocateRegion(512);
+  let counter = 0;
+  const bytes = heapBytesPerOperation((i) => {
+    key[0] = i & 1_023;
+    counter++;
+    // Both in place and in another size class.
+    const envelopeBytes = 200 + (i & 255);
+    store.hasRoomForKey(16, envelopeBytes, 0);
+    store.write(key, 0, 16, counter, 1, 2, 0, false, tag, 0, envelope.words, 0, envelopeBytes);
+    const entry = store.find(key, 0, 16);
+    if (store.counter(entry) !== counter || store.isTombstone(entry)) throw new Error('not what was written');
+    store.compareStamp(entry, counter, 1, 2, 1);
+    store.replace(entry, ++counter, 1, 2, 0, false, tag, 0, envelope.words, 0, envelopeBytes);
+    store.overwriteEnvelope(entry, envelope.words, 0, envelopeBytes);
+    store.copyEnvelope(entry, target, 0);
+    store.copyTag(entry, tag, 0);
+  });
+  assert.ok(bytes < LIMIT_BYTES, `${bytes} bytes an operation`);
+});
+
+test('blocks of host memory are taken and freed without allocating', () => {
+  const memory = new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 64 * 1024 * 1024 });
+  const refs = new Int32Array(256);
+  for (let i = 0; i < refs.length; i++) refs[i] = memory.allocate(1 + i * 16);
+  const bytes = heapBytesPerOperation((i) => {
+    memory.free(refs[i & 255]!);
+    const ref = memory.allocate(1 + ((i * 7) & 4_095));
+    memory.region(ref).words[memory.wordOffset(ref)] = i;
+    refs[i & 255] = ref;
+  });
+  assert.ok(bytes < LIMIT_BYTES, `${bytes} bytes an operation`);
+  memory.invariants();
+});

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AssertionError } from '../../net/assert.ts';
+import { AvocadoError } from '../../src/errors.ts';
+import { NO_REF } from '../../src/store/host-memory.ts';
+import { KeyedHash } from '../../src/store/keyed-hash.ts';
+import { TrustedBudget } from '../../src/store/trusted-budget.ts';
+import { NO_ENTRY, TrustedIndex } from '../../src/store/trusted-index.ts';
+import { APPLIED, HOST_FULL, TRUSTED_FULL } from '../../src/store/write-result.ts';
+import { FIXTURE_SEED, findIn, makeStore, Padded, readFrom, writeTo } from './store-fixture.ts';
+import type { TestWrite } from './store-fixture.ts';
+
+const MIB = 1024 * 1024;
+
+function put(counter: number, envelope: Uint8Array, tombstone = false): TestWrite {
+  return {
+    stamp: { counter, writerHigh: 7, writerLow: -9, rmw: 0 },
+    tombstone,
+    tag: new Uint8Array(16).fill(3),
+    envelope,
+  };
+}
+
+test('keys that collide in all 32 bits of the hash are told apart', () => {
+  const hash = new KeyedHash(FIXTURE_SEED);
+  const seen = new Map<number, number>();
+  const pairs: [number, number][] = [];
+  const words = new Int32Array(2);
+  for (let i = 0; pairs.length < 3; i++) {
+    words[0] = i;
+    const other = seen.get(hash.hashWords(words, 0, 8));
+    if (other === undefined) seen.set(hash.hashWords(words, 0, 8), i);
+    else pairs.push([other, i]);
+  }
+  const { store } = makeStore({ trustedBytes: MIB, hostBytes: MIB });
+  const keyOf = (i: number): Padded => new Padded(new Uint8Array(Int32Array.of(i, 0).buffer));
+  for (const [a, b] of pairs) {
+    assert.equal(writeTo(store, keyOf(a), put(1, Uint8Array.of(1))), APPLIED);
+    assert.equal(findIn(store, keyOf(b)), NO_ENTRY);
+    assert.equal(writeTo(store, keyOf(b), put(1, Uint8Array.of(2))), APPLIED);
+    assert.deepEqual([...readFrom(store, findIn(store, keyOf(a))).envelope], [1]);
+    assert.deepEqual([...readFrom(store, findIn(store, keyOf(b))).envelope], [2]);
+  }
+  store.invariants();
+});
+
+test('keys chosen to pile up under one seed are spread by another', () => {
+  const chosenSeed = new Uint8Array(8);
+  const attacker = new KeyedHash(chosenSeed);
+  const build = (seed: Uint8Array): TrustedIndex => {
+    const index = new TrustedIndex(new TrustedBudget(MIB), seed);
+    const words = new Int32Array(2);
+    for (let i = 0; index.count < 500; i++) {
+      words[0] = i;
+      if ((attacker.hashWords(words, 0, 8) & 0x3fff) < 8) index.add(words, 0, 8);
+    }
+    index.invariants();
+    return index;
+  };
+  assert.ok(build(chosenSeed).longestProbe() > 400, 'the keys do pile up for who knows the seed');
+  assert.ok(build(FIXTURE_SEED).longestProbe() < 20);
+});
+
+test('a value of the same size class stays in its block, another one moves and frees it', () => {
+  const { store, hostMemory } = makeStore({ trustedBytes: MIB, hostBytes: 4 * MIB });
+  const key = new Padded(Buffer.from('key'));
+  writeTo(store, key, put(1, new Uint8Array(100)));
+  const entry = findIn(store, key);
+  const ref = store.hostRef(entry);
+  writeTo(store, key, put(2, new Uint8Array(112)));
+  assert.equal(store.hostRef(entry), ref);
+  writeTo(store, key, put(3, new Uint8Array(113)));
+  assert.notEqual(store.hostRef(entry), ref);
+  assert.equal(hostMemory.usedBlocks, 1);
+  writeTo(store, key, put(4, new Uint8Array(0), true));
+  assert.equal(store.hostRef(entry), NO_REF);
+  assert.equal(hostMemory.usedBytes, 0);
+  writeTo(store, key, put(5, new Uint8Array(100)));
+  assert.equal(hostMemory.usedBlocks, 1);
+  store.invariants();
+});
+
+test('nothing beside a value crosses the border with it, in either direction', () => {
+  const { store, hostMemory } = makeStore({ trustedBytes: MIB, hostBytes: MIB });
+  const key = new Padded(Buffer.from('key'));
+  const tag = new Int32Array(4);
+  const secretBeside = new Int32Array(8).fill(-1);
+  store.write(key.words, key.word, key.byteCount, 1, 0, 1, 0, false, tag, 0, secretBeside, 0, 5);
+  const ref = store.hostRef(findIn(store, key));
+  const lies = hostMemory.region(ref).bytes.subarray(hostMemory.wordOffset(ref) * 4);
+  assert.deepEqual([...lies.subarray(0, 16)], [255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+  lies.fill(0xee, 5);
+  // Checks the padding.
+  assert.deepEqual([...readFrom(store, findIn(store, key)).envelope], [255, 255, 255, 255, 255]);
+});
+
+test('a full budget refuses new keys and loses nothing: all is read, replaced, deleted as before', () => {
+  const { store, budget, hostMemory } = makeStore({ trustedBytes: 2 * MIB, hostBytes: 64 * MIB });
+  const keyOf = (i: number): Padded => new Padded(Buffer.from(`key-${i}`));
+  const envelopeOf = (i: number): Uint8Array => new Uint8Array(40 + (i % 20)).fill(i);
+  let count = 0;
+  while (writeTo(store, keyOf(count), put(1, envelopeOf(count))) === APPLIED) {
+    count++;
+    assert.ok(budget.used <= budget.bytesMax);
+  }
+  assert.ok(count > 15_000, `${count} keys in 2 MiB`);
+  assert.equal(store.lastRefusal, TRUSTED_FULL);
+  assert.equal(findIn(store, keyOf(count)), NO_ENTRY);
+  assert.ok(!store.hasRoomForKey(keyOf(count).byteCount, envelopeOf(count).length, 0));
+  store.invariants();
+  for (let i = 0; i < count; i++) {
+    const { tag: _, ...read } = readFrom(store, findIn(store, keyOf(i)));
+    const { tag: __, ...written } = put(1, envelopeOf(i));
+    assert.deepEqual(read, written);
+  }
+  for (let i = 0; i < count; i++) assert.equal(writeTo(store, keyOf(i), put(2, envelopeOf(i))), APPLIED);
+  for (let i = 0; i < count; i++) assert.equal(writeTo(store, keyOf(i), put(3, new Uint8Array(0), true)), APPLIED);
+  assert.equal(hostMemory.usedBytes, 0);
+  assert.equal(store.stats().tombstones, count);
+  store.invariants();
+});
+
+test('an index that short keys fill first refuses more of them, and searches in it still end', () => {
+  const { store } = makeStore({ trustedBytes: MIB, hostBytes: MIB });
+  const keyOf = (i: number): Padded => new Padded(new Uint8Array(Int32Array.of(i).buffer));
+  let count = 0;
+  while (writeTo(store, keyOf(count), put(1, new Uint8Array(0))) === APPLIED) count++;
+  // 15/16 of a slot for each 64 bytes.
+  assert.equal(count, (MIB / 64 / 16) * 15);
+  assert.equal(store.lastRefusal, TRUSTED_FULL);
+  for (let i = 0; i < 2 * count; i++) assert.equal(findIn(store, keyOf(i)) !== NO_ENTRY, i < count);
+  store.invariants();
+});
+
+test('full host memory is refused by its own name, and deletes make room again', () => {
+  const { store } = makeStore({ trustedBytes: 4 * MIB, hostBytes: MIB });
+  const keyOf = (i: number): Padded => new Padded(Buffer.from(`key-${i}`));
+  let count = 0;
+  while (writeTo(store, keyOf(count), put(1, new Uint8Array(1_000))) === APPLIED) count++;
+  assert.equal(count, 1_024);
+  assert.equal(writeTo(store, keyOf(count), put(1, new Uint8Array(1_000))), HOST_FULL);
+  assert.equal(writeTo(store, keyOf(0), put(2, new Uint8Array(5_000))), HOST_FULL);
+  assert.equal(store.counter(findIn(store, keyOf(0))), 1);
+  assert.ok(!store.hasRoomForKey(8, 1_000, 0));
+  assert.equal(store.lastRefusal, HOST_FULL);
+  assert.equal(writeTo(store, keyOf(0), put(2, new Uint8Array(0), true)), APPLIED);
+  assert.equal(writeTo(store, keyOf(count), put(1, new Uint8Array(1_000))), APPLIED);
+  store.invariants();
+});
+
+test('the margin is kept free of new keys, not of new values in place', () => {
+  const { store, budget } = makeStore({ trustedBytes: 2 * MIB, hostBytes: 64 * MIB });
+  let count = 0;
+  while (store.hasRoomForKey(1_024, 100, MIB)) {
+    const key = new Padded(Buffer.from(`${count++}`.padEnd(1_024, '.')));
+    assert.equal(writeTo(store, key, put(1, new Uint8Array(100))), APPLIED);
+  }
+  assert.equal(store.lastRefusal, TRUSTED_FULL);
+  assert.ok(budget.available >= MIB && budget.available < MIB + 100_000);
+  const entry = findIn(store, new Padded(Buffer.from('0'.padEnd(1_024, '.'))));
+  assert.ok(store.hasRoomForEnvelope(entry, 100, Number.MAX_SAFE_INTEGER));
+  assert.ok(!store.hasRoomForEnvelope(entry, 5_000, budget.available));
+  assert.ok(store.hasRoomForKey(1_024, 100, 0));
+});
+
+test('a stamp of zeros, an empty key and one over 1,024 bytes are assertions: the caller has checked them', () => {
+  const { store } = makeStore({ trustedBytes: MIB, hostBytes: MIB });
+  assert.throws(() => writeTo(store, new Padded(Buffer.from('k')), put(0, new Uint8Array(1))), AssertionError);
+  assert.throws(() => writeTo(store, new Padded(new Uint8Array(0)), put(1, new Uint8Array(0))), AssertionError);
+  assert.throws(() => writeTo(store, new Padded(new Uint8Array(1_025)), put(1, new Uint8Array(0))), AssertionError);
+  store.invariants();
+});
+
+test('a trusted budget that holds no key at all is refused at start', () => {
+  for (const trustedBytes of [500, 20_000, 150_000]) {
+    assert.throws(
+      () => makeStore({ trustedBytes, hostBytes: MIB }),
+      (error: unknown) => error instanceof AvocadoError && error.code === 'INVALID_ARGUMENT',
+    );
+  }
+});

@@ -1,0 +1,219 @@
+/**
+ * Seals and opens one value at a time: the work behind ValueSealing (sealing.ts, which has the envelope's layout).
+ * One class with cryptography, one without; what they share is how the caller sees them.
+ */
+import { assert } from '../net/assert.ts';
+import type { Region } from '../net/bytes.ts';
+import { allocateRegion, copyWords, writeU53 } from '../net/bytes.ts';
+import { Scratch } from './scratch.ts';
+import type { DataKeys } from './sealing.ts';
+import { ASSOCIATED_KEY_BYTES_MAX, ENVELOPE_HEADER_BYTES, SEALED_VALUE_BYTES_MAX, VALUE_TAG_BYTES } from './sealing.ts';
+import { AEAD_KEY_BYTES, AEAD_NONCE_BYTES, aeadOpen, aeadSeal, eraseBytes } from './sodium.ts';
+import { DerivedKeyCache, deriveValueKey, NonceCounter, SALT_BYTES } from './value-keys.ts';
+
+export interface ValueCipher {
+  readonly envelopeHeaderBytes: number;
+  /** After open() said true: the value is openedValue[0 .. openedValueBytes), until the next open() or seal(). */
+  readonly openedValue: Uint8Array;
+  readonly openedValueBytes: number;
+  /** The nonce of the next seal(); taken when a job is submitted. */
+  nextNonce(): number;
+  seal(
+    nonce: number,
+    envelope: Region,
+    envelopeWord: number,
+    envelopeBytes: number,
+    tagWords: Int32Array,
+    tagWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): void;
+  open(
+    envelope: Region,
+    envelopeWord: number,
+    envelopeBytes: number,
+    tagWords: Int32Array,
+    tagWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): boolean;
+  close(): void;
+}
+
+const TAG_WORDS = VALUE_TAG_BYTES / 4;
+
+/** Words of an envelope's header. */
+const KEY_ID = 0;
+const NONCE = 1;
+const NONCE_WORDS = AEAD_NONCE_BYTES / 4;
+const SALT = NONCE + NONCE_WORDS;
+const HEADER_WORDS = SALT + SALT_BYTES / 4;
+assert(HEADER_WORDS * 4 === ENVELOPE_HEADER_BYTES, 'the header is key id, nonce and salt');
+
+export class SealedValues implements ValueCipher {
+  readonly envelopeHeaderBytes = ENVELOPE_HEADER_BYTES;
+  openedValueBytes = 0;
+
+  readonly #dataKeys: DataKeys;
+  readonly #ownKeyId: number;
+  readonly #ownSalt = allocateRegion(SALT_BYTES);
+  readonly #ownKey = new Uint8Array(AEAD_KEY_BYTES);
+  readonly #nonces: NonceCounter;
+  /** Nonce of the last seal: they only grow, so that a nonce used twice is noticed. */
+  #lastNonce = 0;
+
+  readonly #derivedKeys = new DerivedKeyCache();
+  /** A derived key until its first value has opened; zero otherwise. */
+  readonly #candidateKey = new Uint8Array(AEAD_KEY_BYTES);
+
+  readonly #value = new Scratch(SEALED_VALUE_BYTES_MAX + VALUE_TAG_BYTES);
+  readonly #associated = new Scratch(ASSOCIATED_KEY_BYTES_MAX);
+  readonly #nonce = allocateRegion(AEAD_NONCE_BYTES);
+  readonly #nonceBytes = this.#nonce.bytes.subarray(0, AEAD_NONCE_BYTES);
+  /** Header of the envelope that is being opened: read from host memory once, used from here. */
+  readonly #header = new Int32Array(HEADER_WORDS);
+
+  constructor(dataKeys: DataKeys, randomBytes: (count: number) => Uint8Array, nonces = new NonceCounter()) {
+    this.#dataKeys = dataKeys;
+    this.#nonces = nonces;
+    this.#ownKeyId = dataKeys.currentId;
+    const dataKey = dataKeys.key(this.#ownKeyId);
+    assert(dataKey !== undefined, 'the current data key is known');
+    this.#ownSalt.bytes.set(randomBytes(SALT_BYTES));
+    deriveValueKey(this.#ownKey, dataKey, this.#ownKeyId, this.#ownSalt.words, 0);
+  }
+
+  get openedValue(): Uint8Array {
+    return this.#value.region.bytes;
+  }
+
+  nextNonce(): number {
+    return this.#nonces.next();
+  }
+
+  seal(
+    nonce: number,
+    envelope: Region,
+    envelopeWord: number,
+    envelopeBytes: number,
+    tagWords: Int32Array,
+    tagWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): void {
+    assert(nonce > this.#lastNonce, 'no nonce is used twice');
+    this.#lastNonce = nonce;
+    const valueBytes = envelopeBytes - ENVELOPE_HEADER_BYTES;
+    const valueWord = envelopeWord + HEADER_WORDS;
+    writeU53(this.#nonce.words, 0, nonce);
+    this.#nonce.words[2] = 0;
+
+    this.#associated.load(keyWords, keyWord, keyBytes);
+    this.#value.load(envelope.words, valueWord, valueBytes);
+    aeadSeal(
+      this.#value.view(valueBytes + VALUE_TAG_BYTES),
+      this.#value.view(valueBytes),
+      this.#associated.view(keyBytes),
+      this.#nonceBytes,
+      this.#ownKey,
+    );
+    this.#value.store(envelope, valueWord, valueBytes);
+    this.#value.storeTag(tagWords, tagWord, valueBytes);
+
+    const words = envelope.words;
+    words[envelopeWord + KEY_ID] = this.#ownKeyId | 0;
+    copyWords(words, envelopeWord + NONCE, this.#nonce.words, 0, NONCE_WORDS);
+    copyWords(words, envelopeWord + SALT, this.#ownSalt.words, 0, SALT_BYTES / 4);
+  }
+
+  open(
+    envelope: Region,
+    envelopeWord: number,
+    envelopeBytes: number,
+    tagWords: Int32Array,
+    tagWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): boolean {
+    const valueBytes = envelopeBytes - ENVELOPE_HEADER_BYTES;
+    if (valueBytes < 0 || valueBytes > SEALED_VALUE_BYTES_MAX) return false;
+
+    const header = this.#header;
+    copyWords(header, 0, envelope.words, envelopeWord, HEADER_WORDS);
+    const keyId = header[KEY_ID]! >>> 0;
+    let valueKey = this.#derivedKeys.find(keyId, header, SALT);
+    const isCandidate = valueKey === undefined;
+    if (valueKey === undefined) {
+      const dataKey = this.#dataKeys.key(keyId);
+      if (dataKey === undefined) return false;
+      deriveValueKey(this.#candidateKey, dataKey, keyId, header, SALT);
+      valueKey = this.#candidateKey;
+    }
+
+    copyWords(this.#nonce.words, 0, header, NONCE, NONCE_WORDS);
+    this.#associated.load(keyWords, keyWord, keyBytes);
+    this.#value.load(envelope.words, envelopeWord + HEADER_WORDS, valueBytes);
+    this.#value.loadTag(tagWords, tagWord, valueBytes);
+    const opened = aeadOpen(
+      this.#value.view(valueBytes),
+      this.#value.view(valueBytes + VALUE_TAG_BYTES),
+      this.#associated.view(keyBytes),
+      this.#nonceBytes,
+      valueKey,
+    );
+    if (isCandidate) {
+      if (opened) this.#derivedKeys.insert(keyId, header, SALT, this.#candidateKey);
+      eraseBytes(this.#candidateKey);
+    }
+    this.openedValueBytes = opened ? valueBytes : 0;
+    return opened;
+  }
+
+  close(): void {
+    eraseBytes(this.#ownKey);
+    eraseBytes(this.#value.region.bytes);
+    this.#derivedKeys.close();
+  }
+}
+
+/** Plaintext mode: the envelope is the value. */
+export class ClearValues implements ValueCipher {
+  readonly envelopeHeaderBytes = 0;
+  openedValueBytes = 0;
+
+  readonly #value = new Scratch(SEALED_VALUE_BYTES_MAX);
+
+  get openedValue(): Uint8Array {
+    return this.#value.region.bytes;
+  }
+
+  nextNonce(): number {
+    return 0;
+  }
+
+  seal(
+    _nonce: number,
+    _envelope: Region,
+    _envelopeWord: number,
+    _envelopeBytes: number,
+    tagWords: Int32Array,
+    tagWord: number,
+  ): void {
+    for (let i = 0; i < TAG_WORDS; i++) tagWords[tagWord + i] = 0;
+  }
+
+  open(envelope: Region, envelopeWord: number, envelopeBytes: number): boolean {
+    if (envelopeBytes > SEALED_VALUE_BYTES_MAX) return false;
+    this.#value.load(envelope.words, envelopeWord, envelopeBytes);
+    this.openedValueBytes = envelopeBytes;
+    return true;
+  }
+
+  close(): void {
+    eraseBytes(this.#value.region.bytes);
+  }
+}

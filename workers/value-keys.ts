@@ -1,0 +1,123 @@
+/**
+ * The keys of values. No value is sealed under a data key itself: each process that writes draws a salt when it starts
+ * and seals under a key derived from data key and salt, with a counter as nonce. So no two processes, and no two runs
+ * of one, share a key, and nobody has to hand out ids or remember a counter over a restart.
+ *
+ *     value key = BLAKE2b-256(key: data key, message: "avocado value key v1" | data key id (u32) | salt (16))
+ */
+import { assert } from '../net/assert.ts';
+import { regionOf } from '../net/bytes.ts';
+import { AEAD_KEY_BYTES, blake2b, eraseBytes } from './sodium.ts';
+
+export const SALT_BYTES = 16;
+const SALT_WORDS = SALT_BYTES / 4;
+const DATA_KEY_BYTES = 32;
+
+const CONTEXT = new TextEncoder().encode('avocado value key v1');
+const KEY_ID_WORD = CONTEXT.byteLength / 4;
+const SALT_WORD = KEY_ID_WORD + 1;
+assert(Number.isInteger(KEY_ID_WORD), 'the fields behind the context start on words');
+
+/** Input of the derivation; reused, holds nothing secret. */
+const derivation = regionOf(new ArrayBuffer((SALT_WORD + SALT_WORDS) * 4));
+derivation.bytes.set(CONTEXT);
+
+/** Writes the value key of (key id, saltWords[saltWord .. +4)) to `target`. Allocates nothing. */
+export function deriveValueKey(
+  target: Uint8Array,
+  dataKey: Uint8Array,
+  keyId: number,
+  saltWords: Int32Array,
+  saltWord: number,
+): void {
+  assert(dataKey.byteLength === DATA_KEY_BYTES, 'a data key has 32 bytes');
+  derivation.words[KEY_ID_WORD] = keyId | 0;
+  for (let i = 0; i < SALT_WORDS; i++) derivation.words[SALT_WORD + i] = saltWords[saltWord + i]!;
+  blake2b(target, derivation.bytes, dataKey);
+}
+
+/**
+ * Nonces of one value key: 1, 2, 3, ... The top 43 of their 96 bits stay zero, since a number counts to 2^53: at a
+ * million writes a second that lasts 285 years.
+ */
+export class NonceCounter {
+  #last: number;
+
+  constructor(last = 0) {
+    this.#last = last;
+  }
+
+  next(): number {
+    assert(this.#last < Number.MAX_SAFE_INTEGER, 'the nonces of a value key are not used up');
+    this.#last++;
+    return this.#last;
+  }
+}
+
+/** Enough for that many writers at once; a further one costs a derivation (1 to 2 us) a value. */
+export const DERIVED_KEYS_MAX = 1_024;
+/** Entries that a salt may lie in. Salts are random, so that sets fill evenly. */
+const WAYS = 4;
+const SETS = DERIVED_KEYS_MAX / WAYS;
+/** Key id, salt. */
+const NAME_WORDS = 1 + SALT_WORDS;
+
+/**
+ * Derived keys by (key id, salt), bounded. Only keys that have opened a value get in: salts come from host memory, and
+ * a host that makes salts up must not be able to push out the keys that are in use.
+ */
+export class DerivedKeyCache {
+  readonly #names = new Int32Array(DERIVED_KEYS_MAX * NAME_WORDS);
+  readonly #used = new Uint8Array(DERIVED_KEYS_MAX);
+  /** The way of each set that is evicted next. */
+  readonly #nextWays = new Uint8Array(SETS);
+  readonly #memory = new Uint8Array(DERIVED_KEYS_MAX * AEAD_KEY_BYTES);
+  readonly #keys: readonly Uint8Array[] = Array.from({ length: DERIVED_KEYS_MAX }, (_, entry) =>
+    this.#memory.subarray(entry * AEAD_KEY_BYTES, (entry + 1) * AEAD_KEY_BYTES),
+  );
+
+  /** The key, valid until the next insert. */
+  find(keyId: number, saltWords: Int32Array, saltWord: number): Uint8Array | undefined {
+    const first = setOf(keyId, saltWords[saltWord]!) * WAYS;
+    for (let entry = first; entry < first + WAYS; entry++) {
+      if (this.#used[entry] === 1 && this.#isNamed(entry, keyId, saltWords, saltWord)) return this.#keys[entry];
+    }
+    return undefined;
+  }
+
+  /** Copies a key that find() did not know; it takes the place of the set's oldest. */
+  insert(keyId: number, saltWords: Int32Array, saltWord: number, key: Uint8Array): void {
+    const set = setOf(keyId, saltWords[saltWord]!);
+    const way = this.#nextWays[set]!;
+    const entry = set * WAYS + way;
+    this.#nextWays[set] = (way + 1) % WAYS;
+    this.#used[entry] = 1;
+    this.#keys[entry]!.set(key);
+    const name = entry * NAME_WORDS;
+    this.#names[name] = keyId | 0;
+    for (let i = 0; i < SALT_WORDS; i++) this.#names[name + 1 + i] = saltWords[saltWord + i]!;
+  }
+
+  /** Keys held. */
+  get count(): number {
+    return this.#used.reduce((sum, used) => sum + used, 0);
+  }
+
+  close(): void {
+    eraseBytes(this.#memory);
+    this.#used.fill(0);
+  }
+
+  #isNamed(entry: number, keyId: number, saltWords: Int32Array, saltWord: number): boolean {
+    const name = entry * NAME_WORDS;
+    if (this.#names[name] !== (keyId | 0)) return false;
+    for (let i = 0; i < SALT_WORDS; i++) {
+      if (this.#names[name + 1 + i] !== saltWords[saltWord + i]) return false;
+    }
+    return true;
+  }
+}
+
+function setOf(keyId: number, saltWord0: number): number {
+  return (keyId ^ saltWord0) & (SETS - 1);
+}
