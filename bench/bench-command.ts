@@ -11,11 +11,17 @@ import type { BenchReport } from './report.ts';
 import { failureOf } from './result.ts';
 import { runBench } from './run.ts';
 
-/** `avocado bench` and `avocado bench compare`. */
-export function benchCommand(): Command {
+/**
+ * Adds `avocado bench` and `avocado bench compare`. Flags belong to the command that they stand behind, or `bench` would
+ * take those of `compare`, which have the same names; each command above has to agree to that.
+ */
+export function addBench(program: Command): Command {
+  return program.enablePositionalOptions().addCommand(benchCommand());
+}
+
+function benchCommand(): Command {
   const bench = new Command('bench')
     .description('Measure a cluster under YCSB load: its own embedded one, or one that runs already.')
-    // Flags behind `compare` are compare's, though most have the same names.
     .enablePositionalOptions()
     .addHelpText(
       'after',

@@ -16,8 +16,8 @@ import type { Workload } from './workload.ts';
 const RECORDS_MAX = 10_000_000;
 /** The largest value that any cluster will take; how much this one takes is asked of it. */
 const VALUE_BYTES_MAX = 1024 * 1024;
-/** More than this waits in queues only. */
-const OUTSTANDING_MAX = 65_536;
+/** A quarter of an engine's operation slots; more waits in queues only. */
+const OUTSTANDING_MAX = 16_384;
 /** Values in flight in one load process; each engine keeps copies of them. */
 const FLIGHT_BYTES_MAX = 256 * 1024 * 1024;
 const CLIENTS_MAX = 64;

@@ -1,7 +1,7 @@
 import { assert } from './assert.ts';
 import type { Region } from './bytes.ts';
 import { alignUp, regionOf } from './bytes.ts';
-import { DropCounters } from './drops.ts';
+import type { DropCounters } from './drops.ts';
 import { Handshakes } from './handshakes.ts';
 import type { Link } from './handshakes.ts';
 import {
@@ -15,12 +15,13 @@ import {
   RETIRE_GRACE_MS,
   SEND_SLOTS,
   SESSIONS_MAX,
+  TICK_INTERVAL_MS,
   WIRE_VERSION,
 } from './limits.ts';
 import type { SecurityMode } from './mode.ts';
 import type { DatagramSealing, HandshakeCrypto, SealingSink } from './sealing.ts';
-import { SessionTable } from './session.ts';
 import type { Session } from './session.ts';
+import { SessionTable } from './session.ts';
 import { SlotRing } from './slot-ring.ts';
 import type { Transport, TransportHandler } from './transport.ts';
 import {
@@ -122,6 +123,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
   readonly #slotBytes = new Int32Array(SEND_SLOTS);
   /** Sessions with a datagram under construction. */
   readonly #unflushed: Session<P>[] = [];
+  #tickedMs = -Infinity;
   readonly #liveByPeer = new Map<string, Session<P>>();
 
   readonly #queue: { datagram: Uint8Array; host: string; port: number }[] = [];
@@ -406,9 +408,11 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   // -- life of sessions -------------------------------------------------------------------------------------------
 
-  /** Handshakes, renewal, expiry. To be called every few tens of milliseconds. */
+  /** Handshakes, renewal, expiry. To be called each turn; most calls have nothing to do. */
   tick(nowMs: number): void {
     this.nowMs = nowMs;
+    if (nowMs - this.#tickedMs < TICK_INTERVAL_MS) return;
+    this.#tickedMs = nowMs;
     for (const session of this.sessions) {
       if (session.state === 'half-open') {
         if (nowMs - session.createdMs >= HALF_OPEN_TIMEOUT_MS) this.#end(session);

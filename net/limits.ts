@@ -50,6 +50,8 @@ export const EVICT_IDLE_MS = 10_000;
 /** Packets a session's window looks back (RFC 6479; 128 words of 64 bits less one, as WireGuard). */
 export const REPLAY_WINDOW_PACKETS = 8_128;
 
+/** Handshakes and the life of sessions are looked after so often: finely enough for the times below. */
+export const TICK_INTERVAL_MS = 10;
 /** First repetition of message 1; doubles up to the maximum. A handshake takes 1 to 3.5 ms of CPU, more under load. */
 export const HANDSHAKE_RETRY_MS_MIN = 250;
 export const HANDSHAKE_RETRY_MS_MAX = 2_000;

@@ -102,14 +102,14 @@ export class SessionTable<P> {
   readonly #slots: (Session<P> | undefined)[] = Array.from<Session<P> | undefined>({ length: SESSIONS_MAX });
   readonly #generations = new Uint32Array(SESSIONS_MAX);
   readonly #free: number[] = [];
-  #count = 0;
+  readonly #all = new Set<Session<P>>();
 
   constructor() {
     for (let slot = SESSIONS_MAX - 1; slot >= 0; slot--) this.#free.push(slot);
   }
 
   get count(): number {
-    return this.#count;
+    return this.#all.size;
   }
 
   /** A new session from its index, or undefined when the table is full. */
@@ -120,7 +120,7 @@ export class SessionTable<P> {
     this.#generations[slot] = generation;
     const session = create(((generation << SLOT_BITS) | slot) >>> 0);
     this.#slots[slot] = session;
-    this.#count++;
+    this.#all.add(session);
     return session;
   }
 
@@ -134,10 +134,10 @@ export class SessionTable<P> {
     assert(this.#slots[slot] === session, 'a session is removed once');
     this.#slots[slot] = undefined;
     this.#free.push(slot);
-    this.#count--;
+    this.#all.delete(session);
   }
 
-  *[Symbol.iterator](): IterableIterator<Session<P>> {
-    for (const session of this.#slots) if (session !== undefined) yield session;
+  [Symbol.iterator](): IterableIterator<Session<P>> {
+    return this.#all.values();
   }
 }

@@ -25,6 +25,7 @@ export interface ClusterViewOptions {
 
 /** Members that are not ready are asked for their state so often. */
 const ASK_INTERVAL_MS = 250;
+const UPDATE_INTERVAL_MS = 10;
 
 export class ClusterView {
   readonly #options: ClusterViewOptions;
@@ -36,6 +37,7 @@ export class ClusterView {
   #pinned: string | undefined;
   #epoch = 0;
   #askedMs = -Infinity;
+  #updatedMs = -Infinity;
 
   constructor(options: ClusterViewOptions) {
     this.#options = options;
@@ -79,8 +81,12 @@ export class ClusterView {
     this.#ask(session);
   }
 
+  /** To be called each turn; a session that has ended is noticed within UPDATE_INTERVAL_MS. */
   tick(nowMs: number): void {
-    this.#update();
+    if (nowMs - this.#updatedMs >= UPDATE_INTERVAL_MS) {
+      this.#updatedMs = nowMs;
+      this.#update();
+    }
     if (nowMs - this.#askedMs < ASK_INTERVAL_MS) return;
     this.#askedMs = nowMs;
     this.#options.links.forEach((link, member) => {

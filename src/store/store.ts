@@ -34,7 +34,8 @@ import { APPLIED, HOST_FULL, TRUSTED_FULL } from './write-result.ts';
  * tombstone, and so does its key, until a later feature collects them. Hence an entry id, once found, is good for ever.
  *
  * Keys and envelopes come as words: the caller has checked that keys are padded with zeros to 8 bytes, and that lengths
- * are within bounds. Stamps are four numbers, see src/stamp.ts. No call allocates.
+ * are within bounds. Stamps are four numbers, see src/stamp.ts. No call allocates, but for what the engine does with
+ * counters from 2^31 on: it boxes them (16 short-lived bytes) on their way into a call that it doesn't inline.
  */
 export interface StoreOptions {
   readonly budget: TrustedBudget;

@@ -42,10 +42,11 @@ export interface Finished {
 export function startAvocado(
   sandbox: Sandbox,
   args: readonly string[],
-  environment: NodeJS.ProcessEnv = {},
+  options: { environment?: NodeJS.ProcessEnv; detached?: boolean } = {},
 ): ChildProcess {
   return spawn(process.execPath, [MAIN, ...args], {
-    env: { ...sandbox.environment, ...environment },
+    env: { ...sandbox.environment, ...options.environment },
+    detached: options.detached ?? false,
     stdio: ['pipe', 'pipe', 'pipe'],
   });
 }
@@ -55,7 +56,7 @@ export async function runAvocado(
   args: readonly string[],
   options: { stdin?: string | Uint8Array; environment?: NodeJS.ProcessEnv } = {},
 ): Promise<Finished> {
-  const child = startAvocado(sandbox, args, options.environment);
+  const child = startAvocado(sandbox, args, options);
   child.stdin?.end(options.stdin);
   return finished(child);
 }

@@ -23,7 +23,8 @@ class Dev {
   readonly #lines: AsyncIterator<string>;
 
   constructor(sandbox: Sandbox, args: readonly string[]) {
-    this.child = startAvocado(sandbox, ['dev', '--json', ...args]);
+    // A process group of its own, as a terminal gives it one: Ctrl-C reaches the replicas, too.
+    this.child = startAvocado(sandbox, ['dev', '--json', ...args], { detached: true });
     this.ended = once(this.child, 'close');
     this.#lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
     this.child.stderr?.pipe(process.stderr);
@@ -36,6 +37,17 @@ class Dev {
       const event = JSON.parse(line.value) as Record<string, unknown>;
       if (event['event'] === name) return event;
     }
+  }
+
+  /** What a terminal does with Ctrl-C. Returns the names of the events until the end. */
+  async interrupt(): Promise<unknown[]> {
+    process.kill(-this.child.pid!, 'SIGINT');
+    const names: unknown[] = [];
+    for (let line = await this.#lines.next(); line.done !== true; line = await this.#lines.next()) {
+      names.push((JSON.parse(line.value) as Record<string, unknown>)['event']);
+    }
+    await this.ended;
+    return names;
   }
 
   async ready(): Promise<Ready> {
@@ -177,8 +189,7 @@ test('dev serves other processes, and Ctrl-C leaves nothing behind', async (cont
     },
   );
 
-  dev.child.kill('SIGINT');
-  await dev.ended;
+  assert.deepEqual(await dev.interrupt(), ['stopped']);
   assert.equal(dev.child.exitCode, 0);
   assertNothingLeft(sandbox, ready);
 });
@@ -219,8 +230,10 @@ test('plaintext serves, and is warned of at each start', async (context) => {
   assert.match(warnings, /warning: mode plaintext/);
   assert.equal((await runAvocado(sandbox, ['put', 'k', 'open'])).exitCode, 0);
   assert.equal((await runAvocado(sandbox, ['get', 'k'])).stdout, 'open');
-  dev.child.kill('SIGTERM');
-  await dev.ended;
+  // Ctrl-C may reach a replica before its parent: it is the parent who ends it.
+  process.kill(ready.members[0]!.pid, 'SIGINT');
+  assert.equal((await runAvocado(sandbox, ['get', 'k'])).stdout, 'open');
+  assert.deepEqual(await dev.interrupt(), ['stopped'], 'no replica ended before it was told to');
   assertNothingLeft(sandbox, ready);
 });
 
