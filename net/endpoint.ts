@@ -5,6 +5,7 @@ import type { DropCounters } from './drops.ts';
 import { Handshakes } from './handshakes.ts';
 import type { Link } from './handshakes.ts';
 import {
+  ACKNOWLEDGE_AFTER_MS,
   CREDIT_SHARE,
   DATAGRAM_BYTES_MAX,
   DATAGRAM_BYTES_MIN,
@@ -200,8 +201,11 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
   #receive(datagram: Uint8Array, host: string, port: number): void {
     // A hint is the shortest kind.
     if (datagram.length < HINT_BYTES || datagram.length % 8 !== 0) return this.drops.count('short');
+    // RFC 768: a sender that takes no answers. Sockets refuse to send there.
+    if (port === 0) return this.drops.count('wrong-address');
     const kind = datagram[OFFSET_KIND]!;
-    if (datagram[OFFSET_VERSION] !== WIRE_VERSION) {
+    // Hints look the same in every version, or nobody could be told that the versions differ.
+    if (datagram[OFFSET_VERSION] !== WIRE_VERSION && kind !== KIND_HINT) {
       this.drops.count('unknown-version');
       if (kind === KIND_REQUEST) this.#handshakes.hint('version', datagram, host, port, this.nowMs);
       return;
@@ -280,6 +284,8 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     incoming.valueWord = HEADER_BYTES >> 2;
     incoming.valueWordEnd = controlWord;
     incoming.epoch = region.words[controlWord]! >>> 0;
+    if (incoming.word < incoming.wordEnd)
+      session.unacknowledgedSinceMs = Math.min(session.unacknowledgedSinceMs, this.nowMs);
     this.#application.onMessages(incoming);
   }
 
@@ -367,7 +373,11 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     control.words[1] = session.window.largest | 0;
     const byteCount = session.valueEnd + session.controlEnd + this.#sealing.datagramTagBytes;
     session.flight.onSent(packetNumber, byteCount, this.nowMs);
-    if (session.unansweredSinceMs === Infinity) session.unansweredSinceMs = this.nowMs;
+    session.unacknowledgedSinceMs = Infinity;
+    // Messages are answered or acknowledged, and so is a session's first packet; nothing else is.
+    if (session.controlEnd > PREAMBLE_BYTES || packetNumber === 0) {
+      session.unansweredSinceMs = Math.min(session.unansweredSinceMs, this.nowMs);
+    }
     this.#slotSessions[slot] = session;
     this.#slotBytes[slot] = byteCount;
     session.jobsPending++;
@@ -418,6 +428,8 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
         if (nowMs - session.createdMs >= HALF_OPEN_TIMEOUT_MS) this.#end(session);
       } else if (session.state !== 'initiating' && (session.isExpired(nowMs) || nowMs >= session.retireAtMs)) {
         this.#end(session);
+      } else if (nowMs - session.unacknowledgedSinceMs >= ACKNOWLEDGE_AFTER_MS) {
+        this.append(session, 0, 0);
       }
     }
     this.#handshakes.tick(nowMs);
@@ -433,6 +445,8 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
   #onFirstData(session: Session<P>): void {
     this.#handshakes.onHalfOpenEnded();
     this.#goLive(session);
+    // Else an initiator that has nothing to ask could not tell whether its first packet was lost.
+    this.append(session, 0, 0);
   }
 
   /** Initiator: message 2 was authentic. An empty datagram tells the responder so. */

@@ -5,6 +5,7 @@ import type { EndpointApplication } from './endpoint.ts';
 import {
   DATAGRAM_BYTES_MIN,
   HALF_OPEN_MAX,
+  HANDSHAKE_GIVE_UP_MS,
   HANDSHAKE_RETRY_MS_MAX,
   HANDSHAKE_RETRY_MS_MIN,
   HINTS_INTERVAL_MS,
@@ -152,6 +153,8 @@ export class Handshakes<P> {
       if (wanted && nowMs - link.begunMs >= HANDSHAKE_RETRY_MS_MIN) this.#begin(link, nowMs);
       return;
     }
+    // The session's age counts from its beginning: one that comes about minutes later would expire at once.
+    if (nowMs - link.attempt.session.createdMs >= HANDSHAKE_GIVE_UP_MS) return this.#abandon(link);
     if (nowMs >= link.attempt.nextSendMs) this.#sendRequest(link, link.attempt, nowMs);
   }
 

@@ -55,8 +55,12 @@ export const TICK_INTERVAL_MS = 10;
 /** First repetition of message 1; doubles up to the maximum. A handshake takes 1 to 3.5 ms of CPU, more under load. */
 export const HANDSHAKE_RETRY_MS_MIN = 250;
 export const HANDSHAKE_RETRY_MS_MAX = 2_000;
+/** A handshake that nobody answered for so long begins anew, with a fresh key (WireGuard's REKEY_ATTEMPT_TIME). */
+export const HANDSHAKE_GIVE_UP_MS = 90_000;
 /** Nothing received for so long after sending: the peer may have lost the session, a new handshake is tried. */
 export const SILENCE_MS = 1_000;
+/** Messages that got no answer for so long are acknowledged by an empty datagram (WireGuard's passive keepalive). */
+export const ACKNOWLEDGE_AFTER_MS = 250;
 
 /** Packets remembered to learn how many bytes are in flight; a power of two. */
 export const FLIGHT_PACKETS_MAX = 1_024;
@@ -70,6 +74,7 @@ assert((SESSIONS_MAX & (SESSIONS_MAX - 1)) === 0, 'the session index masks with 
 assert((FLIGHT_PACKETS_MAX & (FLIGHT_PACKETS_MAX - 1)) === 0, 'the flight ring masks with FLIGHT_PACKETS_MAX - 1');
 assert(COOKIE_HALF_OPEN_MIN < HALF_OPEN_MAX, 'cookies must start before the half-open table is full');
 assert(HALF_OPEN_MAX < SESSIONS_MAX / 2, 'half-open sessions must not crowd out live ones');
+assert(ACKNOWLEDGE_AFTER_MS * 2 < SILENCE_MS, 'who is there must not seem silent');
 assert(RENEW_AFTER_MS + HANDSHAKE_RETRY_MS_MAX * 10 < REFUSE_AFTER_MS, 'renewal needs time for several tries');
 assert(
   DATAGRAM_BYTES_MAX % 8 === 0 && DATAGRAM_BYTES_LOOPBACK % 8 === 0 && DATAGRAM_BYTES_ETHERNET % 8 === 0,

@@ -37,6 +37,8 @@ export class Session<P> {
   lastReceivedMs: number;
   /** When the first packet went out that nothing was received after; Infinity when there is none. */
   unansweredSinceMs = Infinity;
+  /** When the first messages came that nothing was sent after; Infinity when there are none. */
+  unacknowledgedSinceMs = Infinity;
   retireAtMs = Infinity;
   /** Jobs at the sealing that use this session's keys; the keys are erased when none is left. */
   jobsPending = 0;

@@ -35,7 +35,7 @@ export function createInlineSealing(options: InlineSealingOptions): Sealing & Ke
 
 const NO_KEY_BYTES = new Uint8Array(0);
 
-class InlineSealing implements Sealing, KeyRegistry {
+export class InlineSealing implements Sealing, KeyRegistry {
   readonly datagramTagBytes: number;
   readonly envelopeHeaderBytes: number;
 
@@ -68,7 +68,7 @@ class InlineSealing implements Sealing, KeyRegistry {
   importKey(key: Uint8Array): KeyHandle {
     assert(!this.#closed, 'the sealing is open');
     assert(this.#keys !== undefined, 'sessions of the plaintext mode have no keys');
-    return this.#keys.import(key);
+    return this.#keys.add(key);
   }
 
   /** Jobs under way with the key are still done; it is overwritten when the last one is. */

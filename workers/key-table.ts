@@ -19,7 +19,7 @@ export class KeyTable {
   readonly #jobs: number[] = [];
   readonly #freeHandles: KeyHandle[] = [];
 
-  import(key: Uint8Array): KeyHandle {
+  add(key: Uint8Array): KeyHandle {
     assert(key.byteLength === AEAD_KEY_BYTES, 'a session key has 32 bytes');
     const handle = this.#freeHandles.pop() ?? this.#addSlot();
     this.#keys[handle]!.set(key);

@@ -43,7 +43,10 @@ export interface HandshakeCryptoOptions {
 const REQUEST_OVERHEAD_BYTES = STATIC_KEY_BYTES + (STATIC_KEY_BYTES + AEAD_TAG_BYTES) + AEAD_TAG_BYTES;
 /** e, tag of the payload. */
 const RESPONSE_OVERHEAD_BYTES = STATIC_KEY_BYTES + AEAD_TAG_BYTES;
-/** Noise, section 3. */
+/**
+ * Noise, section 3. Lengths are checked here although the library checks them too: a message that cannot be one then
+ * costs no Diffie-Hellman, and the initiator its state.
+ */
 const NOISE_MESSAGE_BYTES_MAX = 65_535;
 
 export function createHandshakeCrypto(options: HandshakeCryptoOptions): HandshakeCrypto {

@@ -9,7 +9,7 @@ import { Scratch } from './scratch.ts';
 import type { DataKeys } from './sealing.ts';
 import { ASSOCIATED_KEY_BYTES_MAX, ENVELOPE_HEADER_BYTES, SEALED_VALUE_BYTES_MAX, VALUE_TAG_BYTES } from './sealing.ts';
 import { AEAD_KEY_BYTES, AEAD_NONCE_BYTES, aeadOpen, aeadSeal, eraseBytes } from './sodium.ts';
-import { DerivedKeyCache, deriveValueKey, NonceCounter, SALT_BYTES } from './value-keys.ts';
+import { deriveValueKey, NonceCounter, ReaderKeys, SALT_BYTES } from './value-keys.ts';
 
 export interface ValueCipher {
   readonly envelopeHeaderBytes: number;
@@ -56,7 +56,6 @@ export class SealedValues implements ValueCipher {
   readonly envelopeHeaderBytes = ENVELOPE_HEADER_BYTES;
   openedValueBytes = 0;
 
-  readonly #dataKeys: DataKeys;
   readonly #ownKeyId: number;
   readonly #ownSalt = allocateRegion(SALT_BYTES);
   readonly #ownKey = new Uint8Array(AEAD_KEY_BYTES);
@@ -64,9 +63,7 @@ export class SealedValues implements ValueCipher {
   /** Nonce of the last seal: they only grow, so that a nonce used twice is noticed. */
   #lastNonce = 0;
 
-  readonly #derivedKeys = new DerivedKeyCache();
-  /** A derived key until its first value has opened; zero otherwise. */
-  readonly #candidateKey = new Uint8Array(AEAD_KEY_BYTES);
+  readonly #readerKeys: ReaderKeys;
 
   readonly #value = new Scratch(SEALED_VALUE_BYTES_MAX + VALUE_TAG_BYTES);
   readonly #associated = new Scratch(ASSOCIATED_KEY_BYTES_MAX);
@@ -76,7 +73,7 @@ export class SealedValues implements ValueCipher {
   readonly #header = new Int32Array(HEADER_WORDS);
 
   constructor(dataKeys: DataKeys, randomBytes: (count: number) => Uint8Array, nonces = new NonceCounter()) {
-    this.#dataKeys = dataKeys;
+    this.#readerKeys = new ReaderKeys(dataKeys);
     this.#nonces = nonces;
     this.#ownKeyId = dataKeys.currentId;
     const dataKey = dataKeys.key(this.#ownKeyId);
@@ -145,14 +142,8 @@ export class SealedValues implements ValueCipher {
     const header = this.#header;
     copyWords(header, 0, envelope.words, envelopeWord, HEADER_WORDS);
     const keyId = header[KEY_ID]! >>> 0;
-    let valueKey = this.#derivedKeys.find(keyId, header, SALT);
-    const isCandidate = valueKey === undefined;
-    if (valueKey === undefined) {
-      const dataKey = this.#dataKeys.key(keyId);
-      if (dataKey === undefined) return false;
-      deriveValueKey(this.#candidateKey, dataKey, keyId, header, SALT);
-      valueKey = this.#candidateKey;
-    }
+    const valueKey = this.#readerKeys.take(keyId, header, SALT);
+    if (valueKey === undefined) return false;
 
     copyWords(this.#nonce.words, 0, header, NONCE, NONCE_WORDS);
     this.#associated.load(keyWords, keyWord, keyBytes);
@@ -165,10 +156,7 @@ export class SealedValues implements ValueCipher {
       this.#nonceBytes,
       valueKey,
     );
-    if (isCandidate) {
-      if (opened) this.#derivedKeys.insert(keyId, header, SALT, this.#candidateKey);
-      eraseBytes(this.#candidateKey);
-    }
+    this.#readerKeys.settle(opened, keyId, header, SALT);
     this.openedValueBytes = opened ? valueBytes : 0;
     return opened;
   }
@@ -176,7 +164,7 @@ export class SealedValues implements ValueCipher {
   close(): void {
     eraseBytes(this.#ownKey);
     eraseBytes(this.#value.region.bytes);
-    this.#derivedKeys.close();
+    this.#readerKeys.close();
   }
 }
 

@@ -7,6 +7,7 @@
  */
 import { assert } from '../net/assert.ts';
 import { regionOf } from '../net/bytes.ts';
+import type { DataKeys } from './sealing.ts';
 import { AEAD_KEY_BYTES, blake2b, eraseBytes } from './sodium.ts';
 
 export const SALT_BYTES = 16;
@@ -63,9 +64,45 @@ const SETS = DERIVED_KEYS_MAX / WAYS;
 const NAME_WORDS = 1 + SALT_WORDS;
 
 /**
- * Derived keys by (key id, salt), bounded. Only keys that have opened a value get in: salts come from host memory, and
- * a host that makes salts up must not be able to push out the keys that are in use.
+ * Finds the key of a value that is to be opened. Only keys that have opened a value are kept: salts come from host
+ * memory, and a host that makes salts up must not be able to push out the keys that are in use.
  */
+export class ReaderKeys {
+  readonly #dataKeys: DataKeys;
+  readonly #cache = new DerivedKeyCache();
+  /** A key that was derived and has not opened anything yet; zero between uses. */
+  readonly #candidate = new Uint8Array(AEAD_KEY_BYTES);
+  #candidateInUse = false;
+
+  constructor(dataKeys: DataKeys) {
+    this.#dataKeys = dataKeys;
+  }
+
+  /** Undefined when the data key is unknown; otherwise settle() has to follow, with the same name. */
+  take(keyId: number, saltWords: Int32Array, saltWord: number): Uint8Array | undefined {
+    assert(!this.#candidateInUse, 'a key is settled before the next is taken');
+    const known = this.#cache.find(keyId, saltWords, saltWord);
+    if (known !== undefined) return known;
+    const dataKey = this.#dataKeys.key(keyId);
+    if (dataKey === undefined) return undefined;
+    deriveValueKey(this.#candidate, dataKey, keyId, saltWords, saltWord);
+    this.#candidateInUse = true;
+    return this.#candidate;
+  }
+
+  settle(opened: boolean, keyId: number, saltWords: Int32Array, saltWord: number): void {
+    if (!this.#candidateInUse) return;
+    if (opened) this.#cache.insert(keyId, saltWords, saltWord, this.#candidate);
+    eraseBytes(this.#candidate);
+    this.#candidateInUse = false;
+  }
+
+  close(): void {
+    this.#cache.close();
+  }
+}
+
+/** Derived keys by (key id, salt), bounded. */
 export class DerivedKeyCache {
   readonly #names = new Int32Array(DERIVED_KEYS_MAX * NAME_WORDS);
   readonly #used = new Uint8Array(DERIVED_KEYS_MAX);

@@ -262,6 +262,7 @@ export class Coordinator {
     table.sealed[slot] = 0;
     table.holders[slot] = 0;
     table.bad[slot] = 0;
+    table.lacking[slot] = 0;
     table.dropEnvelope(slot);
     const members = this.#firstMembers(this.#quorum);
     table.valueMember[slot] = this.#picker.first(members);
@@ -271,14 +272,16 @@ export class Coordinator {
   /** Asks for the newest value where it is known to be; where it may be, when it is known nowhere else. */
   #fetch(slot: number): void {
     const table = this.#table;
-    const usable = this.#options.readyMask() & ~table.bad[slot]!;
+    const useless = table.bad[slot]! | table.lacking[slot]!;
+    if (useless === this.#allMask) {
+      // Everyone was asked. Without a bad copy the value was overwritten meanwhile: begin again.
+      return table.bad[slot] !== 0 ? this.#end(slot, 'unreadable') : this.#read(slot);
+    }
+    const usable = this.#options.readyMask() & ~useless;
     const holders = usable & table.holders[slot]!;
     const candidates = holders !== 0 ? holders : usable;
-    const everyCopyBad = (this.#allMask & ~table.bad[slot]!) === 0;
-    if (everyCopyBad) return this.#end(slot, 'unreadable');
     this.#enter(slot, PHASE_FETCH);
-    table.valueMember[slot] = candidates === 0 ? -1 : this.#picker.first(candidates);
-    this.#askFirst(slot, candidates === 0 ? 0 : 1 << table.valueMember[slot]!);
+    this.#askFirst(slot, candidates === 0 ? 0 : 1 << this.#picker.first(candidates));
   }
 
   /** Hands the value to the sealing: to check it before it is written back, or to answer with it. */
@@ -416,7 +419,7 @@ export class Coordinator {
     const ready = this.#options.readyMask();
     const table = this.#table;
     if (table.phase[slot] === PHASE_WRITE_BACK) return ready & ~table.holders[slot]!;
-    if (table.phase[slot] === PHASE_FETCH) return ready & ~table.bad[slot]!;
+    if (table.phase[slot] === PHASE_FETCH) return ready & ~(table.bad[slot]! | table.lacking[slot]!);
     return ready;
   }
 
@@ -518,22 +521,30 @@ export class Coordinator {
     else this.#open(slot);
   }
 
-  #onFetchReply(slot: number, member: number, order: number, words: Int32Array, word: number, valueWord: number): void {
+  #onFetchReply(
+    slot: number,
+    member: number,
+    order: number,
+    words: Int32Array,
+    word: number,
+    valueWord: number,
+  ): void {
     const table = this.#table;
     // Overwritten meanwhile: the newest stamp is another one, begin again.
     if (order > 0) return this.#read(slot);
     if (order === 0 && (flagsOf(words, word) & FLAG_VALUE) !== 0) {
-      // After a bad copy only one with the same tag will do: the stamp names one value.
-      const tagKnown = table.bad[slot] !== 0;
-      if (!tagKnown || table.tagEquals(slot, words, word + WORD_REPLY_TAG)) {
-        table.holders[slot]! |= 1 << member;
+      table.holders[slot]! |= 1 << member;
+      // After a bad copy only one with the same tag will do: a stamp names one value.
+      if (table.bad[slot] === 0 || table.tagEquals(slot, words, word + WORD_REPLY_TAG)) {
         this.#keepValue(slot, member, words, word, valueWord);
-        if (table.envelopeRef[slot] !== NO_REF) return this.#open(slot);
-      } else this.#options.drops.count('stamp-conflict');
-    }
-    // This member cannot help: it never had the value, or has another one under its stamp.
-    table.bad[slot]! |= 1 << member;
-    this.#fetch(slot);
+        if (table.envelopeRef[slot] !== NO_REF) this.#open(slot);
+        return;
+      }
+      this.#options.drops.count('stamp-conflict');
+      table.bad[slot]! |= 1 << member;
+    } else table.lacking[slot]! |= 1 << member;
+    // Others may have been asked, too: theirs may still come.
+    if ((table.asked[slot]! & ~table.replied[slot]!) === 0) this.#fetch(slot);
   }
 
   /** From the sealing. */

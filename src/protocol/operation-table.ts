@@ -62,6 +62,8 @@ export class OperationTable {
   readonly holders: Uint8Array;
   /** get: members whose copy did not open, over all phases since the last PHASE_READ. */
   readonly bad: Uint8Array;
+  /** get: members that have an older value than the newest stamp's, over the same phases. */
+  readonly lacking: Uint8Array;
   /** Members that refused the write. */
   readonly refused: Uint8Array;
   /** get: who is asked for the value, who sent it. */
@@ -102,6 +104,7 @@ export class OperationTable {
     this.sampled = new Uint8Array(capacity);
     this.holders = new Uint8Array(capacity);
     this.bad = new Uint8Array(capacity);
+    this.lacking = new Uint8Array(capacity);
     this.refused = new Uint8Array(capacity);
     this.valueMember = new Int8Array(capacity);
     this.sealed = new Uint8Array(capacity);

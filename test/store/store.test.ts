@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AssertionError } from '../../net/assert.ts';
 import { AvocadoError } from '../../src/errors.ts';
+import { EntryArena } from '../../src/store/entry-arena.ts';
 import { NO_REF } from '../../src/store/host-memory.ts';
 import { KeyedHash } from '../../src/store/keyed-hash.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
@@ -44,6 +45,14 @@ test('keys that collide in all 32 bits of the hash are told apart', () => {
   store.invariants();
 });
 
+test('keys that are the same words when padded are told apart by length, even with the same hash', () => {
+  const arena = new EntryArena(new TrustedBudget(MIB));
+  const zeros = new Int32Array(2);
+  const entry = arena.add(zeros, 0, 7, 5);
+  assert.ok(arena.isOfKey(entry, 5, zeros, 0, 7));
+  assert.ok(!arena.isOfKey(entry, 5, zeros, 0, 8));
+});
+
 test('keys chosen to pile up under one seed are spread by another', () => {
   const chosenSeed = new Uint8Array(8);
   const attacker = new KeyedHash(chosenSeed);
@@ -71,11 +80,13 @@ test('a value of the same size class stays in its block, another one moves and f
   assert.equal(store.hostRef(entry), ref);
   writeTo(store, key, put(3, new Uint8Array(113)));
   assert.notEqual(store.hostRef(entry), ref);
-  assert.equal(hostMemory.usedBlocks, 1);
-  writeTo(store, key, put(4, new Uint8Array(0), true));
+  assert.equal(hostMemory.usedBytes, 128);
+  writeTo(store, key, put(4, new Uint8Array(17)));
+  assert.equal(hostMemory.usedBytes, 32, 'a short value does not keep a long block');
+  writeTo(store, key, put(5, new Uint8Array(0), true));
   assert.equal(store.hostRef(entry), NO_REF);
   assert.equal(hostMemory.usedBytes, 0);
-  writeTo(store, key, put(5, new Uint8Array(100)));
+  writeTo(store, key, put(6, new Uint8Array(100)));
   assert.equal(hostMemory.usedBlocks, 1);
   store.invariants();
 });

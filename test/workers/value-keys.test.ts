@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AssertionError } from '../../net/assert.ts';
 import { regionOf } from '../../net/bytes.ts';
-import { DERIVED_KEYS_MAX, DerivedKeyCache, deriveValueKey, NonceCounter } from '../../workers/value-keys.ts';
+import {
+  DERIVED_KEYS_MAX,
+  DerivedKeyCache,
+  deriveValueKey,
+  NonceCounter,
+  ReaderKeys,
+} from '../../workers/value-keys.ts';
 import { seededBytes } from './random.ts';
 
 function saltOf(number: number): Int32Array {
@@ -77,4 +83,31 @@ test('close overwrites every key and forgets it', () => {
   cache.close();
   for (const memory of memories) assert.deepEqual(memory, new Uint8Array(32));
   assert.equal(cache.find(1, saltOf(1), 0), undefined);
+});
+
+test('a key that opened nothing is overwritten, and not kept', () => {
+  let derivedCount = 0;
+  const keys = new ReaderKeys({
+    currentId: 1,
+    key: () => {
+      derivedCount++;
+      return seededBytes(32, 1);
+    },
+  });
+  const salt = saltOf(1);
+  const candidate = keys.take(1, salt, 0)!;
+  assert.notDeepEqual(candidate, new Uint8Array(32));
+  assert.throws(() => keys.take(1, saltOf(2), 0), AssertionError, 'one at a time');
+  keys.settle(false, 1, salt, 0);
+  assert.deepEqual(candidate, new Uint8Array(32));
+
+  const derived = keys.take(1, salt, 0)!.slice();
+  keys.settle(true, 1, salt, 0);
+  assert.deepEqual(candidate, new Uint8Array(32), 'its only copy is the kept one');
+  assert.deepEqual(keys.take(1, salt, 0), derived);
+  assert.equal(derivedCount, 2);
+  keys.settle(true, 1, salt, 0);
+  const kept = keys.take(1, salt, 0)!;
+  keys.close();
+  assert.deepEqual(kept, new Uint8Array(32));
 });

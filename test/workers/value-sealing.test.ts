@@ -160,6 +160,14 @@ test('a header that changes in host memory while it is opened poisons no cached 
   assert.equal(honest.askedCount, askedBefore, 'the key was kept under the salt that it belongs to');
 });
 
+test('the nonce of an envelope that was opened leaves no trace in the next one sealed', () => {
+  const sealing = sealingWith(new CountedDataKeys(1, [1]));
+  const forged = sealValue(sealing, bytesOf('value'), bytesOf('key'));
+  forged.envelope.words.fill(-1, 1, 4);
+  openValue(sealing, forged);
+  assert.equal(nonceOf(sealValue(sealing, bytesOf('value'), bytesOf('key'))), '020000000000000000000000');
+});
+
 test('an opened value is gone from view after one that does not open', () => {
   const sealing = sealingWith(new CountedDataKeys(1, [1]));
   const value = sealValue(sealing, bytesOf('secret value'), bytesOf('key'));

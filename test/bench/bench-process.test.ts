@@ -1,0 +1,172 @@
+/** The bench as users run it: real replicas, real load processes, its files, and its end whatever happens. */
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import type { CompareReport } from '../../bench/compare-report.ts';
+import type { BenchReport } from '../../bench/report.ts';
+import { SECURITY_MODES } from '../../net/mode.ts';
+import { finished, makeSandbox, runAvocado, startAvocado } from '../cli/avocado-process.ts';
+
+const sandbox = makeSandbox();
+after(() => sandbox.remove());
+
+const QUICK = ['--records', '500', '--duration', '0.5', '--warmup', '0.1', '--outstanding', '16'];
+
+function file(name: string): string {
+  return join(sandbox.temporaryDirectory, name);
+}
+
+function jsonOf<T>(name: string): T {
+  return JSON.parse(readFileSync(file(name), 'utf8')) as T;
+}
+
+/** Everything but what the tests themselves asked for. */
+function leftovers(): string[] {
+  return readdirSync(sandbox.temporaryDirectory).filter((name) => !/\.(json|jsonl)$/.test(name));
+}
+
+test('two load processes serve a workload; report and history agree with each other', async () => {
+  const files = ['--json', file('report.json'), '--history', file('history.jsonl')];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, [
+    'bench',
+    ...QUICK,
+    '--clients',
+    '2',
+    '--quiet',
+    ...files,
+  ]);
+  assert.equal(exitCode, 0, stderr);
+  assert.equal(stderr, '', 'quiet is quiet');
+  assert.match(stdout, /Workload A \(50 % reads, 50 % updates\), mode secure/);
+  assert.match(stdout, /an update replaces the whole record/);
+
+  const report = jsonOf<BenchReport>('report.json');
+  const run = report.runs[0]!;
+  assert.equal(run.errors, 0);
+  assert.ok(run.operations > 0);
+  assert.ok(run.latencyUs.read!.count > 0 && run.latencyUs.update!.count > 0);
+  assert.ok(run.cpuUsPerOp.clients > 0 && run.cpuUsPerOp.replicas! > 0);
+  assert.equal(report.replicas, 3);
+  assert.equal(report.load['secure']!.puts, 500);
+
+  const lines = readFileSync(file('history.jsonl'), 'utf8').trimEnd().split('\n');
+  const operations = lines.map((line) => JSON.parse(line) as Record<'process' | 'op' | 'key' | 'value', unknown>);
+  assert.ok(operations.length >= 500 + run.operations, 'load, warm-up and window are all in it');
+  assert.deepEqual([...new Set(operations.map(({ process }) => process))], [0, 1]);
+  const putValues = operations.filter(({ op }) => op === 'put').map(({ value }) => value);
+  assert.equal(new Set(putValues).size, putValues.length);
+  const known = new Set(putValues);
+  assert.ok(
+    operations.every(({ value }) => known.has(value)),
+    'each value read was put in this run',
+  );
+  assert.deepEqual(leftovers(), []);
+});
+
+test('a comparison measures each mode in each round, in turn', async () => {
+  const flags = ['--rounds', '2', '--workloads', 'C', '--json', file('compare.json')];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', 'compare', ...QUICK, ...flags]);
+  assert.equal(exitCode, 0, stderr);
+  assert.match(stdout, /Ratio to plaintext in the same round/);
+  const report = jsonOf<CompareReport>('compare.json');
+  assert.equal(report.settings.records, 500, 'flags behind compare are its own');
+  assert.deepEqual(
+    report.rounds.map(({ round, mode }) => `${round} ${mode}`),
+    [...SECURITY_MODES.map((mode) => `0 ${mode}`), ...SECURITY_MODES.toReversed().map((mode) => `1 ${mode}`)],
+  );
+  for (const mode of SECURITY_MODES) {
+    const run = report.runs.find((candidate) => candidate.mode === mode)!;
+    assert.equal(run.errors, 0);
+    assert.ok(run.opsPerSec > 0);
+    assert.deepEqual(Object.keys(run.latencyUs), ['read']);
+  }
+  assert.ok(report.ratio.secure!.opsPerSec > 0 && report.ratio.authenticated!.p99 > 0);
+  const { echoUs, datagramsPerSec, aeadCallsPerSec } = report.calibration;
+  assert.ok(echoUs.p50 > 0 && echoUs.p99 >= echoUs.p50);
+  assert.ok(datagramsPerSec.received > 0 && datagramsPerSec.received <= datagramsPerSec.sent);
+  assert.ok(aeadCallsPerSec > 0);
+  assert.deepEqual(leftovers(), []);
+});
+
+test('a value that does not fit is refused with the limit, and nothing is left', async () => {
+  const { exitCode, stderr } = await runAvocado(sandbox, ['bench', ...QUICK, '--quiet', '--value-bytes', '100KiB']);
+  assert.equal(exitCode, 2);
+  assert.match(stderr, /^error: --value-bytes 102400 is over what a datagram holds in mode secure \(\d+\)[^\n]*\n$/);
+  assert.deepEqual(leftovers(), []);
+});
+
+test('a cluster that is not there and a flag that is not known are one line and exit code 2', async () => {
+  for (const argv of [['--connect'], ['--connect', file('no-cluster')], ['--shards', '2'], ['compare', '--connect']]) {
+    const { exitCode, stderr } = await runAvocado(sandbox, ['bench', ...argv]);
+    assert.equal(exitCode, 2, argv.join(' '));
+    assert.match(stderr, /^error[^\n]+\n$/);
+  }
+});
+
+test('Ctrl-C ends load processes, replicas and files', async () => {
+  const bench = startAvocado(sandbox, ['bench', ...QUICK, '--duration', '60', '--history', file('interrupted.jsonl')]);
+  const end = finished(bench);
+  const children = await untilRunning(bench);
+  bench.kill('SIGINT');
+  const { exitCode, stdout } = await end;
+  assert.equal(exitCode, 130);
+  assert.equal(stdout, '');
+  for (const pid of children) assert.ok(!isAlive(pid), `process ${pid} has ended`);
+  assert.deepEqual(leftovers(), []);
+});
+
+test('a load process that dies ends the bench, which says so', async () => {
+  const bench = startAvocado(sandbox, ['bench', ...QUICK, '--duration', '60']);
+  const end = finished(bench);
+  const children = await untilRunning(bench);
+  const loadProcess = children.find((pid) => commandOf(pid).includes('load-client'))!;
+  process.kill(loadProcess, 'SIGKILL');
+  const { exitCode, stderr } = await end;
+  assert.equal(exitCode, 1);
+  assert.match(stderr, /load process 0 ended unexpectedly \(signal SIGKILL\)\n$/);
+  for (const pid of children) assert.ok(!isAlive(pid), `process ${pid} has ended`);
+  assert.deepEqual(leftovers(), []);
+});
+
+/** Its children, once it measures. */
+async function untilRunning(bench: ChildProcess): Promise<number[]> {
+  let stderr = '';
+  await new Promise<void>((resolve, reject) => {
+    bench.stderr!.on('data', (text: Buffer) => {
+      stderr += text.toString();
+      if (stderr.includes('workload A')) resolve();
+    });
+    bench.once('exit', () => reject(new Error(`the bench ended early: ${stderr}`)));
+  });
+  const pids = childrenOf(bench.pid!);
+  assert.equal(pids.length, 4, 'three replicas and a load process');
+  return pids;
+}
+
+/** By /proc (proc(5)): the parent is the second field behind the name, which ends with the last bracket. */
+function childrenOf(parent: number): number[] {
+  const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
+  return pids.filter((pid) => {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function commandOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

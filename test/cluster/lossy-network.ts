@@ -1,0 +1,130 @@
+import type { Dice } from './dice.ts';
+import type { SimulatedTime } from './simulated-time.ts';
+
+/** What the network does to datagrams at present; probabilities are of a datagram. */
+export interface Weather {
+  readonly loss: number;
+  readonly duplicate: number;
+  /** A bit flipped, or the end cut off. */
+  readonly corrupt: number;
+  /** An old datagram is sent once more, from and to where it went before. */
+  readonly replay: number;
+  /** Bytes that nobody sent, under the sender's address. */
+  readonly forge: number;
+  readonly delayMsMin: number;
+  readonly delayMsMax: number;
+  /** Held back for longer, and so overtaken by later ones. */
+  readonly late: number;
+  readonly lateMsMax: number;
+}
+
+export const CALM: Weather = {
+  loss: 0,
+  duplicate: 0,
+  corrupt: 0,
+  replay: 0,
+  forge: 0,
+  delayMsMin: 0.05,
+  delayMsMax: 0.2,
+  late: 0,
+  lateMsMax: 0,
+};
+
+export interface Receiver {
+  onArrival(datagram: Uint8Array, fromHost: string, fromPort: number): void;
+}
+
+interface Sent {
+  readonly datagram: Uint8Array;
+  readonly from: Address;
+  readonly to: Address;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Datagrams kept to be replayed. */
+const KEPT_COUNT = 256;
+const FORGED_BYTES_MAX = 300;
+
+/** A network that loses, repeats, reorders, delays, corrupts and forges datagrams, as the dice fall. */
+export class LossyNetwork {
+  weather: Weather = CALM;
+  sentCount = 0;
+  readonly #time: SimulatedTime;
+  readonly #dice: Dice;
+  readonly #receivers = new Map<string, Receiver>();
+  /** Directions in which nothing gets through: "from>to". */
+  readonly #cut = new Set<string>();
+  readonly #kept: Sent[] = [];
+
+  constructor(time: SimulatedTime, dice: Dice) {
+    this.#time = time;
+    this.#dice = dice;
+  }
+
+  attach(address: Address, receiver: Receiver): void {
+    this.#receivers.set(nameOf(address), receiver);
+  }
+
+  detach(address: Address): void {
+    this.#receivers.delete(nameOf(address));
+  }
+
+  cut(from: Address, to: Address): void {
+    this.#cut.add(`${nameOf(from)}>${nameOf(to)}`);
+  }
+
+  /** Ends every partition. */
+  mend(): void {
+    this.#cut.clear();
+  }
+
+  /** The bytes are copied. */
+  send(datagram: Uint8Array, from: Address, to: Address): void {
+    const dice = this.#dice;
+    const { weather } = this;
+    this.sentCount++;
+    const sent = { datagram: Uint8Array.from(datagram), from, to };
+    if (weather.replay > 0) this.#keep(sent);
+    if (dice.chance(weather.replay)) this.#transmit(dice.pick(this.#kept));
+    if (dice.chance(weather.forge)) {
+      // Multiples of 8 get past the first check.
+      this.#transmit({ datagram: dice.bytes(8 * dice.integer(0, FORGED_BYTES_MAX / 8)), from, to });
+    }
+    if (dice.chance(weather.duplicate)) this.#transmit(sent);
+    if (!dice.chance(weather.loss)) this.#transmit(sent);
+  }
+
+  #keep(sent: Sent): void {
+    if (this.#kept.length < KEPT_COUNT) this.#kept.push(sent);
+    else this.#kept[this.#dice.integer(0, KEPT_COUNT - 1)] = sent;
+  }
+
+  #transmit(sent: Sent): void {
+    const dice = this.#dice;
+    const { weather } = this;
+    if (this.#cut.has(`${nameOf(sent.from)}>${nameOf(sent.to)}`)) return;
+    let delayMs = dice.between(weather.delayMsMin, weather.delayMsMax);
+    if (dice.chance(weather.late)) delayMs += dice.between(0, weather.lateMsMax);
+    // Each receiver owns what it is handed, and opens it in place.
+    const datagram = dice.chance(weather.corrupt) ? this.#corrupted(sent.datagram) : Uint8Array.from(sent.datagram);
+    this.#time.after(delayMs, () => {
+      this.#receivers.get(nameOf(sent.to))?.onArrival(datagram, sent.from.host, sent.from.port);
+    });
+  }
+
+  #corrupted(datagram: Uint8Array): Uint8Array {
+    const dice = this.#dice;
+    const copy = Uint8Array.from(datagram);
+    if (copy.length === 0 || dice.chance(0.1)) return copy.slice(0, dice.integer(0, copy.length));
+    copy[dice.integer(0, copy.length - 1)]! ^= 1 << dice.integer(0, 7);
+    return copy;
+  }
+}
+
+export function nameOf({ host, port }: Address): string {
+  return `${host}:${port}`;
+}

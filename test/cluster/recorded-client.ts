@@ -1,0 +1,136 @@
+import { ClientNode } from '../../src/client/client-node.ts';
+import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import { TABLE_FULL } from '../../src/client/operations.ts';
+import type { SimulatedProcess } from './simulated-process.ts';
+import type { Operation } from './linearizability.ts';
+
+/** An operation that a test started, and what has become of it. */
+export interface Attempt {
+  readonly id: number;
+  readonly kind: Operation['kind'];
+  readonly key: string;
+  readonly value: string | undefined;
+  readonly start: number;
+  readonly startMs: number;
+  operationId: number;
+  /** Undefined while it runs. */
+  outcome: Outcome | undefined;
+  /** Get that ended 'ok'. */
+  readValue: string | undefined;
+  end: number;
+  endMs: number;
+  onEnd: (() => void) | undefined;
+}
+
+/** Numbers the events of a simulation, so that starts and ends are in order even at the same instant. */
+export interface Journal {
+  nextNumber(): number;
+  nowMs(): number;
+}
+
+/** A client process: starts operations and keeps their history. */
+export class RecordedClient implements OperationSink {
+  readonly name: string;
+  readonly process: SimulatedProcess;
+  readonly attempts: Attempt[] = [];
+  readonly #journal: Journal;
+  #node: ClientNode | undefined;
+
+  constructor(name: string, process: SimulatedProcess, journal: Journal) {
+    this.name = name;
+    this.process = process;
+    this.#journal = journal;
+  }
+
+  get node(): ClientNode {
+    return this.#node!;
+  }
+
+  /** @param isSlow The sealing finishes late, so that turns are needed while it works. */
+  run(node: ClientNode, isSlow: boolean): void {
+    this.#node = node;
+    this.process.run(node, () => isSlow || node.coordinator.active > 0);
+  }
+
+  get(key: string, deadlineMs: number, onEnd?: () => void): Attempt {
+    return this.#start('get', key, undefined, deadlineMs, onEnd);
+  }
+
+  put(key: string, value: string, deadlineMs: number, onEnd?: () => void): Attempt {
+    return this.#start('put', key, value, deadlineMs, onEnd);
+  }
+
+  delete(key: string, deadlineMs: number, onEnd?: () => void): Attempt {
+    return this.#start('delete', key, undefined, deadlineMs, onEnd);
+  }
+
+  cancel(attempt: Attempt): void {
+    if (attempt.outcome === undefined) this.node.coordinator.cancel(attempt.operationId);
+  }
+
+  /** What is under way ends as 'closed' or 'outcome-unknown'. */
+  close(): void {
+    this.node.close();
+    this.process.kill();
+  }
+
+  onOperationEnded(token: number, outcome: Outcome, value: Uint8Array, valueBytes: number): void {
+    const attempt = this.attempts[token]!;
+    if (attempt.outcome !== undefined) throw new Error(`operation ${token} of ${this.name} ended twice`);
+    attempt.outcome = outcome;
+    attempt.end = this.#journal.nextNumber();
+    attempt.endMs = this.#journal.nowMs();
+    if (attempt.kind === 'get' && outcome === 'ok') {
+      attempt.readValue = Buffer.from(value.subarray(0, valueBytes)).toString('latin1');
+    }
+    attempt.onEnd?.();
+  }
+
+  #start(
+    kind: Operation['kind'],
+    key: string,
+    value: string | undefined,
+    deadlineMs: number,
+    onEnd: (() => void) | undefined,
+  ): Attempt {
+    const token = this.attempts.length;
+    const attempt: Attempt = {
+      id: token,
+      kind,
+      key,
+      value,
+      start: this.#journal.nextNumber(),
+      startMs: this.#journal.nowMs(),
+      operationId: TABLE_FULL,
+      outcome: undefined,
+      readValue: undefined,
+      end: Infinity,
+      endMs: Infinity,
+      onEnd,
+    };
+    this.attempts.push(attempt);
+    const { coordinator } = this.node;
+    const { nowMs } = this.process;
+    const keyBytes = Buffer.from(key);
+    attempt.operationId =
+      kind === 'get'
+        ? coordinator.startGet(token, keyBytes, deadlineMs, nowMs)
+        : kind === 'put'
+          ? coordinator.startPut(token, keyBytes, Buffer.from(value!, 'latin1'), deadlineMs, nowMs)
+          : coordinator.startDelete(token, keyBytes, deadlineMs, nowMs);
+    if (attempt.operationId === TABLE_FULL) throw new Error('tests start no more than the table holds');
+    this.process.schedule();
+    return attempt;
+  }
+
+  /** What the checker is to explain: errors that promise no effect are left out, unknown outcomes stay open. */
+  history(): Operation[] {
+    return this.attempts.flatMap(({ kind, key, value, readValue, start, end, outcome }): Operation[] => {
+      if (outcome === 'ok' || outcome === 'absent') {
+        return [{ kind, key, value: kind === 'get' ? readValue : value, start, end }];
+      }
+      const isOpen = kind !== 'get' && (outcome === 'outcome-unknown' || outcome === undefined);
+      return isOpen ? [{ kind, key, value, start, end: Infinity }] : [];
+    });
+  }
+}

@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict';
+import { allocateRegion } from '../../net/bytes.ts';
+import type { SecurityMode } from '../../net/mode.ts';
+import { ClientNode } from '../../src/client/client-node.ts';
+import { quorumOf } from '../../src/protocol/quorum.ts';
+import type { MemberState } from '../../src/protocol/state-message.ts';
+import { ReplicaNode } from '../../src/server/replica-node.ts';
+import { NO_REF } from '../../src/store/host-memory.ts';
+import { NO_ENTRY } from '../../src/store/trusted-index.ts';
+import { createInlineSealing } from '../../workers/inline-sealing.ts';
+import { createHandshakeCrypto } from '../../workers/noise.ts';
+import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
+import { ReorderingSealing } from '../workers/reordering-sealing.ts';
+import { Dice } from './dice.ts';
+import type { Operation } from './linearizability.ts';
+import { LossyNetwork } from './lossy-network.ts';
+import { RecordedClient } from './recorded-client.ts';
+import { SimulatedProcess } from './simulated-process.ts';
+import { SimulatedTime } from './simulated-time.ts';
+import { REPLICA_PORT, authorityOf, replicaHost } from './simulated-trust.ts';
+
+/**
+ * A whole cluster, the real code in simulated time on a simulated network: replicas and clients are put together as
+ * their processes do it (ReplicaNode, ClientNode), with real cryptography. All that is random comes from one seed.
+ */
+export interface ClusterOptions {
+  readonly seed: number;
+  readonly memberCount?: number;
+  readonly mode?: SecurityMode;
+  readonly trustedBytesMax?: number;
+  readonly hostBytesMax?: number;
+  /** Whether a process's cryptography finishes late and out of order; asked by its name at each start. */
+  readonly isCryptoSlow?: (processName: string) => boolean;
+}
+
+/** The smallest datagrams: more of them, and values come near their limit soon. */
+const DATAGRAM_BYTES = 1_200;
+const TRUSTED_BYTES_MAX = 8 * 1024 * 1024;
+const HOST_BYTES_MAX = 64 * 1024 * 1024;
+const CLIENT_CAPACITY = 64;
+const CLIENT_PORT_FIRST = 9_000;
+
+export class SimulatedCluster {
+  readonly memberCount: number;
+  readonly dice: Dice;
+  readonly time = new SimulatedTime();
+  readonly network: LossyNetwork;
+  readonly replicas: SimulatedReplica[] = [];
+  readonly clients: RecordedClient[] = [];
+  /** What happened besides operations, for people. */
+  readonly log: string[] = [];
+  /** Instances that had an active quorum at some time. */
+  readonly instances = new Set<string>();
+  readonly #options: ClusterOptions;
+  #number = 0;
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.dice = new Dice(options.seed);
+    this.network = new LossyNetwork(this.time, this.dice.split());
+    this.memberCount = options.memberCount ?? 3;
+    for (let index = 0; index < this.memberCount; index++) this.replicas.push(new SimulatedReplica(this, index));
+  }
+
+  get quorum(): number {
+    return quorumOf(this.memberCount);
+  }
+
+  get mode(): SecurityMode {
+    return this.#options.mode ?? 'secure';
+  }
+
+  /** @param instance Id that the client has pinned before. */
+  addClient(instance?: string): RecordedClient {
+    const number = this.clients.length;
+    const name = `client ${number}`;
+    const process = new SimulatedProcess(this.time, this.network, this.dice.split(), {
+      host: '10.0.1.1',
+      port: CLIENT_PORT_FIRST + number,
+    });
+    const client = new RecordedClient(name, process, {
+      nextNumber: () => this.#number++,
+      nowMs: () => this.time.nowMs,
+    });
+    const dice = this.dice.split();
+    const authority = authorityOf(this.mode, this.memberCount, 'client');
+    const sealing = this.createSealing(name, dice);
+    const node = new ClientNode({
+      authority,
+      hosts: authority.configuration.members.map(({ host }) => host),
+      transport: process,
+      sealing,
+      crypto: createHandshakeCrypto({
+        mode: this.mode,
+        staticKeyPair: authority.staticKeyPair,
+        sealing,
+        randomBytes: dice.bytes,
+      }),
+      datagramBytes: DATAGRAM_BYTES,
+      capacity: CLIENT_CAPACITY,
+      sink: client,
+      pinnedInstance: instance,
+      randomBytes: dice.bytes,
+      onTick: () => {},
+      onStatus: () => {},
+    });
+    client.run(node, this.isCryptoSlow(name));
+    this.clients.push(client);
+    return client;
+  }
+
+  /** Runs until all replicas are active. */
+  form(limitMs = 10_000): void {
+    assert.ok(
+      this.time.runUntil(() => this.replicas.every((replica) => replica.isActive), limitMs),
+      'the cluster forms',
+    );
+  }
+
+  /** Runs until a client has seen a quorum. */
+  connect(client: RecordedClient, limitMs = 10_000): void {
+    assert.ok(
+      this.time.runUntil(() => client.node.view.readyMask === (1 << this.memberCount) - 1, limitMs),
+      `${client.name} is connected to all replicas`,
+    );
+  }
+
+  /** Runs until every operation has ended. */
+  finish(limitMs = 30_000): void {
+    const isOver = (): boolean => this.clients.every((client) => client.attempts.every((a) => a.outcome !== undefined));
+    assert.ok(this.time.runUntil(isOver, limitMs), 'every operation ends');
+  }
+
+  history(): Operation[] {
+    return this.clients.flatMap((client) => client.history());
+  }
+
+  invariants(): void {
+    for (const { process, node } of [...this.replicas, ...this.clients]) if (process.isAlive) node.invariants();
+  }
+
+  note(text: string): void {
+    this.log.push(`${this.time.nowMs.toFixed(3)} ms: ${text}`);
+  }
+
+  isCryptoSlow(processName: string): boolean {
+    return this.#options.isCryptoSlow?.(processName) ?? false;
+  }
+
+  createSealing(processName: string, dice: Dice): Sealing & KeyRegistry {
+    const { dataKeys } = authorityOf(this.mode, this.memberCount, 'client');
+    const sealing = createInlineSealing({ mode: this.mode, dataKeys, randomBytes: dice.bytes });
+    return this.isCryptoSlow(processName) ? new ReorderingSealing(sealing, dice.fraction) : sealing;
+  }
+
+  createReplicaNode(
+    index: number,
+    process: SimulatedProcess,
+    onStateChange: (state: MemberState, reason: string) => void,
+  ): ReplicaNode {
+    const dice = this.dice.split();
+    const authority = authorityOf(this.mode, this.memberCount, index);
+    const sealing = this.createSealing(`replica ${index}`, dice);
+    return new ReplicaNode({
+      authority,
+      memberIndex: index,
+      hosts: authority.configuration.members.map(({ host }) => host),
+      transport: process,
+      sealing,
+      crypto: createHandshakeCrypto({
+        mode: this.mode,
+        staticKeyPair: authority.staticKeyPair,
+        sealing,
+        randomBytes: dice.bytes,
+      }),
+      datagramBytes: DATAGRAM_BYTES,
+      trustedBytesMax: this.#options.trustedBytesMax ?? TRUSTED_BYTES_MAX,
+      hostBytesMax: this.#options.hostBytesMax ?? HOST_BYTES_MAX,
+      randomBytes: dice.bytes,
+      nowSeconds: () => 0,
+      onStateChange,
+      processFigures: () => ({}),
+    });
+  }
+
+  /** Whenever a replica has become active: which instances could serve now. */
+  onActive(): void {
+    const counts = new Map<string, number>();
+    for (const replica of this.replicas) {
+      if (!replica.isActive) continue;
+      const { id } = replica.node.formation.instance!;
+      const count = (counts.get(id) ?? 0) + 1;
+      counts.set(id, count);
+      if (count >= this.quorum) this.instances.add(id);
+    }
+  }
+}
+
+export class SimulatedReplica {
+  readonly index: number;
+  readonly name: string;
+  readonly #cluster: SimulatedCluster;
+  #process!: SimulatedProcess;
+  #node!: ReplicaNode;
+
+  constructor(cluster: SimulatedCluster, index: number) {
+    this.#cluster = cluster;
+    this.index = index;
+    this.name = `replica ${index}`;
+    this.#start();
+  }
+
+  get process(): SimulatedProcess {
+    return this.#process;
+  }
+
+  get node(): ReplicaNode {
+    return this.#node;
+  }
+
+  /** Alive, and answers quorum messages. */
+  get isActive(): boolean {
+    return this.#process.isAlive && this.#node.formation.isActive;
+  }
+
+  get state(): MemberState | 'crashed' {
+    return this.#process.isAlive ? this.#node.formation.state : 'crashed';
+  }
+
+  crash(): void {
+    this.#cluster.note(`${this.name} crashes`);
+    this.#process.kill();
+  }
+
+  /** Another process at the same address, with nothing in memory and a new incarnation. */
+  restart(): void {
+    assert.ok(!this.#process.isAlive, 'what restarts has crashed');
+    this.#cluster.note(`${this.name} restarts`);
+    this.#start();
+  }
+
+  /** The envelope of a key as it lies in host memory: not a copy. Undefined when there is none. */
+  hostCopy(key: string): Uint8Array | undefined {
+    const { store, hostMemory } = this.#node;
+    const entry = this.#entryOf(key);
+    if (entry === NO_ENTRY || store.isTombstone(entry)) return undefined;
+    const ref = store.hostRef(entry);
+    if (ref === NO_REF) return undefined;
+    const start = hostMemory.wordOffset(ref) * 4;
+    return hostMemory.region(ref).bytes.subarray(start, start + store.envelopeBytes(entry));
+  }
+
+  /** The counter of the key's stamp; 0 when it was never written here. */
+  counterOf(key: string): number {
+    const entry = this.#entryOf(key);
+    return entry === NO_ENTRY ? 0 : this.#node.store.counter(entry);
+  }
+
+  #entryOf(key: string): number {
+    const bytes = Buffer.from(key);
+    const region = allocateRegion(bytes.length);
+    region.bytes.set(bytes);
+    return this.#node.store.find(region.words, 0, bytes.length);
+  }
+
+  #start(): void {
+    const cluster = this.#cluster;
+    const { time, network, dice } = cluster;
+    const address = { host: replicaHost(this.index), port: REPLICA_PORT };
+    const process = new SimulatedProcess(time, network, dice.split(), address);
+    this.#process = process;
+    this.#node = cluster.createReplicaNode(this.index, process, (state, reason) => {
+      cluster.note(`${this.name} is ${state}: ${reason}`);
+      // Its own constructor may call, before there is a node to look at.
+      if (state === 'active') time.after(0, () => cluster.onActive());
+    });
+    const isSlow = cluster.isCryptoSlow(this.name);
+    process.run(this.#node, () => isSlow);
+  }
+}

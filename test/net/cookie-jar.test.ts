@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CookieJar } from '../../net/cookie-jar.ts';
+import { COOKIE_HALF_OPEN_MIN, COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS, COOKIE_SECRET_MS } from '../../net/limits.ts';
+import { createInlineSealing } from '../../workers/inline-sealing.ts';
+import { createHandshakeCrypto } from '../../workers/noise.ts';
+import { generateStaticKeyPair } from '../../workers/signing.ts';
+
+function makeJar(always = false): CookieJar {
+  const sealing = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => new Uint8Array(32) } });
+  const crypto = createHandshakeCrypto({ mode: 'secure', staticKeyPair: generateStaticKeyPair(), sealing });
+  return new CookieJar(crypto, always);
+}
+
+test('should bake the same cookie for an address while its secret lasts, and another one afterwards', () => {
+  const jar = makeJar();
+  const cookie = jar.bake('10.0.0.1', 7_000, 1_000);
+  assert.equal(cookie.length, 16);
+  assert.deepEqual(jar.bake('10.0.0.1', 7_000, 1_000 + COOKIE_SECRET_MS - 1), cookie);
+  assert.notDeepEqual(jar.bake('10.0.0.1', 7_000, 1_000 + COOKIE_SECRET_MS), cookie);
+});
+
+test('should bake another cookie for each host, port and responder', () => {
+  const jar = makeJar();
+  const cookies = [
+    jar.bake('10.0.0.1', 7_000, 0),
+    jar.bake('10.0.0.1', 7_001, 0),
+    jar.bake('10.0.0.2', 7_000, 0),
+    jar.bake('10.0.0.17', 0, 0),
+    jar.bake('10.0.0.1', 70, 0),
+    makeJar().bake('10.0.0.1', 7_000, 0),
+  ];
+  assert.equal(new Set(cookies.map((cookie) => Buffer.from(cookie).toString('hex'))).size, cookies.length);
+});
+
+test('should be due when many sessions are half-open', () => {
+  const jar = makeJar();
+  assert.equal(jar.isDue(COOKIE_HALF_OPEN_MIN - 1, 0), false);
+  assert.equal(jar.isDue(COOKIE_HALF_OPEN_MIN, 0), true);
+});
+
+test('should be due when many handshakes come at once, and no more when that is over', () => {
+  const jar = makeJar();
+  for (let i = 0; i < COOKIE_HANDSHAKES_MIN; i++) {
+    assert.equal(jar.isDue(0, 1_000), false);
+    jar.onHandshake(1_000);
+  }
+  assert.equal(jar.isDue(0, 1_000), true);
+  assert.equal(jar.isDue(0, 1_000 + COOKIE_INTERVAL_MS - 1), true);
+  assert.equal(jar.isDue(0, 1_000 + COOKIE_INTERVAL_MS), false);
+});
+
+test('should always be due in plaintext', () => {
+  assert.equal(makeJar(true).isDue(0, 0), true);
+});
+
+test('should send a cookie back no longer than a secret lives', () => {
+  assert.equal(CookieJar.isFresh(1_000, 1_000 + COOKIE_SECRET_MS - 1), true);
+  assert.equal(CookieJar.isFresh(1_000, 1_000 + COOKIE_SECRET_MS), false);
+});

@@ -1,0 +1,67 @@
+import { UdpTransport } from '../../net/udp.ts';
+
+/**
+ * The network between a client and one replica, as a hostile network has it: it sees every datagram and decides what
+ * becomes of it, and it can send its own, which then come from the address that the replica knows. For one client.
+ */
+
+/** What is sent in place of a datagram: itself, something else, several, or nothing. */
+export type Passage = (datagram: Uint8Array) => readonly Uint8Array[];
+
+export const unchanged: Passage = (datagram) => [datagram];
+export const lost: Passage = () => [];
+
+const LOOPBACK = '127.0.0.1';
+/** Buffers are never used again here, so that one token does for all. */
+const TOKEN = 0;
+
+export class UdpProxy {
+  readonly replicaPort: number;
+  toReplica: Passage = unchanged;
+  toClient: Passage = unchanged;
+  readonly #clientSide: UdpTransport;
+  readonly #replicaSide: UdpTransport;
+  #clientPort = 0;
+
+  private constructor(replicaPort: number, clientSide: UdpTransport, replicaSide: UdpTransport) {
+    this.replicaPort = replicaPort;
+    this.#clientSide = clientSide;
+    this.#replicaSide = replicaSide;
+    clientSide.start({
+      onDatagram: (datagram, _host, port) => {
+        this.#clientPort = port;
+        for (const passed of this.toReplica(datagram)) this.sendToReplica(passed);
+      },
+      onSent: () => {},
+    });
+    replicaSide.start({
+      onDatagram: (datagram) => {
+        for (const passed of this.toClient(datagram)) this.sendToClient(passed);
+      },
+      onSent: () => {},
+    });
+  }
+
+  static async open(replicaPort: number): Promise<UdpProxy> {
+    const clientSide = await UdpTransport.open({ host: LOOPBACK, port: 0 });
+    const replicaSide = await UdpTransport.open({ host: LOOPBACK, port: 0 });
+    return new UdpProxy(replicaPort, clientSide, replicaSide);
+  }
+
+  /** Where the client is to send. */
+  get port(): number {
+    return this.#clientSide.port;
+  }
+
+  sendToReplica(datagram: Uint8Array): void {
+    this.#replicaSide.send(TOKEN, datagram, datagram.length, LOOPBACK, this.replicaPort);
+  }
+
+  sendToClient(datagram: Uint8Array): void {
+    this.#clientSide.send(TOKEN, datagram, datagram.length, LOOPBACK, this.#clientPort);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#clientSide.close(), this.#replicaSide.close()]);
+  }
+}
