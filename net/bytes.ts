@@ -17,6 +17,7 @@ assert(
 
 /** Messages, keys in messages and values in datagrams are padded to multiples of 8 bytes. */
 export function alignUp(byteCount: number): number {
+  assert(byteCount >= 0 && byteCount <= 0x7fff_fff8, 'lengths from outside are bounded before they are padded');
   return (byteCount + 7) & ~7;
 }
 

@@ -1,9 +1,17 @@
-import { COOKIE_HALF_OPEN_MIN, COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS, COOKIE_SECRET_MS } from './limits.ts';
+import {
+  COOKIE_HALF_OPEN_MIN,
+  COOKIE_HANDSHAKES_MIN,
+  COOKIE_INTERVAL_MS,
+  COOKIE_SECRET_MS,
+  HANDSHAKES_MAX,
+  HANDSHAKES_PER_HOST_MAX,
+} from './limits.ts';
 import type { HandshakeCrypto } from './sealing.ts';
 
 /**
  * Cookies prove that a peer receives at the address it claims (WireGuard whitepaper 5.3): a MAC of the address under a
- * secret that nobody else knows and that changes every two minutes, so that the responder remembers nothing.
+ * secret that nobody else knows and that changes every two minutes, so that the responder remembers nothing. Whoever
+ * has proved its address still gets only so many handshakes an interval.
  */
 export class CookieJar {
   readonly #crypto: HandshakeCrypto;
@@ -11,8 +19,10 @@ export class CookieJar {
   readonly #always: boolean;
   #secret: Uint8Array;
   #secretSinceMs = -Infinity;
+  /** Handshakes of the present interval, all and by host. */
   #handshakeCount = 0;
-  #handshakesSinceMs = 0;
+  readonly #handshakesByHost = new Map<string, number>();
+  #intervalSinceMs = -Infinity;
 
   constructor(crypto: HandshakeCrypto, always: boolean) {
     this.#crypto = crypto;
@@ -22,20 +32,20 @@ export class CookieJar {
 
   /** Whether message 1 must carry a cookie now. */
   isDue(halfOpenCount: number, nowMs: number): boolean {
-    return (
-      this.#always ||
-      halfOpenCount >= COOKIE_HALF_OPEN_MIN ||
-      (nowMs - this.#handshakesSinceMs < COOKIE_INTERVAL_MS && this.#handshakeCount >= COOKIE_HANDSHAKES_MIN)
-    );
+    this.#turnInterval(nowMs);
+    return this.#always || halfOpenCount >= COOKIE_HALF_OPEN_MIN || this.#handshakeCount >= COOKIE_HANDSHAKES_MIN;
   }
 
-  /** Diffie-Hellman is about to be spent on a message 1. */
-  onHandshake(nowMs: number): void {
-    if (nowMs - this.#handshakesSinceMs >= COOKIE_INTERVAL_MS) {
-      this.#handshakesSinceMs = nowMs;
-      this.#handshakeCount = 0;
-    }
+  /** Whether Diffie-Hellman may be spent on another message 1 of this host; if so, it is counted. */
+  allowsHandshake(host: string, nowMs: number): boolean {
+    this.#turnInterval(nowMs);
+    const ofHost = this.#handshakesByHost.get(host) ?? 0;
+    // Up to here addresses are not proved: a limit by host would let anybody use up another's.
+    const isProved = this.#handshakeCount >= COOKIE_HANDSHAKES_MIN;
+    if (this.#handshakeCount >= HANDSHAKES_MAX || (isProved && ofHost >= HANDSHAKES_PER_HOST_MAX)) return false;
     this.#handshakeCount++;
+    if (isProved) this.#handshakesByHost.set(host, ofHost + 1);
+    return true;
   }
 
   /** The cookie of an address, 16 bytes. */
@@ -50,5 +60,12 @@ export class CookieJar {
   /** Initiator: whether a received cookie is still worth sending. */
   static isFresh(receivedMs: number, nowMs: number): boolean {
     return nowMs - receivedMs < COOKIE_SECRET_MS;
+  }
+
+  #turnInterval(nowMs: number): void {
+    if (nowMs - this.#intervalSinceMs < COOKIE_INTERVAL_MS) return;
+    this.#intervalSinceMs = nowMs;
+    this.#handshakeCount = 0;
+    this.#handshakesByHost.clear();
   }
 }

@@ -28,7 +28,10 @@ export const DROP_REASONS = [
   'certificate-refused',
   /** Message 2 or a cookie for no handshake under way. */
   'no-handshake',
+  /** A half-open session gave way to another; its host, or the busiest, had its share. */
   'half-open-full',
+  /** More message 1 than Diffie-Hellman is spent on. */
+  'handshakes-limited',
   'sessions-full',
   'receive-slots-full',
   'send-slots-full',

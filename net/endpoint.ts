@@ -16,6 +16,7 @@ import {
   RETIRE_GRACE_MS,
   SEND_SLOTS,
   SESSIONS_MAX,
+  SESSION_BYTES,
   TICK_INTERVAL_MS,
   WIRE_VERSION,
 } from './limits.ts';
@@ -163,14 +164,16 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     });
   }
 
-  /** Trusted bytes the endpoint keeps for good: control parts in clear. */
+  /** Trusted bytes the endpoint needs at most: control parts in clear, and a full table of sessions. */
   get trustedBytes(): number {
-    return this.#ring.trustedBytes;
+    return this.#ring.trustedBytes + SESSIONS_MAX * SESSION_BYTES;
   }
 
-  /** Largest value part of a message with so many control bytes, so that it fits into one datagram. */
-  valueBytesMax(controlBytes: number): number {
-    return (this.datagramBytes - HEADER_BYTES - PREAMBLE_BYTES - controlBytes - this.#sealing.datagramTagBytes) & ~7;
+  /** Largest value part that one datagram of these sessions holds beside so many control bytes. */
+  valueBytesMax(controlBytes: number, sessions: Iterable<Session<P>>): number {
+    let datagramBytes = this.datagramBytes;
+    for (const session of sessions) datagramBytes = Math.min(datagramBytes, session.datagramBytesMax);
+    return (datagramBytes - HEADER_BYTES - PREAMBLE_BYTES - controlBytes - this.#sealing.datagramTagBytes) & ~7;
   }
 
   /** Opens a link to a peer by its static key; its sessions are made and renewed from tick(). */
@@ -275,7 +278,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     session.unansweredSinceMs = Infinity;
     if (session.state === 'half-open') this.#onFirstData(session);
     const controlWord = (HEADER_BYTES + readValueBytes(region.words)) >> 2;
-    session.flight.onAcknowledged(region.words[controlWord + 1]! >>> 0, this.nowMs);
+    session.flight?.onAcknowledged(region.words[controlWord + 1]! >>> 0, this.nowMs);
     const incoming = this.#incoming as Incoming<P>;
     incoming.session = session;
     incoming.region = region;
@@ -330,8 +333,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   #beginDatagram(session: Session<P>): boolean {
     if (!session.canSend()) return false;
-    // Answers ride on the asker's credit: only the side that asks is held back.
-    if (session.initiator && !session.flight.allows(session.datagramBytesMax, this.nowMs)) {
+    if (session.flight?.allows(session.datagramBytesMax, this.nowMs) === false) {
       this.drops.count('flight-full');
       return false;
     }
@@ -372,7 +374,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     control.words[0] = this.epoch;
     control.words[1] = session.window.largest | 0;
     const byteCount = session.valueEnd + session.controlEnd + this.#sealing.datagramTagBytes;
-    session.flight.onSent(packetNumber, byteCount, this.nowMs);
+    session.flight?.onSent(packetNumber, byteCount, this.nowMs);
     session.unacknowledgedSinceMs = Infinity;
     // Messages are answered or acknowledged, and so is a session's first packet; nothing else is.
     if (session.controlEnd > PREAMBLE_BYTES || packetNumber === 0) {
@@ -435,6 +437,11 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     this.#handshakes.tick(nowMs);
   }
 
+  /** Ends the sessions that peers have made. */
+  endAcceptedSessions(): void {
+    for (const session of this.sessions) if (!session.initiator) this.#end(session);
+  }
+
   /** Ends all sessions and erases their keys. */
   close(): void {
     this.#handshakes.close();
@@ -443,7 +450,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   /** Responder: message 1 was no replay, its sender has the keys. */
   #onFirstData(session: Session<P>): void {
-    this.#handshakes.onHalfOpenEnded();
+    this.#handshakes.onHalfOpenEnded(session);
     this.#goLive(session);
     // Else an initiator that has nothing to ask could not tell whether its first packet was lost.
     this.append(session, 0, 0);
@@ -463,6 +470,11 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     session.state = 'live';
     const key = this.#application.peerKey(session.peer);
     const previous = this.#liveByPeer.get(key);
+    if (previous !== undefined && previous.createdMs > session.createdMs) {
+      // Its first packet was held back until the peer had renewed: it must not oust the newer one.
+      this.#retire(session);
+      return;
+    }
     if (previous !== undefined) this.#retire(previous);
     this.#liveByPeer.set(key, session);
     this.#application.onSessionLive(session);
@@ -476,7 +488,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   #end(session: Session<P>): void {
     if (session.state === 'dead') return;
-    if (session.state === 'half-open') this.#handshakes.onHalfOpenEnded();
+    if (session.state === 'half-open') this.#handshakes.onHalfOpenEnded(session);
     else if (!session.initiator) {
       const key = this.#application.peerKey(session.peer);
       if (this.#liveByPeer.get(key) === session) this.#liveByPeer.delete(key);
@@ -494,11 +506,12 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     session.sendKey = session.receiveKey = -1;
   }
 
-  /** Ends the peer's session that has been silent longest, when it has been silent long enough. */
+  /** Ends a session that was replaced, or the peer's that has been silent longest, when that is long enough. */
   #makeRoom(): void {
     if (this.sessions.count < SESSIONS_MAX) return;
     let oldest: Session<P> | undefined;
     for (const session of this.sessions) {
+      if (session.state === 'retiring') return this.#end(session);
       if (
         session.state === 'live' &&
         !session.initiator &&

@@ -1,10 +1,10 @@
 import { assert } from './assert.ts';
 import { CookieJar } from './cookie-jar.ts';
 import type { DropCounters } from './drops.ts';
+import { HalfOpenSessions } from './half-open.ts';
 import type { EndpointApplication } from './endpoint.ts';
 import {
   DATAGRAM_BYTES_MIN,
-  HALF_OPEN_MAX,
   HANDSHAKE_GIVE_UP_MS,
   HANDSHAKE_RETRY_MS_MAX,
   HANDSHAKE_RETRY_MS_MIN,
@@ -55,6 +55,8 @@ import type { HintReason } from './wire.ts';
 
 /** Our part of both payloads, before the application's: largest datagram u32, credit u32. */
 const TERMS_BYTES = 8;
+/** Message 1 begins with the ephemeral key (Noise, 7.5). */
+const EPHEMERAL_BYTES = 32;
 
 /** A peer that this endpoint keeps a session with. */
 export class Link<P> {
@@ -84,6 +86,8 @@ interface Attempt<P> {
   readonly request: Uint8Array;
   nextSendMs: number;
   retryMs: number;
+  /** A cookie that answers the last request is sent back at once, but once only: cookies can be replayed. */
+  takesCookie: boolean;
 }
 
 export interface HandshakesOptions<P> {
@@ -107,7 +111,7 @@ export class Handshakes<P> {
   readonly #modeByte: number;
   readonly #links: Link<P>[] = [];
   readonly #cookies: CookieJar;
-  #halfOpenCount = 0;
+  readonly #halfOpen = new HalfOpenSessions<P>();
   #hintCount = 0;
   #hintsSinceMs = 0;
 
@@ -128,9 +132,8 @@ export class Handshakes<P> {
     for (const link of this.#links) this.#tickLink(link, nowMs);
   }
 
-  onHalfOpenEnded(): void {
-    this.#halfOpenCount--;
-    assert(this.#halfOpenCount >= 0, 'half-open sessions are counted once each');
+  onHalfOpenEnded(session: Session<P>): void {
+    this.#halfOpen.remove(session);
   }
 
   onSessionEnded(session: Session<P>): void {
@@ -155,7 +158,9 @@ export class Handshakes<P> {
     }
     // The session's age counts from its beginning: one that comes about minutes later would expire at once.
     if (nowMs - link.attempt.session.createdMs >= HANDSHAKE_GIVE_UP_MS) return this.#abandon(link);
-    if (nowMs >= link.attempt.nextSendMs) this.#sendRequest(link, link.attempt, nowMs);
+    if (nowMs < link.attempt.nextSendMs) return;
+    link.attempt.takesCookie = true;
+    this.#sendRequest(link, link.attempt, nowMs);
   }
 
   #begin(link: Link<P>, nowMs: number): void {
@@ -175,7 +180,14 @@ export class Handshakes<P> {
     );
     request.set(initiator.message, REQUEST_HEADER_BYTES);
     request.set(crypto.mac1(link.staticKey, request.subarray(0, -2 * MAC_BYTES)), request.length - 2 * MAC_BYTES);
-    link.attempt = { session, initiator, request, nextSendMs: nowMs, retryMs: HANDSHAKE_RETRY_MS_MIN };
+    link.attempt = {
+      session,
+      initiator,
+      request,
+      nextSendMs: nowMs,
+      retryMs: HANDSHAKE_RETRY_MS_MIN,
+      takesCookie: true,
+    };
     this.#sendRequest(link, link.attempt, nowMs);
   }
 
@@ -234,9 +246,10 @@ export class Handshakes<P> {
     const found = this.#attemptOf(datagram, host, port);
     if (found === undefined || datagram.length !== COOKIE_BYTES) return this.#options.drops.count('no-handshake');
     const { link, attempt } = found;
-    if (!this.#echoes(attempt.request, datagram.subarray(COOKIE_OFFSET + MAC_BYTES))) {
+    if (!attempt.takesCookie || !this.#echoes(attempt.request, datagram.subarray(COOKIE_OFFSET + MAC_BYTES))) {
       return this.#options.drops.count('no-handshake');
     }
+    attempt.takesCookie = false;
     link.cookie = { bytes: datagram.slice(COOKIE_OFFSET, COOKIE_OFFSET + MAC_BYTES), receivedMs: nowMs };
     this.#sendRequest(link, attempt, nowMs);
   }
@@ -299,7 +312,7 @@ export class Handshakes<P> {
       drops.count('wrong-mac1');
       return this.hint('unknown-key', datagram, host, port, nowMs);
     }
-    if (this.#cookies.isDue(this.#halfOpenCount, nowMs)) {
+    if (this.#cookies.isDue(this.#halfOpen.count, nowMs)) {
       const cookie = this.#cookies.bake(host, port, nowMs);
       const mac2 = crypto.mac(widen(cookie), datagram.subarray(0, mac2Offset));
       if (!crypto.equal(mac2, datagram.subarray(mac2Offset))) {
@@ -307,8 +320,10 @@ export class Handshakes<P> {
         return this.#sendCookie(cookie, datagram, host, port);
       }
     }
-    if (this.#halfOpenCount >= HALF_OPEN_MAX) return drops.count('half-open-full');
-    this.#cookies.onHandshake(nowMs);
+    const identity = this.#identityOf(datagram);
+    const earlier = this.#halfOpen.responseTo(identity, host, port);
+    if (earlier !== undefined) return this.#options.send(earlier, host, port);
+    if (!this.#cookies.allowsHandshake(host, nowMs)) return drops.count('handshakes-limited');
     const request = crypto.receive(datagram.slice(REQUEST_HEADER_BYTES, mac1Offset), this.#prologue);
     if (request === undefined) return drops.count('handshake-failed');
     const terms = readTerms(request.payload);
@@ -319,6 +334,11 @@ export class Handshakes<P> {
       drops.count('certificate-refused');
       return this.hint('certificate', datagram, host, port, nowMs);
     }
+    const surplus = this.#halfOpen.surplusFor(host);
+    if (surplus !== undefined) {
+      drops.count('half-open-full');
+      this.#options.endSession(surplus);
+    }
     this.#options.makeRoom();
     const { datagramBytes } = this.#options;
     const session = sessions.add((index) => new Session(index, 'half-open', host, port, datagramBytes, nowMs));
@@ -327,7 +347,6 @@ export class Handshakes<P> {
       drops.count('sessions-full');
       return this.hint('full', datagram, host, port, nowMs);
     }
-    this.#halfOpenCount++;
     const { message, keys } = request.respond(this.#withTerms(application.responsePayload()));
     session.establish(admission.peer, readU32(datagram, OFFSET_SESSION), keys, terms.creditBytes, terms.datagramBytes);
     const response = this.#header(KIND_RESPONSE, session.peerIndex, RESPONSE_HEADER_BYTES + message.length + MAC_BYTES);
@@ -335,7 +354,15 @@ export class Handshakes<P> {
     response.set(message, RESPONSE_HEADER_BYTES);
     response.set(crypto.mac1(request.peerStaticKey, response.subarray(0, -MAC_BYTES)), response.length - MAC_BYTES);
     assert(response.length <= datagram.length, 'an answer is never longer than its request');
+    this.#halfOpen.add(session, identity, response);
     this.#options.send(response, host, port);
+  }
+
+  /** What tells one message 1 from a copy: the ephemeral key; in plaintext, which has none, the sender's session. */
+  #identityOf(request: Uint8Array): string {
+    const ephemeral = Buffer.from(request.subarray(REQUEST_HEADER_BYTES, REQUEST_HEADER_BYTES + EPHEMERAL_BYTES));
+    const session = this.#options.mode === 'plaintext' ? readU32(request, OFFSET_SESSION) : '';
+    return `${ephemeral.toString('hex')} ${session}`;
   }
 
   #sendCookie(cookie: Uint8Array, request: Uint8Array, host: string, port: number): void {

@@ -21,8 +21,12 @@ export const RECEIVE_SLOTS = 1_024;
 
 /** Sessions of one process, both directions; a power of two, the session index's low bits. */
 export const SESSIONS_MAX = 4_096;
+/** Trusted bytes a session takes at most: replay window 1 KiB, two keys, its record. Measured: 1.4 KiB. */
+export const SESSION_BYTES = 1_536;
 /** Half-open sessions cost memory before the peer has proved anything. */
-export const HALF_OPEN_MAX = 128;
+export const HALF_OPEN_MAX = 256;
+/** So many of them for one host: 64 clients of one machine may start at once, and a few hosts can't fill the table. */
+export const HALF_OPEN_PER_HOST_MAX = 64;
 /** A peer that answers message 2 at all does so within seconds. */
 export const HALF_OPEN_TIMEOUT_MS = 5_000;
 /** From so many half-open sessions on, message 1 must carry a cookie (WireGuard whitepaper 5.3). */
@@ -30,6 +34,9 @@ export const COOKIE_HALF_OPEN_MIN = 32;
 /** Message 1 costs 1 to 2 ms of Diffie-Hellman; more than these in one interval need a cookie. */
 export const COOKIE_HANDSHAKES_MIN = 16;
 export const COOKIE_INTERVAL_MS = 100;
+/** And no more than these, cookie or not: 32 take about half of the interval; a host that has a cookie gets a quarter. */
+export const HANDSHAKES_MAX = 32;
+export const HANDSHAKES_PER_HOST_MAX = 8;
 /** Life of the secret that cookies are made with (WireGuard whitepaper 5.4.7). */
 export const COOKIE_SECRET_MS = 120_000;
 /** Clear-text refusals are a courtesy: so many an interval, never longer than what they answer. */
@@ -72,6 +79,8 @@ export const CREDIT_SHARE = 8;
 
 assert((SESSIONS_MAX & (SESSIONS_MAX - 1)) === 0, 'the session index masks with SESSIONS_MAX - 1');
 assert((FLIGHT_PACKETS_MAX & (FLIGHT_PACKETS_MAX - 1)) === 0, 'the flight ring masks with FLIGHT_PACKETS_MAX - 1');
+assert(COOKIE_HANDSHAKES_MIN < HANDSHAKES_MAX, 'cookies must start before handshakes are refused');
+assert(HALF_OPEN_PER_HOST_MAX < HALF_OPEN_MAX, 'one host must not fill the table');
 assert(COOKIE_HALF_OPEN_MIN < HALF_OPEN_MAX, 'cookies must start before the half-open table is full');
 assert(HALF_OPEN_MAX < SESSIONS_MAX / 2, 'half-open sessions must not crowd out live ones');
 assert(ACKNOWLEDGE_AFTER_MS * 2 < SILENCE_MS, 'who is there must not seem silent');

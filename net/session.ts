@@ -30,7 +30,8 @@ export class Session<P> {
 
   sendNumber = 0;
   readonly window = new ReplayWindow();
-  flight: Flight;
+  /** Of the side that asks: answers ride on the asker's credit. */
+  flight: Flight | undefined;
   /** Largest datagram that both ends take. */
   datagramBytesMax: number;
   forgeries = 0;
@@ -66,7 +67,6 @@ export class Session<P> {
     this.datagramBytesMax = datagramBytesMax;
     this.createdMs = nowMs;
     this.lastReceivedMs = nowMs;
-    this.flight = new Flight(datagramBytesMax, datagramBytesMax);
   }
 
   get peer(): P {
@@ -80,7 +80,7 @@ export class Session<P> {
     this.sendKey = keys.sendKey;
     this.receiveKey = keys.receiveKey;
     this.datagramBytesMax = Math.min(this.datagramBytesMax, datagramBytesMax);
-    this.flight = new Flight(creditBytes, this.datagramBytesMax);
+    if (this.initiator) this.flight = new Flight(creditBytes, this.datagramBytesMax);
   }
 
   needsRenewal(nowMs: number): boolean {

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import type { Socket } from 'node:dgram';
-import { isIP } from 'node:net';
+import { SocketAddress, isIP } from 'node:net';
 import { lookup } from 'node:dns/promises';
 import type { Transport, TransportHandler } from './transport.ts';
 
@@ -78,5 +78,8 @@ export class UdpTransport implements Transport {
 
 /** The IP address of a host name; an address is returned as it is. */
 export async function resolveHost(host: string): Promise<string> {
-  return isIP(host) === 0 ? (await lookup(host)).address : host;
+  const family = isIP(host);
+  if (family === 0) return (await lookup(host)).address;
+  // In the one form that received datagrams have it, too.
+  return new SocketAddress({ address: host, family: family === 6 ? 'ipv6' : 'ipv4' }).address;
 }

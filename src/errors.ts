@@ -20,6 +20,8 @@ export const ERROR_CODES = [
   'HOST_MEMORY_FULL',
   /** Every copy of the newest value failed its check. A later put heals the key. */
   'VALUE_UNREADABLE',
+  /** A malicious client has used up the stamp counters of the key. Nothing was written. */
+  'STAMPS_EXHAUSTED',
   /** The certificate does not permit the operation. */
   'NOT_PERMITTED',
   /** No quorum of members of one cluster instance answered. */

@@ -174,10 +174,10 @@ class Call {
     signal.addEventListener('abort', onAbort, { once: true });
   }
 
-  /** The caller may change its buffers as soon as its call has returned. */
+  /** The caller may change its buffers as soon as its call has returned. (Of a Buffer, slice() would be a view.) */
   copyInput(): void {
-    this.key = this.key.slice();
-    this.value = this.value?.slice();
+    this.key = new Uint8Array(this.key);
+    if (this.value !== undefined) this.value = new Uint8Array(this.value);
   }
 
   settle(outcome: Outcome, value: Uint8Array, valueBytes: number): void {
@@ -210,6 +210,10 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   'too-large': [
     'VALUE_TOO_LARGE',
     'the stored value does not fit into a datagram of this client: connect with the datagramBytes that it was written with',
+  ],
+  'stamps-exhausted': [
+    'STAMPS_EXHAUSTED',
+    'a writer has used up the stamps of this key; it had no effect: find out whose certificate did that',
   ],
   'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it'],
   closed: ['CLOSED', 'the client is closed; it had no effect'],

@@ -130,7 +130,9 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
 
   /** Largest value that one datagram holds beside a key of so many bytes. */
   valueBytesMax(keyBytes: number): number {
-    return this.endpoint.valueBytesMax(WRITE_BYTES + alignUp(keyBytes)) - this.#options.sealing.envelopeHeaderBytes;
+    const sessions = this.links.flatMap((link) => link.session ?? []);
+    const envelopeBytesMax = this.endpoint.valueBytesMax(WRITE_BYTES + alignUp(keyBytes), sessions);
+    return envelopeBytesMax - this.#options.sealing.envelopeHeaderBytes;
   }
 
   /** Ends all operations and sessions. Transport and sealing stay the owner's. */

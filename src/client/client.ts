@@ -45,8 +45,8 @@ export interface OperationOptions {
  * @throws AvocadoError NO_QUORUM, REFUSED, INSTANCE_CHANGED, CLUSTER_FILES or INVALID_ARGUMENT.
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
-  const concurrency = positive('concurrency', options.concurrency ?? 1_024, 65_536);
-  const queueLimit = positive('queueLimit', options.queueLimit ?? 65_536, Number.MAX_SAFE_INTEGER);
+  const concurrency = count('concurrency', options.concurrency ?? 1_024, 65_536);
+  const queueLimit = count('queueLimit', options.queueLimit ?? 65_536, Number.MAX_SAFE_INTEGER);
   const deadlineMs = positive('deadlineMs', options.deadlineMs ?? 5_000, Number.MAX_SAFE_INTEGER);
   const connectTimeoutMs = positive('connectTimeoutMs', options.connectTimeoutMs ?? 5_000, Number.MAX_SAFE_INTEGER);
   const calls = new Calls();
@@ -152,4 +152,9 @@ function bytesOf(data: unknown, code: 'INVALID_KEY' | 'INVALID_ARGUMENT', messag
 function positive(name: string, value: number, max: number): number {
   if (typeof value === 'number' && value > 0 && value <= max) return value;
   throw new AvocadoError('INVALID_ARGUMENT', `${name} is ${value}: give a positive number up to ${max}`);
+}
+
+function count(name: string, value: number, max: number): number {
+  if (Number.isInteger(value)) return positive(name, value, max);
+  throw new AvocadoError('INVALID_ARGUMENT', `${name} is ${value}: give a whole number from 1 to ${max}`);
 }

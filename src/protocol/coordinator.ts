@@ -119,6 +119,7 @@ export class Coordinator {
   /** The greatest counter this writer has allocated: no two of its writes share a stamp. */
   #ownCounter = 0;
   #nowMs = 0;
+  #closed = false;
   readonly #fire = (slot: number): void => this.#onTimer(slot);
 
   constructor(options: CoordinatorOptions) {
@@ -145,8 +146,9 @@ export class Coordinator {
   /** Starts an operation; its id, or -1 when table or memory is full. Key and value are copied. */
   startGet(token: number, key: Uint8Array, deadlineMs: number, nowMs: number): number {
     const slot = this.#start(OPERATION_GET, token, key, deadlineMs, nowMs);
-    if (slot !== -1) this.#read(slot);
-    return slot;
+    if (slot === -1) return -1;
+    this.#read(slot);
+    return this.#operationId(slot);
   }
 
   startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number, nowMs: number): number {
@@ -166,7 +168,7 @@ export class Coordinator {
     table.sealed[slot] = 0;
     this.#unsealed.push(slot);
     this.#stamp(slot);
-    return slot;
+    return this.#operationId(slot);
   }
 
   startDelete(token: number, key: Uint8Array, deadlineMs: number, nowMs: number): number {
@@ -175,12 +177,17 @@ export class Coordinator {
     this.#table.tombstone[slot] = 1;
     this.#table.sealed[slot] = 1;
     this.#stamp(slot);
-    return slot;
+    return this.#operationId(slot);
+  }
+
+  #operationId(slot: number): number {
+    return this.#table.serial[slot]! * OPERATION_SLOTS_MAX + slot;
   }
 
   #start(kind: number, token: number, key: Uint8Array, deadlineMs: number, nowMs: number): number {
     assert(key.length >= 1 && key.length <= KEY_BYTES_MAX, 'keys have 1 to 1,024 bytes');
     this.#nowMs = nowMs;
+    if (this.#closed) return -1;
     const { memory } = this.#options;
     const keyRef = memory.allocate(alignUp(key.length));
     if (keyRef === NO_REF) return -1;
@@ -204,17 +211,21 @@ export class Coordinator {
     table.tombstone[slot] = 0;
     table.sealed[slot] = 0;
     table.deadlineMs[slot] = nowMs + deadlineMs;
+    table.rereads[slot] = 0;
+    table.serial[slot]! += 1;
     this.#picker.advanceTurn();
     return slot;
   }
 
-  /** Ends an operation at the caller's wish. */
-  cancel(slot: number): void {
-    this.#giveUp(slot, 'aborted');
+  /** Ends an operation at the caller's wish; without effect when it has ended. */
+  cancel(operationId: number): void {
+    const slot = operationId % OPERATION_SLOTS_MAX;
+    if (slot < this.#table.capacity && this.#operationId(slot) === operationId) this.#giveUp(slot, 'aborted');
   }
 
-  /** Ends every operation; nothing is sent any more. */
+  /** Ends every operation; no other is started any more. */
   close(): void {
+    this.#closed = true;
     for (let slot = 0; slot < this.#table.capacity; slot++) this.#giveUp(slot, 'closed');
   }
 
@@ -244,6 +255,7 @@ export class Coordinator {
     table.phase[slot] = phase;
     table.generation[slot] = (table.generation[slot]! + 1) | 0;
     table.asked[slot] = 0;
+    table.epoch[slot] = this.#options.epoch();
     table.replied[slot] = 0;
     table.sampled[slot] = 0;
     table.refused[slot] = 0;
@@ -274,8 +286,11 @@ export class Coordinator {
     const table = this.#table;
     const useless = table.bad[slot]! | table.lacking[slot]!;
     if (useless === this.#allMask) {
-      // Everyone was asked. Without a bad copy the value was overwritten meanwhile: begin again.
-      return table.bad[slot] !== 0 ? this.#end(slot, 'unreadable') : this.#read(slot);
+      // Everyone was asked. Those that lacked the value may have it by now: that is looked at once more.
+      const isLastLook = table.lacking[slot] === 0 || table.rereads[slot]! > 0;
+      if (table.bad[slot] !== 0 && isLastLook) return this.#end(slot, 'unreadable');
+      if (table.bad[slot] !== 0) table.rereads[slot]! += 1;
+      return this.#read(slot);
     }
     const usable = this.#options.readyMask() & ~useless;
     const holders = usable & table.holders[slot]!;
@@ -321,8 +336,8 @@ export class Coordinator {
   /** Own counter is raised as the stamp is allocated, whatever becomes of the write. */
   #write(slot: number): void {
     const table = this.#table;
+    if (this.#ownCounter >= STAMP_COUNTER_MAX) return this.#end(slot, 'stamps-exhausted');
     this.#ownCounter = Math.max(table.counter[slot]!, this.#ownCounter) + 1;
-    assert(this.#ownCounter <= STAMP_COUNTER_MAX, 'stamp counters stay below 2^53');
     table.counter[slot] = this.#ownCounter;
     table.writerHigh[slot] = this.#options.writerHigh;
     table.writerLow[slot] = this.#options.writerLow;
@@ -330,6 +345,26 @@ export class Coordinator {
     table.holders[slot] = 0;
     this.#enter(slot, PHASE_WRITE);
     this.#askFirst(slot, this.#options.readyMask());
+  }
+
+  /** The epoch has changed: what was gathered in this phase does not count; phases before it stand. */
+  #restartPhase(slot: number): void {
+    const table = this.#table;
+    switch (table.phase[slot]!) {
+      case PHASE_READ:
+      case PHASE_FETCH:
+        return this.#read(slot);
+      case PHASE_STAMP:
+        return this.#stamp(slot);
+      case PHASE_WRITE_BACK:
+        table.holders[slot] = 0;
+        return this.#writeBack(slot);
+      default:
+        // The stamp stays: a write is never repeated under another one.
+        table.holders[slot] = 0;
+        this.#enter(slot, PHASE_WRITE);
+        this.#askFirst(slot, this.#options.readyMask());
+    }
   }
 
   // -- asking -----------------------------------------------------------------------------------------------------
@@ -390,6 +425,10 @@ export class Coordinator {
     this.#picker.onOverdue(silent, table.phaseMs[slot]!);
     // A candidate for the value may have none left that is ready: look again.
     if (phase === PHASE_FETCH && table.asked[slot] === 0) return this.#fetch(slot);
+    // The one that holds it is silent, and a quorum of others does not: nothing was answered yet, so read anew.
+    if (phase === PHASE_FETCH && memberCountOf(table.lacking[slot]!) >= this.#quorum) return this.#read(slot);
+    // Whoever has the value may be gone, and others have an older one: what a quorum says now is what counts.
+    if (phase === PHASE_FETCH && table.lacking[slot] !== 0 && table.bad[slot] === 0) return this.#read(slot);
     const eligible = this.#eligible(slot);
     if (this.#hedge(slot, eligible & ~table.asked[slot]!) === 0) {
       table.sampled[slot] = 0;
@@ -460,6 +499,8 @@ export class Coordinator {
     ) {
       return this.#options.drops.count('late-answer');
     }
+    // Each phase counts answers of one epoch only.
+    if (table.epoch[slot] !== incoming.epoch) return this.#restartPhase(slot);
     if (hasMember(table.sampled[slot]!, member)) this.#picker.onRoundTrip(member, this.#nowMs - table.phaseMs[slot]!);
     table.replied[slot]! |= 1 << member;
     if (type === MESSAGE_READ_REPLY) this.#onReadReply(slot, member, words, word, valueWord);
@@ -479,8 +520,8 @@ export class Coordinator {
       table.writerLow[slot]!,
       table.rmw[slot]!,
     );
-    // A put elsewhere used larger datagrams than this process's: no other member could send it either.
-    if ((flagsOf(words, word) & FLAG_TOO_LARGE) !== 0) return this.#end(slot, 'too-large');
+    const flags = flagsOf(words, word);
+    if ((flags & FLAG_NOT_PERMITTED) !== 0) return this.#end(slot, 'not-permitted');
     if (table.phase[slot] === PHASE_FETCH) return this.#onFetchReply(slot, member, order, words, word, valueWord);
     if (order > 0) this.#raise(slot, words, word);
     if (order >= 0) {
@@ -521,23 +562,21 @@ export class Coordinator {
     else this.#open(slot);
   }
 
-  #onFetchReply(
-    slot: number,
-    member: number,
-    order: number,
-    words: Int32Array,
-    word: number,
-    valueWord: number,
-  ): void {
+  #onFetchReply(slot: number, member: number, order: number, words: Int32Array, word: number, valueWord: number): void {
     const table = this.#table;
+    const flags = flagsOf(words, word);
     // Overwritten meanwhile: the newest stamp is another one, begin again.
     if (order > 0) return this.#read(slot);
-    if (order === 0 && (flagsOf(words, word) & FLAG_VALUE) !== 0) {
+    // It was put with larger datagrams than this process's: no other member could send it either.
+    if (order === 0 && (flags & FLAG_TOO_LARGE) !== 0) return this.#end(slot, 'too-large');
+    if (order === 0 && (flags & FLAG_VALUE) !== 0) {
       table.holders[slot]! |= 1 << member;
       // After a bad copy only one with the same tag will do: a stamp names one value.
       if (table.bad[slot] === 0 || table.tagEquals(slot, words, word + WORD_REPLY_TAG)) {
         this.#keepValue(slot, member, words, word, valueWord);
         if (table.envelopeRef[slot] !== NO_REF) this.#open(slot);
+        // No memory for it now: it will be asked again.
+        else table.replied[slot]! &= ~(1 << member);
         return;
       }
       this.#options.drops.count('stamp-conflict');
@@ -585,6 +624,8 @@ export class Coordinator {
     // Nothing was written yet: one refusal of the quorum is enough, and the put certainly had no effect.
     if ((flags & FLAGS_REFUSED) !== 0) return this.#end(slot, refusalOf(flags));
     table.counter[slot] = Math.max(table.counter[slot]!, readU53(words, word + WORD_STAMP_COUNTER));
+    // Only a malicious writer gets there; checked before a stamp is allocated, so that other keys can still be written.
+    if (table.counter[slot]! >= STAMP_COUNTER_MAX) return this.#end(slot, 'stamps-exhausted');
     if (memberCountOf(table.replied[slot]!) < this.#quorum) return;
     this.#picker.onPhase(this.#nowMs - table.phaseMs[slot]!);
     if (table.sealed[slot] === 1) return this.#write(slot);
@@ -598,8 +639,9 @@ export class Coordinator {
       table.refused[slot]! |= 1 << member;
       const left = this.#options.memberCount - memberCountOf(table.refused[slot]!);
       if (left >= this.#quorum) return;
-      // Some member may have taken the write, and a reader may find it there.
-      const certain = table.phase[slot] === PHASE_WRITE_BACK || table.refused[slot] === this.#allMask;
+      // Some member may have taken the write, or will when an earlier sending of it arrives, and a reader find it there.
+      const refusedByAll = table.refused[slot] === this.#allMask && table.attempt[slot] === 0;
+      const certain = table.phase[slot] === PHASE_WRITE_BACK || refusedByAll;
       return this.#end(slot, certain ? refusalOf(flags) : 'outcome-unknown');
     }
     table.holders[slot]! |= 1 << member;

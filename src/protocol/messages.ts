@@ -177,8 +177,9 @@ export function messageEnvelopeBytes(words: Int32Array, word: number): number {
   }
 }
 
+/** The part left is a multiple of 8, so what fits unpadded fits padded (and padding a hostile length would overflow). */
 function envelopeFits(envelopeBytes: number, valueBytesLeft: number): boolean {
-  return envelopeBytes >= 0 && alignUp(envelopeBytes) <= valueBytesLeft;
+  return envelopeBytes >= 0 && envelopeBytes <= valueBytesLeft;
 }
 
 function keyedBytes(words: Int32Array, word: number, bytesLeft: number, fixedBytes: number, keyWord: number): number {

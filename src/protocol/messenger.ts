@@ -6,8 +6,8 @@ import type { Peer } from './peer.ts';
 export interface Messenger {
   /** Where the message that append() made room for is to be written. */
   readonly out: Outgoing;
-  /** False when nothing can be sent to the session now; requests are repeated later, lost answers are asked for again. */
   /** Whether a message is small enough for a datagram to this peer at all. */
   fits(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean;
+  /** False when nothing can be sent to the session now; requests are repeated later, lost answers are asked for again. */
   append(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean;
 }

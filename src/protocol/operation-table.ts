@@ -38,6 +38,10 @@ export class OperationTable {
   readonly kind: Uint8Array;
   readonly generation: Int32Array;
   readonly token: Float64Array;
+  /** Grows with each operation that the slot holds: slot and serial name an operation to its owner. */
+  readonly serial: Uint32Array;
+  /** Epoch of the phase. */
+  readonly epoch: Float64Array;
 
   /** Blocks of `memory`: the key, padded with zeros; the envelope, or NO_REF. */
   readonly keyRef: Int32Array;
@@ -64,12 +68,14 @@ export class OperationTable {
   readonly bad: Uint8Array;
   /** get: members that have an older value than the newest stamp's, over the same phases. */
   readonly lacking: Uint8Array;
+  /** get: how often a last look was taken at members that lacked the value. */
+  readonly rereads: Uint8Array;
   /** Members that refused the write. */
   readonly refused: Uint8Array;
   /** get: who is asked for the value, who sent it. */
   readonly valueMember: Int8Array;
 
-  /** put: the value is sealed. get: the value was opened once, so it may be written back. */
+  /** put: the value is sealed. */
   readonly sealed: Uint8Array;
   /** A job of this slot is at the sealing. */
   readonly jobPending: Uint8Array;
@@ -88,6 +94,8 @@ export class OperationTable {
     this.phase = new Uint8Array(capacity);
     this.kind = new Uint8Array(capacity);
     this.generation = new Int32Array(capacity);
+    this.serial = new Uint32Array(capacity);
+    this.epoch = new Float64Array(capacity);
     this.token = new Float64Array(capacity);
     this.keyRef = new Int32Array(capacity).fill(NO_REF);
     this.keyBytes = new Int32Array(capacity);
@@ -104,6 +112,7 @@ export class OperationTable {
     this.sampled = new Uint8Array(capacity);
     this.holders = new Uint8Array(capacity);
     this.bad = new Uint8Array(capacity);
+    this.rereads = new Uint8Array(capacity);
     this.lacking = new Uint8Array(capacity);
     this.refused = new Uint8Array(capacity);
     this.valueMember = new Int8Array(capacity);

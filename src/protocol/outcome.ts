@@ -10,6 +10,8 @@ export const OUTCOMES = [
   'host-memory-full',
   'unreadable',
   'too-large',
+  /** The greatest stamp counter is in use: a malicious writer put it there. */
+  'stamps-exhausted',
   'not-permitted',
   'closed',
 ] as const;

@@ -43,6 +43,7 @@ import {
   WORD_WRITE_RMW,
   WORD_WRITE_TAG,
   WORD_WRITE_WRITER,
+  WRITE_BYTES,
   WRITE_REPLY_BYTES,
   flagsOf,
   messageBytes,
@@ -90,6 +91,10 @@ export class Replica {
   readonly #repairs: Repairs;
   readonly #options: ReplicaOptions;
   #operationCount = 0;
+  #nowMs = 0;
+  /** When a session was last told state or status: once a turn is enough, they cost far more than they are asked with. */
+  readonly #stateToldMs = new WeakMap<Session<Peer>, number>();
+  readonly #statusToldMs = new WeakMap<Session<Peer>, number>();
 
   constructor(options: ReplicaOptions) {
     this.#options = options;
@@ -105,7 +110,8 @@ export class Replica {
     return this.#operationCount;
   }
 
-  onMessages(incoming: Incoming<Peer>): void {
+  onMessages(incoming: Incoming<Peer>, nowMs: number): void {
+    this.#nowMs = nowMs;
     const { words } = incoming.region;
     const { wordEnd, valueWordEnd } = incoming;
     let { word, valueWord } = incoming;
@@ -135,14 +141,26 @@ export class Replica {
         if (this.#serves(incoming)) this.#repairs.onRepair(words, word, valueWord);
         return;
       case MESSAGE_STATE_REQUEST:
-        return this.#formation.onStateRequest(session);
+        return this.#tellState(session);
       case MESSAGE_STATE:
         return this.#formation.onState(session, words, word);
       case MESSAGE_STATUS_REQUEST:
-        return this.#options.onStatusRequest(session, slotOf(words, word), words[word + 1]!);
+        if (this.#mayTell(session, this.#statusToldMs))
+          this.#options.onStatusRequest(session, slotOf(words, word), words[word + 1]!);
+        return;
       default:
         this.#drops.count('unexpected-message');
     }
+  }
+
+  #tellState(session: Session<Peer>): void {
+    if (this.#mayTell(session, this.#stateToldMs)) this.#formation.onStateRequest(session);
+  }
+
+  #mayTell(session: Session<Peer>, toldMs: WeakMap<Session<Peer>, number>): boolean {
+    if (toldMs.get(session) === this.#nowMs) return false;
+    toldMs.set(session, this.#nowMs);
+    return true;
   }
 
   /** Only an active member answers quorum messages, and only those of its own epoch. */
@@ -153,20 +171,23 @@ export class Replica {
     }
     if (incoming.epoch !== this.#formation.epoch) {
       this.#drops.count('wrong-epoch');
-      this.#formation.onStateRequest(incoming.session);
+      this.#tellState(incoming.session);
       return false;
     }
     return true;
   }
 
   #onRead(session: Session<Peer>, words: Int32Array, word: number): void {
-    if (!session.peer.identity.mayRead) return this.#drops.count('not-permitted');
+    if (!session.peer.identity.mayRead) return this.#refuseRead(session, words, word);
     this.#operationCount++;
     const store = this.#store;
     const entry = store.find(words, word + WORD_ASK_KEY, words[word + WORD_KEY_BYTES]!);
     const absent = entry === NO_ENTRY || store.isTombstone(entry);
     const wantsValue = !absent && (flagsOf(words, word) & FLAG_VALUE) !== 0;
-    const withValue = wantsValue && this.#messenger.fits(session, READ_REPLY_VALUE_BYTES, store.envelopeBytes(entry));
+    // Who can't write the value back in one datagram is not sent it either.
+    const keyBytes = words[word + WORD_KEY_BYTES]!;
+    const withValue =
+      wantsValue && this.#messenger.fits(session, WRITE_BYTES + alignUp(keyBytes), store.envelopeBytes(entry));
     const envelopeBytes = withValue ? store.envelopeBytes(entry) : 0;
     const byteCount = withValue ? READ_REPLY_VALUE_BYTES : READ_REPLY_BYTES;
     if (!this.#messenger.append(session, byteCount, envelopeBytes)) return;
@@ -183,6 +204,21 @@ export class Replica {
     if (!withValue) return;
     store.copyTag(entry, target, out.word + WORD_REPLY_TAG);
     store.copyEnvelope(entry, out.packet, out.valueWord);
+  }
+
+  #refuseRead(session: Session<Peer>, words: Int32Array, word: number): void {
+    this.#drops.count('not-permitted');
+    if (!this.#messenger.append(session, READ_REPLY_BYTES, 0)) return;
+    const { out } = this.#messenger;
+    writeHead(
+      out.control.words,
+      out.word,
+      MESSAGE_READ_REPLY,
+      FLAG_NOT_PERMITTED,
+      slotOf(words, word),
+      words[word + 1]!,
+    );
+    out.control.words.fill(0, out.word + 2, out.word + READ_REPLY_BYTES / 4);
   }
 
   #onStamp(session: Session<Peer>, words: Int32Array, word: number): void {

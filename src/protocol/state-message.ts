@@ -13,7 +13,7 @@ import {
 } from './messages.ts';
 
 /** STATE: what a replica says of itself, to other replicas while a cluster forms and to clients. */
-export const MEMBER_STATES = ['forming', 'active', 'outside'] as const;
+export const MEMBER_STATES = ['forming', 'active', 'outside', 'voted'] as const;
 export type MemberState = (typeof MEMBER_STATES)[number];
 
 export interface StateMessage {
@@ -22,7 +22,7 @@ export interface StateMessage {
   readonly epoch: number;
   /** Hex. */
   readonly incarnation: string;
-  /** forming: the set it votes for, empty while it knows not all; active: the pinned set; outside: empty. */
+  /** forming: the set it proposes, empty while it knows not all; voted, active: the set; outside: empty. */
   readonly incarnations: readonly string[];
 }
 

@@ -7,6 +7,7 @@ import type { Session } from '../../net/session.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
+import { AvocadoError } from '../errors.ts';
 import { Formation } from '../protocol/formation.ts';
 import { acceptResponse, admitRequest, requestPayload, responsePayload } from '../protocol/handshake-payload.ts';
 import { toHex } from '../protocol/instance.ts';
@@ -78,6 +79,12 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       datagramBytes: options.datagramBytes,
       drops: this.drops,
     });
+    if (!budget.tryReserve('message layer', this.endpoint.trustedBytes)) {
+      throw new AvocadoError(
+        'INVALID_ARGUMENT',
+        `trusted memory of ${options.trustedBytesMax} bytes is too small: the message layer alone takes ${this.endpoint.trustedBytes}; give 16 MiB or more, or smaller datagrams`,
+      );
+    }
     this.hostMemory = new HostMemory({ budget, hostBytesMax: options.hostBytesMax });
     this.store = new Store({ budget, hostMemory: this.hostMemory, seed: options.randomBytes(8) });
     this.repairs = new Repairs(this.store, sealing, this.drops);
@@ -86,11 +93,12 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       epoch: configuration.epoch,
       memberIndex,
       memberCount: configuration.members.length,
-      incarnation: toHex(options.randomBytes(INCARNATION_BYTES)),
       messenger: this.endpoint,
       hash,
+      drawIncarnation: () => toHex(options.randomBytes(INCARNATION_BYTES)),
       peerSessions: () => this.#peerSessions(),
       onStateChange: (state, reason) => options.onStateChange(state, reason),
+      onNewIncarnation: () => this.endpoint.endAcceptedSessions(),
     });
     this.replica = new Replica({
       store: this.store,
@@ -179,18 +187,18 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   }
 
   onMessages(incoming: Incoming<Peer>): void {
-    this.replica.onMessages(incoming);
+    this.replica.onMessages(incoming, this.endpoint.nowMs);
   }
 
   /** For `avocado status`; short enough for the smallest datagram. */
   #status(): Record<string, unknown> {
     const stats = this.store.stats();
     return {
-      state: this.formation.state,
+      state: this.formation.state === 'voted' ? 'forming' : this.formation.state,
       incarnation: this.formation.incarnation,
       instance: this.formation.instance?.id,
       epoch: this.formation.epoch,
-      missing: this.formation.state === 'forming' ? this.formation.missingMembers() : undefined,
+      missing: this.formation.missingMembers(),
       keys: stats.keys,
       trustedBytes: stats.trustedBytes,
       trustedBytesMax: stats.trustedBytesMax,

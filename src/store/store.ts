@@ -310,7 +310,9 @@ export class Store {
       this.lastRefusal = HOST_FULL;
       return false;
     }
-    if (indexBytes + stateBytes + marginBytes > this.budget.available) {
+    // What needs nothing of the budget, such as a delete, fits also when the margin is in use.
+    const bytes = indexBytes + stateBytes;
+    if (bytes > 0 && bytes + marginBytes > this.budget.available) {
       this.lastRefusal = TRUSTED_FULL;
       return false;
     }

@@ -18,6 +18,12 @@ export interface Weather {
   readonly lateMsMax: number;
 }
 
+/** What a link adds to the weather in one direction. */
+export interface LinkWeather {
+  readonly loss: number;
+  readonly delayMsMax: number;
+}
+
 export const CALM: Weather = {
   loss: 0,
   duplicate: 0,
@@ -56,8 +62,8 @@ export class LossyNetwork {
   readonly #time: SimulatedTime;
   readonly #dice: Dice;
   readonly #receivers = new Map<string, Receiver>();
-  /** Directions in which nothing gets through: "from>to". */
-  readonly #cut = new Set<string>();
+  /** By direction: "from>to". */
+  readonly #links = new Map<string, LinkWeather>();
   readonly #kept: Sent[] = [];
 
   constructor(time: SimulatedTime, dice: Dice) {
@@ -73,13 +79,14 @@ export class LossyNetwork {
     this.#receivers.delete(nameOf(address));
   }
 
-  cut(from: Address, to: Address): void {
-    this.#cut.add(`${nameOf(from)}>${nameOf(to)}`);
+  /** One direction only. A loss of 1 is a partition. */
+  setLink(from: Address, to: Address, weather: LinkWeather): void {
+    this.#links.set(`${nameOf(from)}>${nameOf(to)}`, weather);
   }
 
-  /** Ends every partition. */
+  /** Every link is as good as the weather. */
   mend(): void {
-    this.#cut.clear();
+    this.#links.clear();
   }
 
   /** The bytes are copied. */
@@ -106,8 +113,10 @@ export class LossyNetwork {
   #transmit(sent: Sent): void {
     const dice = this.#dice;
     const { weather } = this;
-    if (this.#cut.has(`${nameOf(sent.from)}>${nameOf(sent.to)}`)) return;
+    const link = this.#links.get(`${nameOf(sent.from)}>${nameOf(sent.to)}`);
+    if (link !== undefined && dice.chance(link.loss)) return;
     let delayMs = dice.between(weather.delayMsMin, weather.delayMsMax);
+    if (link !== undefined) delayMs += dice.between(0, link.delayMsMax);
     if (dice.chance(weather.late)) delayMs += dice.between(0, weather.lateMsMax);
     // Each receiver owns what it is handed, and opens it in place.
     const datagram = dice.chance(weather.corrupt) ? this.#corrupted(sent.datagram) : Uint8Array.from(sent.datagram);

@@ -141,6 +141,8 @@ export class MemoryTransport implements Transport {
   readonly receiveBufferBytes: number;
   /** While true, nothing that was sent is reported or leaves: a kernel whose buffer is full. */
   stalled = false;
+  /** While true, all that is sent fails: a network that is down. */
+  failing = false;
   readonly #onClose: () => void;
   #handler: TransportHandler | undefined;
   #sending: Sending[] = [];
@@ -177,7 +179,7 @@ export class MemoryTransport implements Transport {
     const sending = this.#sending;
     this.#sending = [];
     for (const { token, buffer, byteCount, toHost, toPort } of sending) {
-      const failed = byteCount > PAYLOAD_BYTES_MAX;
+      const failed = this.failing || byteCount > PAYLOAD_BYTES_MAX;
       if (!failed) {
         const bytes = Uint8Array.from(buffer.subarray(0, byteCount));
         pass({ fromHost: this.host, fromPort: this.port, toHost, toPort, bytes });

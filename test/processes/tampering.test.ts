@@ -12,7 +12,6 @@ test('a bit flipped in a replica’s host memory is noticed, answered from anoth
   const reason = whyNoAccess(cluster.processIds[victim]!);
   if (reason !== undefined) return context.skip(reason);
   const report = await tamperWithOneReplica(cluster, victim);
-  console.error(report);
   assert.equal(report.wrongGets, 0);
   assert(report.clientTampered > 0, 'the client met the bad copy');
   assert.equal(report.replicaTampered, 1);

@@ -94,9 +94,8 @@ export async function tamperWithOneReplica(cluster: EmbeddedCluster, index: numb
 /** The value part of a datagram that carries one as large as ours: sealed values travel in the open. */
 function largeValueIn(datagram: Uint8Array): Uint8Array | undefined {
   if (datagram.length < HEADER_BYTES || datagram[OFFSET_KIND] !== KIND_DATA) return undefined;
-  const copy = datagram.slice();
-  const valueBytes = readValueBytes(regionOf(copy.buffer).words);
-  return valueBytes >= VALUE_BYTES ? copy.subarray(HEADER_BYTES, HEADER_BYTES + valueBytes) : undefined;
+  const valueBytes = readValueBytes(regionOf(datagram.buffer).words);
+  return valueBytes >= VALUE_BYTES ? datagram.subarray(HEADER_BYTES, HEADER_BYTES + valueBytes) : undefined;
 }
 
 function nonEmpty<T>(list: readonly T[]): readonly T[] | undefined {

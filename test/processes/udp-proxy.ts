@@ -5,7 +5,7 @@ import { UdpTransport } from '../../net/udp.ts';
  * becomes of it, and it can send its own, which then come from the address that the replica knows. For one client.
  */
 
-/** What is sent in place of a datagram: itself, something else, several, or nothing. */
+/** What is sent in place of a datagram: itself, something else, several, or nothing. It is the passage's to keep. */
 export type Passage = (datagram: Uint8Array) => readonly Uint8Array[];
 
 export const unchanged: Passage = (datagram) => [datagram];
@@ -30,13 +30,13 @@ export class UdpProxy {
     clientSide.start({
       onDatagram: (datagram, _host, port) => {
         this.#clientPort = port;
-        for (const passed of this.toReplica(datagram)) this.sendToReplica(passed);
+        for (const passed of this.toReplica(plainCopy(datagram))) this.sendToReplica(passed);
       },
       onSent: () => {},
     });
     replicaSide.start({
       onDatagram: (datagram) => {
-        for (const passed of this.toClient(datagram)) this.sendToClient(passed);
+        for (const passed of this.toClient(plainCopy(datagram))) this.sendToClient(passed);
       },
       onSent: () => {},
     });
@@ -64,4 +64,9 @@ export class UdpProxy {
   async close(): Promise<void> {
     await Promise.all([this.#clientSide.close(), this.#replicaSide.close()]);
   }
+}
+
+/** Of a Buffer, as sockets give them, slice() would be a view of the same memory. */
+function plainCopy(datagram: Uint8Array): Uint8Array {
+  return new Uint8Array(datagram);
 }

@@ -1,0 +1,146 @@
+/**
+ * Rules of the protocol left out on purpose, one a mutant, as substitutions in the compiled code. Each rule is there
+ * because leaving it out once gave a counterexample, so the simulated cluster must find one, too.
+ */
+interface Substitution {
+  /** Below dist/. */
+  readonly file: string;
+  /** Occurs exactly once. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+export interface Mutant {
+  readonly name: string;
+  /** What a run must say: a mutant that only breaks down proves nothing. */
+  readonly failure: RegExp;
+  readonly substitutions: readonly Substitution[];
+}
+
+const COORDINATOR = 'src/protocol/coordinator.js';
+const REPLICA = 'src/protocol/replica.js';
+const STORE = 'src/store/store.js';
+
+const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written/;
+
+const ANSWER_READ = "this.#end(slot, this.#table.tombstone[slot] === 1 ? 'absent' : 'ok');";
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'no write-back',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      { file: COORDINATOR, find: '#writeBack(slot) {', replace: `#writeBack(slot) {\n        return ${ANSWER_READ}` },
+    ],
+  },
+  {
+    name: "answer before the write-back's quorum",
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: COORDINATOR,
+        find: 'this.#askFirst(slot, this.#options.readyMask() & ~this.#table.holders[slot]);',
+        replace: `this.#askFirst(slot, this.#options.readyMask() & ~this.#table.holders[slot]);\n        ${ANSWER_READ}`,
+      },
+    ],
+  },
+  {
+    name: 'a quorum of one',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      { file: COORDINATOR, find: 'this.#quorum = quorumOf(options.memberCount);', replace: 'this.#quorum = 1;' },
+    ],
+  },
+  {
+    name: 'one acknowledgement of a write is enough',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: COORDINATOR, find: 'if (!this.#isHeldByQuorum(slot))', replace: 'if (false)' }],
+  },
+  {
+    name: 'duplicate answers of a member are counted',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      { file: COORDINATOR, find: 'hasMember(table.replied[slot], member) ||', replace: '' },
+      {
+        file: COORDINATOR,
+        find: 'table.replied[slot] |= 1 << member;',
+        replace: 'table.replied[slot] = (table.replied[slot] << 1) | 1;',
+      },
+      {
+        file: COORDINATOR,
+        find: 'table.holders[slot] |= 1 << member;\n        if (!this.#isHeldByQuorum(slot))',
+        replace:
+          'table.holders[slot] = (table.holders[slot] << 1) | 1;\n        if (!this.#isHeldByQuorum(slot))',
+      },
+    ],
+  },
+  {
+    name: 'own counter is not kept',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: COORDINATOR,
+        find: 'this.#ownCounter = Math.max(table.counter[slot], this.#ownCounter) + 1;',
+        replace: 'this.#ownCounter = table.counter[slot] + 1;',
+      },
+    ],
+  },
+  {
+    name: 'apply on an equal or lower stamp',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: REPLICA,
+        find: 'if (order > 0)\n            return 0;\n        if (order === 0) {',
+        replace: 'if (false) {',
+      },
+      {
+        file: STORE,
+        find: "assert(this.compareStamp(entry, counter, writerHigh, writerLow, rmw) < 0, 'only a greater stamp is written');",
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'a restarted replica votes',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: 'src/server/replica-node.js',
+        find: 'toHex(options.randomBytes(INCARNATION_BYTES))',
+        replace: 'toHex(new Uint8Array(INCARNATION_BYTES).fill(memberIndex + 1))',
+      },
+    ],
+  },
+  {
+    name: "a corrupt copy's value is trusted",
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: COORDINATOR, find: 'if (!opened) {', replace: 'if (false) {' }],
+  },
+  {
+    name: "a corrupt copy's stamp is ignored",
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: COORDINATOR,
+        find: 'table.bad[slot] |= 1 << table.valueMember[slot];',
+        replace: 'table.lacking[slot] |= 1 << table.valueMember[slot];\n            table.counter[slot] = table.holders[slot] = 0;',
+      },
+      {
+        file: COORDINATOR,
+        find: 'if (order > 0)\n            return this.#read(slot);',
+        replace: 'if (order > 0) {\n            this.#raise(slot, words, word);\n            order = 0;\n        }',
+      },
+    ],
+  },
+  {
+    name: 'answers of an earlier phase are counted',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: COORDINATOR, find: 'table.generation[slot] !== words[word + 1] ||', replace: '' }],
+  },
+  {
+    name: 'a write that was sent is said to have had no effect',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: COORDINATOR, find: "? 'outcome-unknown' : reason", replace: '? reason : reason' }],
+  },
+];

@@ -1,0 +1,340 @@
+import type { SecurityMode } from '../../net/mode.ts';
+import type { Dice } from './dice.ts';
+import { Dice as SeededDice } from './dice.ts';
+import { describeViolation, findViolation } from './linearizability.ts';
+import type { Weather } from './lossy-network.ts';
+import { CALM } from './lossy-network.ts';
+import type { Attempt, RecordedClient } from './recorded-client.ts';
+import { SimulatedCluster } from './simulated-cluster.ts';
+import type { SimulatedReplica } from './simulated-cluster.ts';
+import type { SimulatedProcess } from './simulated-process.ts';
+
+/**
+ * One random run: clients at work on few keys while the network, the processes and the hosts misbehave, then calm. What
+ * must hold: the history is linearizable, no assertion fails, and once it is calm everything finishes and works.
+ *
+ * Each seed draws which faults there are at all and how strong they are (swarm testing, Groce et al. 2012), and the
+ * weather changes within the run: uniform dice alone seldom make the schedules that matter.
+ */
+interface Plan {
+  readonly mode: SecurityMode;
+  readonly memberCount: number;
+  readonly keys: readonly string[];
+  readonly clientCount: number;
+  /** Operations of each client: in all, and at once. */
+  readonly operationCount: number;
+  readonly outstanding: number;
+  readonly thinkMsMax: number;
+  readonly getShare: number;
+  readonly deleteShare: number;
+  readonly cancelShare: number;
+  /** Deadlines of a few milliseconds: writes are left half done. */
+  readonly hasteShare: number;
+  readonly valueBytesMax: number;
+  readonly startsCalm: boolean;
+  readonly weatherMs: number;
+  /** Of the links, so many are cut or slow. */
+  readonly badLinks: number;
+  readonly pauses: boolean;
+  /** Members that crash, at most f, and whether they come back. */
+  readonly crashing: readonly number[];
+  readonly restarts: boolean;
+  /** The member whose host tampers with its memory; -1 for none. */
+  readonly tampering: number;
+  readonly slowProcesses: ReadonlySet<string>;
+  readonly newcomers: boolean;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  /** Undefined when all is well. */
+  readonly failure: string | undefined;
+  readonly operationCount: number;
+  /** The whole run as text: two runs of a seed must give the same. */
+  readonly trace: string;
+}
+
+const VALUE_BYTES_MAX = 1_000;
+const DEADLINE_MS_MAX = 1_500;
+const HASTE_MS_MAX = 12;
+/** Once it is calm: sessions that broke are noticed after a second and made anew within two. */
+const RECOVERY_MS_MAX = 10_000;
+/** The longest that a run may take in simulated time until it is calm. */
+const STORM_MS_MAX = 3_000;
+
+export function runSeed(seed: number): RunResult {
+  let run: RandomRun | undefined;
+  let failure: string | undefined;
+  try {
+    run = new RandomRun(seed);
+    failure = run.run();
+  } catch (error) {
+    failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  }
+  return {
+    seed,
+    failure,
+    operationCount: run?.cluster.clients.reduce((sum, client) => sum + client.attempts.length, 0) ?? 0,
+    trace: run?.trace() ?? '',
+  };
+}
+
+function drawPlan(dice: Dice): Plan {
+  const mode = dice.pick<SecurityMode>(['secure', 'secure', 'secure', 'secure', 'authenticated', 'plaintext']);
+  const memberCount = dice.chance(0.85) ? 3 : 5;
+  const faultsMax = (memberCount - 1) / 2;
+  const members = Array.from({ length: memberCount }, (_, i) => i);
+  const processes = [...members.map((i) => `replica ${i}`), 'client 0', 'client 1', 'client 2'];
+  const slow = dice.chance(0.25);
+  return {
+    mode,
+    memberCount,
+    keys: Array.from({ length: dice.pick([1, 1, 2, 4]) }, (_, i) => `key-${i}`),
+    clientCount: dice.integer(2, 3),
+    operationCount: dice.integer(30, 80),
+    outstanding: dice.integer(1, 4),
+    thinkMsMax: dice.pick([0, 1, 10]),
+    getShare: dice.pick([0.3, 0.5, 0.8]),
+    deleteShare: dice.pick([0, 0.1]),
+    cancelShare: dice.pick([0, 0, 0.1]),
+    hasteShare: dice.pick([0, 0.3, 0.7]),
+    valueBytesMax: dice.pick([8, 100, VALUE_BYTES_MAX]),
+    startsCalm: dice.chance(0.7),
+    weatherMs: dice.pick([4, 15, 50]),
+    badLinks: dice.pick([0, 0.2, 0.4, 0.6]),
+    pauses: dice.chance(0.4),
+    crashing: dice.chance(0.5) ? shuffled(dice, members).slice(0, faultsMax) : [],
+    restarts: dice.chance(0.8),
+    // In plaintext nobody could notice.
+    tampering: mode !== 'plaintext' && dice.chance(0.4) ? dice.pick(members) : -1,
+    slowProcesses: new Set(slow ? processes.filter(() => dice.chance(0.5)) : []),
+    newcomers: dice.chance(0.3),
+  };
+}
+
+function shuffled<T>(dice: Dice, items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, order: dice.fraction() }))
+    .sort((a, b) => a.order - b.order)
+    .map(({ item }) => item);
+}
+
+function drawWeather(dice: Dice, mode: SecurityMode): Weather {
+  const isProtected = mode !== 'plaintext';
+  return {
+    loss: dice.pick([0, 0, 0.05, 0.3]),
+    duplicate: dice.pick([0, 0.05, 0.3]),
+    corrupt: isProtected ? dice.pick([0, 0, 0.02, 0.1]) : 0,
+    replay: dice.pick([0, 0.02, 0.2]),
+    forge: isProtected ? dice.pick([0, 0, 0.05]) : 0,
+    delayMsMin: 0.02,
+    delayMsMax: dice.pick([0.1, 0.3, 3]),
+    late: dice.pick([0, 0.05, 0.3]),
+    lateMsMax: dice.pick([5, 30, 200]),
+  };
+}
+
+class RandomRun {
+  readonly cluster: SimulatedCluster;
+  readonly #dice: Dice;
+  readonly #plan: Plan;
+  readonly #oldCopies = new Map<string, Uint8Array>();
+  #calm = false;
+  #valueCount = 0;
+
+  constructor(seed: number) {
+    this.#dice = new SeededDice(seed);
+    const plan = drawPlan(this.#dice);
+    this.#plan = plan;
+    this.cluster = new SimulatedCluster({
+      seed: this.#dice.integer(0, 0x7fff_ffff),
+      memberCount: plan.memberCount,
+      mode: plan.mode,
+      isCryptoSlow: (name) => plan.slowProcesses.has(name),
+    });
+  }
+
+  /** What is wrong, or undefined. */
+  run(): string | undefined {
+    const { cluster } = this;
+    const plan = this.#plan;
+    if (plan.startsCalm) cluster.form();
+    for (let i = 0; i < plan.clientCount; i++) this.#work(cluster.addClient(), plan.operationCount);
+    this.#changeWeather();
+    for (const member of plan.crashing) this.#crashLater(cluster.replicas[member]!);
+    if (plan.tampering !== -1) this.#tamperAgain(cluster.replicas[plan.tampering]!);
+    if (plan.newcomers) cluster.time.after(this.#dice.between(1, 100), () => this.#replaceClient());
+    cluster.time.runUntil(() => this.#isWorkDone(), STORM_MS_MAX);
+    this.#calmDown();
+    const problem = this.#recovered();
+    cluster.invariants();
+    if (problem !== undefined) return problem;
+    if (cluster.instances.size > 1) return `${cluster.instances.size} cluster instances have had a quorum`;
+    const violation = findViolation(cluster.history());
+    return violation === undefined ? undefined : describeViolation(violation);
+  }
+
+  trace(): string {
+    const operations = this.cluster.clients.flatMap((client) =>
+      client.attempts.map(
+        ({ kind, key, value, outcome, readValue, start, startMs, end, endMs }) =>
+          `${startMs.toFixed(3)} .. ${endMs.toFixed(3)} ms [${start} .. ${end}] ${client.name} ${kind} ${key} ` +
+          `${shorten(value ?? '')} -> ${outcome} ${shorten(readValue ?? '')}`,
+      ),
+    );
+    return [...this.cluster.log, ...operations].join('\n');
+  }
+
+  // -- work -------------------------------------------------------------------------------------------------------
+
+  #work(client: RecordedClient, operationCount: number): void {
+    let left = operationCount;
+    const next = (): void => {
+      if (left === 0 || !client.process.isAlive || this.#calm) return;
+      left--;
+      const attempt = this.#startAny(client, () =>
+        this.cluster.time.after(this.#dice.between(0, this.#plan.thinkMsMax), next),
+      );
+      if (this.#dice.chance(this.#plan.cancelShare)) {
+        this.cluster.time.after(this.#dice.between(0, 5), () => client.process.isAlive && client.cancel(attempt));
+      }
+    };
+    for (let i = 0; i < this.#plan.outstanding; i++) this.cluster.time.after(this.#dice.between(0, 2), next);
+  }
+
+  #startAny(client: RecordedClient, onEnd: () => void): Attempt {
+    const dice = this.#dice;
+    const key = dice.pick(this.#plan.keys);
+    const isHasty = dice.chance(this.#plan.hasteShare);
+    const deadlineMs = isHasty ? dice.between(0, HASTE_MS_MAX) : dice.between(50, DEADLINE_MS_MAX);
+    const share = dice.fraction();
+    if (share < this.#plan.getShare) return client.get(key, deadlineMs, onEnd);
+    if (share < this.#plan.getShare + this.#plan.deleteShare) return client.delete(key, deadlineMs, onEnd);
+    return client.put(key, this.#newValue(), deadlineMs, onEnd);
+  }
+
+  /** Unique, of any length. The very first of a run may be empty. */
+  #newValue(): string {
+    const number = this.#valueCount++;
+    if (number === 0 && this.#dice.chance(0.3)) return '';
+    return `v${number}`.padEnd(this.#dice.integer(0, this.#plan.valueBytesMax), '.');
+  }
+
+  #isWorkDone(): boolean {
+    return this.cluster.clients.every((client) => !client.process.isAlive || client.attempts.length > 0 && client.node.coordinator.active === 0 && this.#hasStartedAll(client));
+  }
+
+  #hasStartedAll(client: RecordedClient): boolean {
+    return client.attempts.length >= this.#plan.operationCount;
+  }
+
+  // -- faults -----------------------------------------------------------------------------------------------------
+
+  #changeWeather(): void {
+    if (this.#calm) return;
+    const { cluster } = this;
+    const dice = this.#dice;
+    const plan = this.#plan;
+    cluster.network.weather = dice.chance(0.1) ? CALM : drawWeather(dice, plan.mode);
+    cluster.network.mend();
+    const processes = this.#processes();
+    for (const from of processes) for (const to of processes) this.#drawLink(from, to);
+    if (plan.pauses && dice.chance(0.5)) dice.pick(processes).pause(dice.between(1, dice.pick([10, 300])));
+    cluster.time.after(dice.between(0, 2 * plan.weatherMs), () => this.#changeWeather());
+  }
+
+  #drawLink(from: SimulatedProcess, to: SimulatedProcess): void {
+    const dice = this.#dice;
+    if (!dice.chance(this.#plan.badLinks)) return;
+    const loss = dice.pick([0, 0.5, 1]);
+    this.cluster.network.setLink(from, to, { loss, delayMsMax: loss === 0 ? dice.pick([5, 40]) : 0 });
+  }
+
+  #processes(): SimulatedProcess[] {
+    return [...this.cluster.replicas, ...this.cluster.clients].map(({ process }) => process);
+  }
+
+  #crashLater(replica: SimulatedReplica): void {
+    const { time } = this.cluster;
+    time.after(this.#dice.between(0, 4 * this.#plan.weatherMs), () => {
+      if (this.#calm || !replica.process.isAlive) return;
+      replica.crash();
+      if (!this.#plan.restarts) return;
+      time.after(this.#dice.between(0, 2 * this.#plan.weatherMs), () => {
+        if (this.#calm) return;
+        replica.restart();
+        this.#crashLater(replica);
+      });
+    });
+  }
+
+  /** Flips a bit, puts back what lay there before, or exchanges two keys' values. */
+  #tamperAgain(replica: SimulatedReplica): void {
+    if (this.#calm) return;
+    const dice = this.#dice;
+    const { cluster } = this;
+    const key = dice.pick(this.#plan.keys);
+    const copy = replica.process.isAlive ? replica.hostCopy(key) : undefined;
+    if (copy !== undefined && copy.length > 0) {
+      const old = this.#oldCopies.get(key);
+      const other = replica.hostCopy(dice.pick(this.#plan.keys));
+      const way = dice.fraction();
+      if (way < 0.5 || old === undefined || other === undefined) {
+        copy[dice.integer(0, copy.length - 1)]! ^= 1 << dice.integer(0, 7);
+      } else if (way < 0.75) copy.set(old.subarray(0, copy.length));
+      else copy.set(other.slice(0, copy.length));
+      this.#oldCopies.set(key, copy.slice());
+    }
+    cluster.time.after(dice.between(0, 10), () => this.#tamperAgain(replica));
+  }
+
+  /** A client goes, with whatever it has under way, and another comes. */
+  #replaceClient(): void {
+    if (this.#calm) return;
+    const { clients } = this.cluster;
+    const leaving = clients[0]!;
+    if (this.#dice.chance(0.5)) leaving.close();
+    else leaving.process.kill();
+    this.#work(this.cluster.addClient(), this.#plan.operationCount);
+  }
+
+  // -- calm -------------------------------------------------------------------------------------------------------
+
+  #calmDown(): void {
+    this.#calm = true;
+    const { cluster } = this;
+    cluster.note('calm');
+    cluster.network.weather = CALM;
+    cluster.network.mend();
+    for (const process of this.#processes()) process.resume();
+    // Without all of its members a cluster can't form, and whoever is lacking must come.
+    const activeCount = cluster.replicas.filter((replica) => replica.isActive).length;
+    if (activeCount >= cluster.quorum) return;
+    for (const replica of cluster.replicas) if (!replica.process.isAlive) replica.restart();
+  }
+
+  /** What doesn't work though it is calm, or undefined. */
+  #recovered(): string | undefined {
+    const { cluster } = this;
+    const alive = cluster.clients.filter((client) => client.process.isAlive);
+    const isOver = (): boolean => alive.every((client) => client.node.coordinator.active === 0);
+    if (!cluster.time.runUntil(isOver, 2 * DEADLINE_MS_MAX)) return 'an operation does not end';
+    const last = [...alive, cluster.addClient()];
+    const puts = last.flatMap((client) =>
+      this.#plan.keys.map((key) => client.put(key, this.#newValue(), RECOVERY_MS_MAX)),
+    );
+    cluster.time.runUntil(() => puts.every(hasEnded), 2 * RECOVERY_MS_MAX);
+    const gets = last.flatMap((client) => this.#plan.keys.map((key) => client.get(key, RECOVERY_MS_MAX)));
+    cluster.time.runUntil(() => gets.every(hasEnded), 2 * RECOVERY_MS_MAX);
+    const failed = [...puts, ...gets].find(({ outcome }) => outcome !== 'ok');
+    return failed === undefined ? undefined : `in calm a ${failed.kind} of ${failed.key} ends as ${failed.outcome}`;
+  }
+}
+
+function hasEnded(attempt: Attempt): boolean {
+  return attempt.outcome !== undefined;
+}
+
+function shorten(value: string): string {
+  return value.length <= 12 ? value : `${value.slice(0, 8)}.. (${value.length})`;
+}

@@ -1,0 +1,93 @@
+/** A replica with a real store and sealing, whose answers are taken down. */
+import { DropCounters } from '../../net/drops.ts';
+import type { Session } from '../../net/session.ts';
+import { Formation } from '../../src/protocol/formation.ts';
+import type { Peer } from '../../src/protocol/peer.ts';
+import { Repairs } from '../../src/protocol/repairs.ts';
+import { Replica } from '../../src/protocol/replica.ts';
+import type { HostMemory } from '../../src/store/host-memory.ts';
+import type { Store } from '../../src/store/store.ts';
+import { createInlineSealing } from '../../workers/inline-sealing.ts';
+import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
+import { hash } from '../../workers/signing.ts';
+import { makeStore } from '../store/store-fixture.ts';
+import { seededBytes } from '../workers/random.ts';
+import { clientPeer, incomingOf, MessageRecorder, sessionWith } from './fixtures.ts';
+import type { Message, SentMessage, Writer } from './fixtures.ts';
+
+export const WRITER: Writer = { writerHigh: -5, writerLow: 77 };
+export const DATA_KEY = seededBytes(32, 1);
+
+export interface ReplicaHarnessOptions {
+  /** Of 1, so that it is active at once; with more it waits for the others. */
+  readonly memberCount?: number;
+  readonly trustedBytes?: number;
+  readonly hostBytes?: number;
+  readonly segmentBytes?: number;
+  readonly blockBytesMax?: number;
+  readonly trustedMarginBytes?: number;
+  wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
+}
+
+export class ReplicaHarness {
+  readonly drops = new DropCounters();
+  readonly messenger = new MessageRecorder();
+  readonly store: Store;
+  readonly hostMemory: HostMemory;
+  readonly sealing: Sealing & KeyRegistry;
+  readonly repairs: Repairs;
+  readonly formation: Formation;
+  readonly replica: Replica;
+  readonly session: Session<Peer> = sessionWith(clientPeer(WRITER));
+  readonly statusRequests: { slot: number; generation: number }[] = [];
+
+  constructor(options: ReplicaHarnessOptions = {}) {
+    const { store, hostMemory } = makeStore({
+      trustedBytes: options.trustedBytes ?? 16 * 1024 * 1024,
+      hostBytes: options.hostBytes ?? 16 * 1024 * 1024,
+      ...(options.segmentBytes !== undefined && { segmentBytes: options.segmentBytes }),
+      ...(options.blockBytesMax !== undefined && { blockBytesMax: options.blockBytesMax }),
+    });
+    this.store = store;
+    this.hostMemory = hostMemory;
+    const inline = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => DATA_KEY } });
+    this.sealing = options.wrapSealing?.(inline) ?? inline;
+    this.repairs = new Repairs(store, this.sealing, this.drops);
+    this.formation = new Formation({
+      clusterId: seededBytes(16, 1),
+      epoch: 1,
+      memberIndex: 0,
+      memberCount: options.memberCount ?? 1,
+      drawIncarnation: () => '0123456789abcdef0123456789abcdef',
+      messenger: this.messenger,
+      hash,
+      peerSessions: () => [],
+      onStateChange() {},
+      onNewIncarnation() {},
+    });
+    this.replica = new Replica({
+      store,
+      formation: this.formation,
+      messenger: this.messenger,
+      drops: this.drops,
+      repairs: this.repairs,
+      trustedMarginBytes: options.trustedMarginBytes ?? 0,
+      onStatusRequest: (_session, slot, generation) => this.statusRequests.push({ slot, generation }),
+    });
+  }
+
+  /** What the replica answers to these messages, in one datagram. */
+  ask(messages: readonly Message[], session = this.session, epoch = 1): SentMessage[] {
+    this.replica.onMessages(incomingOf(session, messages, epoch));
+    return this.messenger.take();
+  }
+
+  /** Lets the sealing finish what repairs have handed to it. */
+  settleRepairs(): void {
+    const sink = {
+      onValueSealed: () => {},
+      onValueOpened: (token: number, opened: boolean) => this.repairs.onValueOpened(token, opened),
+    };
+    for (let drains = 0; drains < 200; drains++) this.sealing.drainValues(sink);
+  }
+}
