@@ -33,8 +33,11 @@ export function allocateRegion(byteCount: number): Region {
   return regionOf(new ArrayBuffer(alignUp(byteCount)));
 }
 
-/** Above this a native set() with a subarray is cheaper than a loop (measured: 288 bytes 50 ns by loop, 68 by set). */
-const COPY_LOOP_WORDS_MAX = 128;
+/**
+ * Above this a native set() with a subarray is cheaper than a loop; below, it allocates a view for nothing. Measured for
+ * 72 words: eight a round 60 ns, set 57, one a round 128; for 256 words: 201, 59, 436.
+ */
+const COPY_LOOP_WORDS_MAX = 96;
 
 /** Copies words; source and target must not overlap. */
 export function copyWords(
@@ -48,7 +51,21 @@ export function copyWords(
     target.set(source.subarray(sourceWord, sourceWord + wordCount), targetWord);
     return;
   }
-  for (let i = 0; i < wordCount; i++) target[targetWord + i] = source[sourceWord + i]!;
+  const eights = wordCount & ~7;
+  let i = 0;
+  for (; i < eights; i += 8) {
+    const from = sourceWord + i;
+    const to = targetWord + i;
+    target[to] = source[from]!;
+    target[to + 1] = source[from + 1]!;
+    target[to + 2] = source[from + 2]!;
+    target[to + 3] = source[from + 3]!;
+    target[to + 4] = source[from + 4]!;
+    target[to + 5] = source[from + 5]!;
+    target[to + 6] = source[from + 6]!;
+    target[to + 7] = source[from + 7]!;
+  }
+  for (; i < wordCount; i++) target[targetWord + i] = source[sourceWord + i]!;
 }
 
 /** Unsigned 64-bit fields that stay below 2^53 are kept as two words: low, high. */

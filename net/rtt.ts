@@ -11,6 +11,7 @@ const RTT_INITIAL_MS = 50;
 /** kGranularity of RFC 9002, and the floor of the time-out: a loop turn under load takes about a millisecond. */
 export const RTO_MS_MIN = 1;
 export const RTO_MS_MAX = 1_000;
+const DOUBLINGS_MAX = 10;
 
 export class RttEstimator {
   #srttMs = 0;
@@ -26,7 +27,8 @@ export class RttEstimator {
     const base = this.#sampled
       ? this.#srttMs + Math.max(RTO_MS_MIN, RTTVAR_FACTOR * this.#rttvarMs)
       : RTT_INITIAL_MS * 3;
-    return Math.min(RTO_MS_MAX, Math.max(RTO_MS_MIN, base) * 2 ** Math.min(attempt, 16));
+    // Shifting, as 2 ** attempt showed in profiles; over the maximum after ten doublings anyway.
+    return Math.min(RTO_MS_MAX, Math.max(RTO_MS_MIN, base) * (1 << Math.min(attempt, DOUBLINGS_MAX)));
   }
 
   sample(rttMs: number): void {

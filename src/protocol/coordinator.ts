@@ -427,8 +427,6 @@ export class Coordinator {
     if (phase === PHASE_FETCH && table.asked[slot] === 0) return this.#fetch(slot);
     // The one that holds it is silent, and a quorum of others does not: nothing was answered yet, so read anew.
     if (phase === PHASE_FETCH && memberCountOf(table.lacking[slot]!) >= this.#quorum) return this.#read(slot);
-    // Whoever has the value may be gone, and others have an older one: what a quorum says now is what counts.
-    if (phase === PHASE_FETCH && table.lacking[slot] !== 0 && table.bad[slot] === 0) return this.#read(slot);
     const eligible = this.#eligible(slot);
     if (this.#hedge(slot, eligible & ~table.asked[slot]!) === 0) {
       table.sampled[slot] = 0;

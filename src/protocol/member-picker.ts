@@ -18,6 +18,8 @@ const HEDGE_QUANTILE = 0.99;
 const HEDGE_FACTOR = 1.25;
 const HEDGE_MS_MIN = 2;
 const HEDGE_MS_MAX = 200;
+/** From the smallest delay to the largest. */
+const HEDGE_DOUBLINGS_MAX = 7;
 /** Step of the quantile estimate, relative to it. */
 const QUANTILE_STEP = 0.05;
 
@@ -71,7 +73,7 @@ export class MemberPicker {
     for (let member = 0; member < this.#rtts.length; member++) {
       if (hasMember(mask & ~this.#silentMask, member)) rtoMs = Math.max(rtoMs, this.#rtts[member]!.rtoMs(attempt));
     }
-    return rtoMs > 0 ? rtoMs : Math.min(HEDGE_MS_MAX, HEDGE_MS_MIN * 2 ** Math.min(attempt, 7));
+    return rtoMs > 0 ? rtoMs : Math.min(HEDGE_MS_MAX, HEDGE_MS_MIN * (1 << Math.min(attempt, HEDGE_DOUBLINGS_MAX)));
   }
 
   /**

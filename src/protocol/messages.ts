@@ -1,4 +1,5 @@
 import { alignUp } from '../../net/bytes.ts';
+import { DATAGRAM_BYTES_MAX } from '../../net/limits.ts';
 
 /**
  * Messages of the control part (docs/wire.md): each a multiple of 8 bytes, fields at named word offsets, written and
@@ -124,8 +125,10 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
   const type = typeOf(words, word);
   const flags = flagsOf(words, word);
   switch (type) {
-    case MESSAGE_READ:
     case MESSAGE_STAMP:
+      if (bytesLeft < ASK_BYTES || words[word + WORD_ENVELOPE_BYTES]! >>> 0 > DATAGRAM_BYTES_MAX) return -1;
+      return keyedBytes(words, word, bytesLeft, ASK_BYTES, WORD_ASK_KEY);
+    case MESSAGE_READ:
       return keyedBytes(words, word, bytesLeft, ASK_BYTES, WORD_ASK_KEY);
     case MESSAGE_WRITE:
     case MESSAGE_REPAIR: {

@@ -243,8 +243,9 @@ export class Store {
     return this.hasRoom(this.index.trustedBytesToAdd(keyBytes), envelopeBytes, marginBytes);
   }
 
-  /** The same for a new value of a key that is here. Always true when the value fits in the old one's place. */
+  /** The same for a new value of a key that is here. Always true for a delete, and when it fits in the old one's place. */
   hasRoomForEnvelope(entry: number, envelopeBytes: number, marginBytes: number): boolean {
+    if (envelopeBytes === 0) return true;
     return this.isPlaceFor(this.hostRef(entry), envelopeBytes) || this.hasRoom(0, envelopeBytes, marginBytes);
   }
 
@@ -310,9 +311,8 @@ export class Store {
       this.lastRefusal = HOST_FULL;
       return false;
     }
-    // What needs nothing of the budget, such as a delete, fits also when the margin is in use.
-    const bytes = indexBytes + stateBytes;
-    if (bytes > 0 && bytes + marginBytes > this.budget.available) {
+    // Also what needs nothing now: many that are let through at once together need more.
+    if (indexBytes + stateBytes + marginBytes > this.budget.available) {
       this.lastRefusal = TRUSTED_FULL;
       return false;
     }

@@ -16,6 +16,9 @@ export interface Weather {
   /** Held back for longer, and so overtaken by later ones. */
   readonly late: number;
   readonly lateMsMax: number;
+  /** From this datagram on, itself included, its link loses everything for a while. */
+  readonly outage: number;
+  readonly outageMsMax: number;
 }
 
 /** What a link adds to the weather in one direction. */
@@ -34,6 +37,8 @@ export const CALM: Weather = {
   delayMsMax: 0.2,
   late: 0,
   lateMsMax: 0,
+  outage: 0,
+  outageMsMax: 0,
 };
 
 export interface Receiver {
@@ -64,6 +69,7 @@ export class LossyNetwork {
   readonly #receivers = new Map<string, Receiver>();
   /** By direction: "from>to". */
   readonly #links = new Map<string, LinkWeather>();
+  readonly #outageEndsMs = new Map<string, number>();
   readonly #kept: Sent[] = [];
 
   constructor(time: SimulatedTime, dice: Dice) {
@@ -87,6 +93,7 @@ export class LossyNetwork {
   /** Every link is as good as the weather. */
   mend(): void {
     this.#links.clear();
+    this.#outageEndsMs.clear();
   }
 
   /** The bytes are copied. */
@@ -113,7 +120,9 @@ export class LossyNetwork {
   #transmit(sent: Sent): void {
     const dice = this.#dice;
     const { weather } = this;
-    const link = this.#links.get(`${nameOf(sent.from)}>${nameOf(sent.to)}`);
+    const direction = `${nameOf(sent.from)}>${nameOf(sent.to)}`;
+    if (this.#isOut(direction)) return;
+    const link = this.#links.get(direction);
     if (link !== undefined && dice.chance(link.loss)) return;
     let delayMs = dice.between(weather.delayMsMin, weather.delayMsMax);
     if (link !== undefined) delayMs += dice.between(0, link.delayMsMax);
@@ -123,6 +132,14 @@ export class LossyNetwork {
     this.#time.after(delayMs, () => {
       this.#receivers.get(nameOf(sent.to))?.onArrival(datagram, sent.from.host, sent.from.port);
     });
+  }
+
+  #isOut(direction: string): boolean {
+    const { nowMs } = this.#time;
+    if (this.#dice.chance(this.weather.outage)) {
+      this.#outageEndsMs.set(direction, nowMs + this.#dice.between(0, this.weather.outageMsMax));
+    }
+    return nowMs < (this.#outageEndsMs.get(direction) ?? 0);
   }
 
   #corrupted(datagram: Uint8Array): Uint8Array {

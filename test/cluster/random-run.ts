@@ -38,7 +38,7 @@ interface Plan {
   readonly pauses: boolean;
   /** Members that crash, at most f, and whether they come back. */
   readonly crashing: readonly number[];
-  readonly restarts: boolean;
+  readonly restartsMax: number;
   /** The member whose host tampers with its memory; -1 for none. */
   readonly tampering: number;
   readonly slowProcesses: ReadonlySet<string>;
@@ -55,12 +55,14 @@ export interface RunResult {
 }
 
 const VALUE_BYTES_MAX = 1_000;
-const DEADLINE_MS_MAX = 1_500;
-const HASTE_MS_MAX = 12;
+const DEADLINE_MS_MAX = 300;
+/** Whoever waits for a bad moment looks so often. */
+const LOOK_INTERVAL_MS = 0.5;
+const HASTE_MS_MAX = 6;
 /** Once it is calm: sessions that broke are noticed after a second and made anew within two. */
 const RECOVERY_MS_MAX = 10_000;
 /** The longest that a run may take in simulated time until it is calm. */
-const STORM_MS_MAX = 3_000;
+const STORM_MS_MAX = 1_500;
 
 export function runSeed(seed: number): RunResult {
   let run: RandomRun | undefined;
@@ -97,14 +99,14 @@ function drawPlan(dice: Dice): Plan {
     getShare: dice.pick([0.3, 0.5, 0.8]),
     deleteShare: dice.pick([0, 0.1]),
     cancelShare: dice.pick([0, 0, 0.1]),
-    hasteShare: dice.pick([0, 0.3, 0.7]),
+    hasteShare: dice.pick([0, 0.2, 0.5]),
     valueBytesMax: dice.pick([8, 100, VALUE_BYTES_MAX]),
     startsCalm: dice.chance(0.7),
     weatherMs: dice.pick([4, 15, 50]),
     badLinks: dice.pick([0, 0.2, 0.4, 0.6]),
     pauses: dice.chance(0.4),
     crashing: dice.chance(0.5) ? shuffled(dice, members).slice(0, faultsMax) : [],
-    restarts: dice.chance(0.8),
+    restartsMax: dice.pick([0, 1, 3]),
     // In plaintext nobody could notice.
     tampering: mode !== 'plaintext' && dice.chance(0.4) ? dice.pick(members) : -1,
     slowProcesses: new Set(slow ? processes.filter(() => dice.chance(0.5)) : []),
@@ -131,6 +133,8 @@ function drawWeather(dice: Dice, mode: SecurityMode): Weather {
     delayMsMax: dice.pick([0.1, 0.3, 3]),
     late: dice.pick([0, 0.05, 0.3]),
     lateMsMax: dice.pick([5, 30, 200]),
+    outage: dice.pick([0, 0.05, 0.2]),
+    outageMsMax: dice.pick([2, 10, 50]),
   };
 }
 
@@ -140,6 +144,7 @@ class RandomRun {
   readonly #plan: Plan;
   readonly #oldCopies = new Map<string, Uint8Array>();
   #calm = false;
+  #restartCount = 0;
   #valueCount = 0;
 
   constructor(seed: number) {
@@ -159,10 +164,14 @@ class RandomRun {
     const { cluster } = this;
     const plan = this.#plan;
     if (plan.startsCalm) cluster.form();
-    for (let i = 0; i < plan.clientCount; i++) this.#work(cluster.addClient(), plan.operationCount);
+    for (let i = 0; i < plan.clientCount; i++) {
+      const client = cluster.addClient();
+      if (plan.startsCalm) cluster.connect(client);
+    }
+    for (const client of cluster.clients) this.#work(client, plan.operationCount);
     this.#changeWeather();
     for (const member of plan.crashing) this.#crashLater(cluster.replicas[member]!);
-    if (plan.tampering !== -1) this.#tamperAgain(cluster.replicas[plan.tampering]!);
+    if (plan.tampering !== -1) this.#tamperLater(cluster.replicas[plan.tampering]!);
     if (plan.newcomers) cluster.time.after(this.#dice.between(1, 100), () => this.#replaceClient());
     cluster.time.runUntil(() => this.#isWorkDone(), STORM_MS_MAX);
     this.#calmDown();
@@ -206,7 +215,7 @@ class RandomRun {
     const dice = this.#dice;
     const key = dice.pick(this.#plan.keys);
     const isHasty = dice.chance(this.#plan.hasteShare);
-    const deadlineMs = isHasty ? dice.between(0, HASTE_MS_MAX) : dice.between(50, DEADLINE_MS_MAX);
+    const deadlineMs = isHasty ? dice.between(0, HASTE_MS_MAX) : dice.between(20, DEADLINE_MS_MAX);
     const share = dice.fraction();
     if (share < this.#plan.getShare) return client.get(key, deadlineMs, onEnd);
     if (share < this.#plan.getShare + this.#plan.deleteShare) return client.delete(key, deadlineMs, onEnd);
@@ -235,10 +244,10 @@ class RandomRun {
     const { cluster } = this;
     const dice = this.#dice;
     const plan = this.#plan;
-    cluster.network.weather = dice.chance(0.1) ? CALM : drawWeather(dice, plan.mode);
+    cluster.network.weather = dice.chance(0.3) ? CALM : drawWeather(dice, plan.mode);
     cluster.network.mend();
     const processes = this.#processes();
-    for (const from of processes) for (const to of processes) this.#drawLink(from, to);
+    if (dice.chance(0.7)) for (const from of processes) for (const to of processes) this.#drawLink(from, to);
     if (plan.pauses && dice.chance(0.5)) dice.pick(processes).pause(dice.between(1, dice.pick([10, 300])));
     cluster.time.after(dice.between(0, 2 * plan.weatherMs), () => this.#changeWeather());
   }
@@ -254,38 +263,57 @@ class RandomRun {
     return [...this.cluster.replicas, ...this.cluster.clients].map(({ process }) => process);
   }
 
+  /** Most of all at a moment when a quorum depends on the replica. */
   #crashLater(replica: SimulatedReplica): void {
     const { time } = this.cluster;
-    time.after(this.#dice.between(0, 4 * this.#plan.weatherMs), () => {
+    const patienceMs = this.#dice.between(1, 4 * this.#plan.weatherMs);
+    const leastMs = time.nowMs + this.#dice.between(0, 10);
+    const mostMs = time.nowMs + patienceMs;
+    const look = (): void => {
       if (this.#calm || !replica.process.isAlive) return;
+      const isGoodMoment = time.nowMs >= leastMs && this.#keyNeeding(replica) !== undefined;
+      if (!isGoodMoment && time.nowMs < mostMs) return time.after(LOOK_INTERVAL_MS, look);
       replica.crash();
-      if (!this.#plan.restarts) return;
-      time.after(this.#dice.between(0, 2 * this.#plan.weatherMs), () => {
-        if (this.#calm) return;
-        replica.restart();
-        this.#crashLater(replica);
-      });
+      if (this.#restartCount++ < this.#plan.restartsMax) time.after(this.#dice.between(0, 10), () => this.#restart(replica));
+    };
+    look();
+  }
+
+  #restart(replica: SimulatedReplica): void {
+    if (this.#calm) return;
+    replica.restart();
+    this.#crashLater(replica);
+  }
+
+  /** A key of which just a quorum has the newest value, the replica among them. */
+  #keyNeeding(replica: SimulatedReplica): string | undefined {
+    const { replicas, quorum } = this.cluster;
+    return this.#plan.keys.find((key) => {
+      const newest = Math.max(...replicas.map((other) => other.counterOf(key)));
+      const holders = replicas.filter((other) => other.process.isAlive && other.counterOf(key) === newest);
+      return newest > 0 && holders.length <= quorum && holders.includes(replica);
     });
   }
 
-  /** Flips a bit, puts back what lay there before, or exchanges two keys' values. */
-  #tamperAgain(replica: SimulatedReplica): void {
+  #tamperLater(replica: SimulatedReplica): void {
     if (this.#calm) return;
+    if (replica.process.isAlive) this.#tamper(replica, this.#keyNeeding(replica) ?? this.#dice.pick(this.#plan.keys));
+    this.cluster.time.after(this.#dice.between(0, 5), () => this.#tamperLater(replica));
+  }
+
+  /** Flips a bit, puts back what lay there before, or exchanges two keys' values. */
+  #tamper(replica: SimulatedReplica, key: string): void {
     const dice = this.#dice;
-    const { cluster } = this;
-    const key = dice.pick(this.#plan.keys);
-    const copy = replica.process.isAlive ? replica.hostCopy(key) : undefined;
-    if (copy !== undefined && copy.length > 0) {
-      const old = this.#oldCopies.get(key);
-      const other = replica.hostCopy(dice.pick(this.#plan.keys));
-      const way = dice.fraction();
-      if (way < 0.5 || old === undefined || other === undefined) {
-        copy[dice.integer(0, copy.length - 1)]! ^= 1 << dice.integer(0, 7);
-      } else if (way < 0.75) copy.set(old.subarray(0, copy.length));
-      else copy.set(other.slice(0, copy.length));
-      this.#oldCopies.set(key, copy.slice());
-    }
-    cluster.time.after(dice.between(0, 10), () => this.#tamperAgain(replica));
+    const copy = replica.hostCopy(key);
+    if (copy === undefined || copy.length === 0) return;
+    const old = this.#oldCopies.get(key);
+    const other = replica.hostCopy(dice.pick(this.#plan.keys));
+    const way = dice.fraction();
+    if (way < 0.5 || old === undefined || other === undefined) {
+      copy[dice.integer(0, copy.length - 1)]! ^= 1 << dice.integer(0, 7);
+    } else if (way < 0.75) copy.set(old.subarray(0, copy.length));
+    else copy.set(other.slice(0, copy.length));
+    this.#oldCopies.set(key, copy.slice());
   }
 
   /** A client goes, with whatever it has under way, and another comes. */

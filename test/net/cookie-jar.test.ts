@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CookieJar } from '../../net/cookie-jar.ts';
-import { COOKIE_HALF_OPEN_MIN, COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS, COOKIE_SECRET_MS } from '../../net/limits.ts';
+import {
+  COOKIE_HALF_OPEN_MIN,
+  COOKIE_HANDSHAKES_MIN,
+  COOKIE_INTERVAL_MS,
+  COOKIE_SECRET_MS,
+  HANDSHAKES_MAX,
+  HANDSHAKES_PER_HOST_MAX,
+} from '../../net/limits.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import { generateStaticKeyPair } from '../../workers/signing.ts';
@@ -43,11 +50,26 @@ test('should be due when many handshakes come at once, and no more when that is 
   const jar = makeJar();
   for (let i = 0; i < COOKIE_HANDSHAKES_MIN; i++) {
     assert.equal(jar.isDue(0, 1_000), false);
-    jar.onHandshake(1_000);
+    assert.equal(jar.allowsHandshake(`10.0.0.${i % 2}`, 1_000), true);
   }
   assert.equal(jar.isDue(0, 1_000), true);
   assert.equal(jar.isDue(0, 1_000 + COOKIE_INTERVAL_MS - 1), true);
   assert.equal(jar.isDue(0, 1_000 + COOKIE_INTERVAL_MS), false);
+});
+
+test('should give each host that has proved its address its share of handshakes, and all together no more than so many', () => {
+  const jar = makeJar();
+  for (let i = 0; i < COOKIE_HANDSHAKES_MIN; i++) jar.allowsHandshake('10.0.0.1', 0);
+  const allowed = (host: string, nowMs: number) => {
+    let count = 0;
+    while (jar.allowsHandshake(host, nowMs)) count++;
+    return count;
+  };
+  assert.equal(allowed('10.0.0.1', 0), HANDSHAKES_PER_HOST_MAX, 'what was not proved is not held against it');
+  assert.equal(allowed('10.0.0.1', 0), 0);
+  assert.equal(allowed('10.0.0.2', 0), HANDSHAKES_MAX - COOKIE_HANDSHAKES_MIN - HANDSHAKES_PER_HOST_MAX);
+  assert.equal(allowed('10.0.0.3', COOKIE_INTERVAL_MS - 1), 0);
+  assert.equal(allowed('10.0.0.1', COOKIE_INTERVAL_MS), COOKIE_HANDSHAKES_MIN + HANDSHAKES_PER_HOST_MAX);
 });
 
 test('should always be due in plaintext', () => {

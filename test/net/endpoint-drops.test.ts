@@ -4,9 +4,12 @@ import { test } from 'node:test';
 import type { DropReason } from '../../net/drops.ts';
 import {
   COOKIE_HANDSHAKES_MIN,
+  COOKIE_INTERVAL_MS,
   EVICT_IDLE_MS,
-  HALF_OPEN_MAX,
+  HALF_OPEN_PER_HOST_MAX,
+  HALF_OPEN_TIMEOUT_MS,
   HANDSHAKE_RETRY_MS_MIN,
+  HANDSHAKES_PER_HOST_MAX,
   RECEIVE_SLOTS,
   REFUSE_AFTER_MS,
   REPLAY_WINDOW_PACKETS,
@@ -14,7 +17,7 @@ import {
   SESSIONS_MAX,
 } from '../../net/limits.ts';
 import { Session } from '../../net/session.ts';
-import { HEADER_BYTES, KIND_COOKIE, KIND_DATA, KIND_REQUEST, KIND_RESPONSE, MAC_BYTES } from '../../net/wire.ts';
+import { HEADER_BYTES, KIND_DATA, KIND_REQUEST, KIND_RESPONSE, MAC_BYTES } from '../../net/wire.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import { seededBytes } from '../workers/random.ts';
@@ -321,40 +324,92 @@ test('should drop cookies and hints that answer nothing', () => {
   assert.equal(link.refusal, undefined);
 });
 
+/** Requests of one host, each with another ephemeral key; none of them has arrived. */
+function manyRequests({ world, b }: Pair, count: number): { stranger: TestEnd; requests: MemoryDatagram[] } {
+  const stranger = world.open('c');
+  for (let i = 0; i < count; i++) stranger.linkTo(b);
+  world.network.route = () => [];
+  const requests = world.record(() => world.run(12)).filter(({ fromPort }) => fromPort === stranger.transport.port);
+  world.network.route = perfectRoute;
+  assert.equal(requests.length, count);
+  return { stranger, requests };
+}
+
 test('should ask for a cookie when many handshakes come at once, and answer those who return it', () => {
   const pair = openPair();
-  const request = intercept(pair, KIND_REQUEST);
-  const { world, b } = pair;
-  injectAll(
-    world,
-    Array.from({ length: COOKIE_HANDSHAKES_MIN + 5 }, () => request),
-  );
-  b.assertDrops({ 'cookie-due': 5 });
-  assert.equal(b.handshakeCount, COOKIE_HANDSHAKES_MIN);
-  const other = world.open('c').linkTo(b);
-  world.until(() => other.session !== undefined, 50);
+  const { world, a, b, link } = pair;
+  const { requests } = manyRequests(pair, COOKIE_HANDSHAKES_MIN + 5);
+  world.run(COOKIE_INTERVAL_MS);
+  const before = b.handshakeCount;
+  world.ends.splice(2, 1);
+  injectAll(world, requests);
+  assert.equal(b.drops.of('cookie-due'), 5);
+  assert.equal(b.handshakeCount - before, COOKIE_HANDSHAKES_MIN);
+  world.until(() => link.session !== undefined, 500);
+  assert.equal(a.live.length, 1);
 });
 
-test('should bound half-open sessions, whoever asks', () => {
+test('should spend no more than so many handshakes on one host, though it returns its cookies', () => {
   const pair = openPair();
   const { world, b } = pair;
+  const { stranger } = manyRequests(pair, 60);
+  // They are repeated together, every 250 ms and then less often.
+  let intervalStartMs = world.nowMs;
+  let intervalCount = b.handshakeCount;
+  let most = 0;
+  for (let passed = 0; passed < 3_000; passed++) {
+    world.step();
+    if (world.nowMs - intervalStartMs < COOKIE_INTERVAL_MS) continue;
+    most = Math.max(most, b.handshakeCount - intervalCount);
+    intervalCount = b.handshakeCount;
+    intervalStartMs = world.nowMs;
+  }
+  assert.ok(b.drops.of('handshakes-limited') > 0);
+  // The borders of its intervals are not ours.
+  assert.ok(most <= 2 * (COOKIE_HANDSHAKES_MIN + HANDSHAKES_PER_HOST_MAX), `${most} in an interval`);
+  world.until(() => stranger.live.length === 60, 30_000);
+});
+
+test('should answer one and the same request with the same bytes, without another handshake', () => {
+  const pair = openPair();
   const request = intercept(pair, KIND_REQUEST);
-  world.network.route = (datagram) => (kindOf(datagram) === KIND_COOKIE ? [{ delayMs: 0, datagram }] : []);
-  injectAll(
-    world,
-    Array.from({ length: COOKIE_HANDSHAKES_MIN + 1 }, () => request),
-  );
-  // With the cookie a asks again.
-  const [proved] = world.record(() => world.run(5)).filter((datagram) => kindOf(datagram) === KIND_REQUEST);
-  const room = HALF_OPEN_MAX - b.endpoint.sessions.count;
-  injectAll(
-    world,
-    Array.from({ length: room + 7 }, () => proved!),
-  );
-  b.assertDrops({ 'cookie-due': 1, 'half-open-full': 7 });
-  assert.equal(b.endpoint.sessions.count, HALF_OPEN_MAX);
-  world.run(6_000, 50);
-  assert.equal(b.endpoint.sessions.count, 0, 'they last seconds only');
+  const { world, b } = pair;
+  world.network.route = () => [];
+  const answers = world.record(() => {
+    injectAll(
+      world,
+      Array.from({ length: 20 }, () => request),
+    );
+    world.run(2);
+  });
+  const responses = answers.filter((datagram) => kindOf(datagram) === KIND_RESPONSE);
+  assert.equal(responses.length, 20);
+  for (const { bytes } of responses) assert.deepEqual(bytes, responses[0]!.bytes);
+  assert.deepEqual([b.handshakeCount, b.endpoint.sessions.count, b.keys.size], [1, 1, 2]);
+  // From elsewhere it is another request.
+  injectAll(world, [{ ...request, fromPort: 9 }]);
+  assert.deepEqual([b.handshakeCount, b.endpoint.sessions.count], [2, 2]);
+});
+
+test('should bound the half-open sessions of one host: a further one takes the place of its oldest', () => {
+  const pair = openPair();
+  const { world, b } = pair;
+  const { stranger } = manyRequests(pair, HALF_OPEN_PER_HOST_MAX + 7);
+  world.ends.shift();
+  // No answer comes back but cookies, so that nothing goes live.
+  world.network.route = (datagram) => (kindOf(datagram) === KIND_RESPONSE ? [] : [{ delayMs: 0, datagram }]);
+  const held = () => [...b.endpoint.sessions].length;
+  let most = 0;
+  for (let passed = 0; passed < 4_500; passed++) {
+    world.step();
+    most = Math.max(most, held());
+  }
+  assert.equal(most, HALF_OPEN_PER_HOST_MAX);
+  assert.ok(b.drops.of('half-open-full') >= 7);
+  assert.equal(b.keys.size, 2 * held());
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  world.run(HALF_OPEN_TIMEOUT_MS + 20, 10);
+  assert.equal(held(), 0, 'they last seconds only');
   assert.equal(b.keys.size, 0);
 });
 

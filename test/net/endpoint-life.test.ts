@@ -129,7 +129,7 @@ test('should make no handshake because of messages that ask for no answer', () =
   }
   assert.equal(b.numbers.length, 20);
   assert.equal(a.live.length, 1);
-  assert.equal(session.flight.inFlightBytes, 0);
+  assert.equal(session.flight!.inFlightBytes, 0);
 });
 
 test('should learn that the first packet of a session was lost, and begin anew', () => {

@@ -9,7 +9,7 @@ import { connectPair, kindOf, MESSAGE_BYTES, openPair } from './endpoint-harness
 import { faultyRoute } from './memory-transport.ts';
 
 for (const mode of SECURITY_MODES) {
-  const tagBytes = mode === 'plaintext' ? 0 : 16;
+  const overhead = HEADER_BYTES + PREAMBLE_BYTES + (mode === 'plaintext' ? 0 : 16);
   /** Plaintext asks every address for a cookie first. */
   const handshakeDrops = mode === 'plaintext' ? { 'cookie-due': 1 } : {};
 
@@ -54,7 +54,6 @@ for (const mode of SECURITY_MODES) {
         for (let i = 0; i < 10; i++) a.send(session, i, seededBytes(40, i));
         world.run(2);
       });
-      const overhead = HEADER_BYTES + PREAMBLE_BYTES + tagBytes;
       assert.deepEqual(
         sent.map(({ bytes }) => bytes.length),
         [overhead + 10 * (MESSAGE_BYTES + 40)],
@@ -72,7 +71,7 @@ for (const mode of SECURITY_MODES) {
     test('should fill a datagram to the last byte with the largest value, and take none that is larger', () => {
       for (const datagramBytes of [1_200, 1_472, 16_384, 65_504]) {
         const { world, a, b, session } = connectPair({ mode, datagramBytes });
-        const valueBytes = a.endpoint.valueBytesMax(MESSAGE_BYTES);
+        const valueBytes = a.endpoint.valueBytesMax(MESSAGE_BYTES, [session]);
         const value = seededBytes(valueBytes, 5);
         assert.equal(a.endpoint.fits(session, MESSAGE_BYTES, valueBytes), true);
         assert.equal(a.endpoint.fits(session, MESSAGE_BYTES, valueBytes + 1), false);
@@ -93,6 +92,7 @@ for (const mode of SECURITY_MODES) {
     test('should keep to the smaller datagram of both ends', () => {
       const { world, a, b, session } = connectPair({ mode, datagramBytes: 16_384 }, { mode, datagramBytes: 1_200 });
       assert.equal(a.endpoint.fits(session, MESSAGE_BYTES, 1_200), false);
+      assert.equal(a.endpoint.valueBytesMax(MESSAGE_BYTES, [session]), 1_200 - overhead - MESSAGE_BYTES);
       b.onMessage = ({ session: from }) => {
         assert.equal(b.send(from, 9, new Uint8Array(1_161)), false);
         assert.equal(b.send(from, 9, new Uint8Array(1_000)), true);

@@ -23,7 +23,7 @@ export interface Attack {
   /** The address that the replica knows a client by, or one that it has never heard of. */
   readonly from: 'client' | 'stranger';
   /** @param recorded A datagram of the client's that the replica has taken already; a copy. */
-  make(recorded: Uint8Array, random: Random): Uint8Array;
+  readonly make: (recorded: Uint8Array, random: Random) => Uint8Array;
   /** How many are sent without waiting; fewer of the large ones, so that the receive buffer holds them. */
   readonly batch: number;
   readonly count: number;

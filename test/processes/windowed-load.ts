@@ -7,7 +7,7 @@ import { Random } from '../../bench/random.ts';
 import { RecordKeys, RecordValues } from '../../bench/record.ts';
 import { ScrambledZipfian } from '../../bench/zipfian.ts';
 import { openEngine } from '../../src/client/engine.ts';
-import type { Engine } from '../../src/client/operations.ts';
+import type { Engine, Outcome } from '../../src/client/operations.ts';
 
 /** The bench's closed loop in this process, looked at in short windows: what a fault does shows when it happens. */
 export interface LoadOptions {
@@ -56,8 +56,10 @@ export class WindowedLoad {
 
   /** Puts each record once. */
   async fill(): Promise<void> {
-    const failure = await new Promise((resolve) => this.#loop.load(0, this.#options.records, resolve));
-    if (failure !== undefined) throw new Error(`the load phase ended with ${String(failure)}`);
+    const failure = await new Promise<Outcome | undefined>((resolve) =>
+      this.#loop.load(0, this.#options.records, resolve),
+    );
+    if (failure !== undefined) throw new Error(`the load phase ended with ${failure}`);
   }
 
   /** Runs until drain(). */

@@ -44,12 +44,12 @@ import type { Message, Stamp } from './fixtures.ts';
 const session = sessionWith(clientPeer({ writerHigh: 1, writerLow: 2 }));
 
 const word = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
-const stamp: fc.Arbitrary<Stamp> = fc.record({
-  counter: fc.maxSafeNat(),
-  writerHigh: word,
-  writerLow: word,
-  rmw: word,
-});
+/** Compared with plain objects, so made with a prototype. */
+const plain = { noNullPrototype: true };
+const stamp: fc.Arbitrary<Stamp> = fc.record(
+  { counter: fc.maxSafeNat(), writerHigh: word, writerLow: word, rmw: word },
+  plain,
+);
 const key = fc.uint8Array({ minLength: 1, maxLength: 60 });
 const longKey = fc.constantFrom(1_017, 1_023, KEY_BYTES_MAX).map((n) => new Uint8Array(n).fill(7));
 const envelope = fc.uint8Array({ maxLength: 80 });

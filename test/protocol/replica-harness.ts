@@ -39,6 +39,7 @@ export class ReplicaHarness {
   readonly formation: Formation;
   readonly replica: Replica;
   readonly session: Session<Peer> = sessionWith(clientPeer(WRITER));
+  nowMs = 0;
   readonly statusRequests: { slot: number; generation: number }[] = [];
 
   constructor(options: ReplicaHarnessOptions = {}) {
@@ -78,7 +79,8 @@ export class ReplicaHarness {
 
   /** What the replica answers to these messages, in one datagram. */
   ask(messages: readonly Message[], session = this.session, epoch = 1): SentMessage[] {
-    this.replica.onMessages(incomingOf(session, messages, epoch));
+    this.nowMs++;
+    this.replica.onMessages(incomingOf(session, messages, epoch), this.nowMs);
     return this.messenger.take();
   }
 
