@@ -1,10 +1,10 @@
-import { alignUp } from '../../net/bytes.ts';
-import { readU53, writeU53 } from '../../net/bytes.ts';
+import { assert } from '../../net/assert.ts';
+import { alignUp, readU53, writeU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/endpoint.ts';
 import type { Session } from '../../net/session.ts';
 import type { Store } from '../store/store.ts';
-import { NO_ENTRY } from '../store/trusted-index.ts';
+import { NO_ENTRY, TOUCH_COUNT_MAX } from '../store/trusted-index.ts';
 import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
 import type { Formation } from './formation.ts';
 import {
@@ -72,6 +72,10 @@ import type { Repairs } from './repairs.ts';
  */
 export const TRUSTED_MARGIN_BYTES = 2 * 1024 * 1024;
 
+/** Messages that are looked up together; a datagram of 16 KiB holds some 200 small ones. */
+const GROUP_COUNT_MAX = 64;
+assert(GROUP_COUNT_MAX <= TOUCH_COUNT_MAX, 'a group is touched at once');
+
 export interface ReplicaOptions {
   readonly store: Store;
   readonly formation: Formation;
@@ -92,6 +96,9 @@ export class Replica {
   readonly #options: ReplicaOptions;
   #operationCount = 0;
   #nowMs = 0;
+  readonly #groupWords = new Int32Array(GROUP_COUNT_MAX);
+  readonly #groupValueWords = new Int32Array(GROUP_COUNT_MAX);
+  readonly #groupHashes = new Int32Array(GROUP_COUNT_MAX);
   /** When a session was last told state or status: once a turn is enough, they cost far more than they are asked with. */
   readonly #stateToldMs = new WeakMap<Session<Peer>, number>();
   readonly #statusToldMs = new WeakMap<Session<Peer>, number>();
@@ -116,26 +123,53 @@ export class Replica {
     const { wordEnd, valueWordEnd } = incoming;
     let { word, valueWord } = incoming;
     while (word < wordEnd) {
-      const byteCount = messageBytes(words, word, wordEnd, (valueWordEnd - valueWord) * 4);
-      if (byteCount < 0) return this.#drops.count('malformed');
-      this.#onMessage(incoming, word, valueWord);
-      valueWord += alignUp(messageEnvelopeBytes(words, word)) >> 2;
-      word += byteCount >> 2;
+      // Groups of messages, so that what the store has to fetch from memory for each is fetched for all at once.
+      let count = 0;
+      let isMalformed = false;
+      while (word < wordEnd && count < GROUP_COUNT_MAX) {
+        const byteCount = messageBytes(words, word, wordEnd, (valueWordEnd - valueWord) * 4);
+        isMalformed = byteCount < 0;
+        if (isMalformed) break;
+        this.#groupWords[count] = word;
+        this.#groupValueWords[count] = valueWord;
+        this.#groupHashes[count] = this.#hashOf(words, word);
+        count++;
+        valueWord += alignUp(messageEnvelopeBytes(words, word)) >> 2;
+        word += byteCount >> 2;
+      }
+      this.#store.touch(this.#groupHashes, count);
+      for (let i = 0; i < count; i++) {
+        this.#onMessage(incoming, this.#groupWords[i]!, this.#groupValueWords[i]!, this.#groupHashes[i]!);
+      }
+      if (isMalformed) return this.#drops.count('malformed');
     }
   }
 
-  #onMessage(incoming: Incoming<Peer>, word: number, valueWord: number): void {
+  /** Hash of a message's key; 0 when it has none. */
+  #hashOf(words: Int32Array, word: number): number {
+    switch (typeOf(words, word)) {
+      case MESSAGE_READ:
+      case MESSAGE_STAMP:
+        return this.#store.hashOf(words, word + WORD_ASK_KEY, words[word + WORD_KEY_BYTES]!);
+      case MESSAGE_WRITE:
+        return this.#store.hashOf(words, word + WORD_WRITE_KEY, words[word + WORD_KEY_BYTES]!);
+      default:
+        return 0;
+    }
+  }
+
+  #onMessage(incoming: Incoming<Peer>, word: number, valueWord: number, hash: number): void {
     const { words } = incoming.region;
     const { session } = incoming;
     switch (typeOf(words, word)) {
       case MESSAGE_READ:
-        if (this.#serves(incoming)) this.#onRead(session, words, word);
+        if (this.#serves(incoming)) this.#onRead(session, words, word, hash);
         return;
       case MESSAGE_STAMP:
-        if (this.#serves(incoming)) this.#onStamp(session, words, word);
+        if (this.#serves(incoming)) this.#onStamp(session, words, word, hash);
         return;
       case MESSAGE_WRITE:
-        if (this.#serves(incoming)) this.#onWrite(session, words, word, valueWord);
+        if (this.#serves(incoming)) this.#onWrite(session, words, word, valueWord, hash);
         return;
       case MESSAGE_REPAIR:
         if (this.#serves(incoming)) this.#repairs.onRepair(words, word, valueWord);
@@ -177,11 +211,11 @@ export class Replica {
     return true;
   }
 
-  #onRead(session: Session<Peer>, words: Int32Array, word: number): void {
+  #onRead(session: Session<Peer>, words: Int32Array, word: number, hash: number): void {
     if (!session.peer.identity.mayRead) return this.#refuseRead(session, words, word);
     this.#operationCount++;
     const store = this.#store;
-    const entry = store.find(words, word + WORD_ASK_KEY, words[word + WORD_KEY_BYTES]!);
+    const entry = store.find(words, word + WORD_ASK_KEY, words[word + WORD_KEY_BYTES]!, hash);
     const absent = entry === NO_ENTRY || store.isTombstone(entry);
     const wantsValue = !absent && (flagsOf(words, word) & FLAG_VALUE) !== 0;
     // Who can't write the value back in one datagram is not sent it either.
@@ -221,10 +255,10 @@ export class Replica {
     out.control.words.fill(0, out.word + 2, out.word + READ_REPLY_BYTES / 4);
   }
 
-  #onStamp(session: Session<Peer>, words: Int32Array, word: number): void {
+  #onStamp(session: Session<Peer>, words: Int32Array, word: number, hash: number): void {
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
-    const entry = store.find(words, word + WORD_ASK_KEY, keyBytes);
+    const entry = store.find(words, word + WORD_ASK_KEY, keyBytes, hash);
     if (!this.#messenger.append(session, STAMP_REPLY_BYTES, 0)) return;
     const { out } = this.#messenger;
     const flags = session.peer.identity.mayWrite
@@ -246,7 +280,7 @@ export class Replica {
     return store.lastRefusal === TRUSTED_FULL ? FLAG_TRUSTED_FULL : FLAG_HOST_FULL;
   }
 
-  #onWrite(session: Session<Peer>, words: Int32Array, word: number, valueWord: number): void {
+  #onWrite(session: Session<Peer>, words: Int32Array, word: number, valueWord: number, hash: number): void {
     const { peer } = session;
     const flags = flagsOf(words, word);
     const writerLow = words[word + WORD_WRITE_WRITER]!;
@@ -262,7 +296,7 @@ export class Replica {
       return this.#drops.count('wrong-writer');
     }
     this.#operationCount++;
-    this.#answerWrite(session, words, word, this.#apply(words, word, valueWord, counter, writerHigh, writerLow));
+    this.#answerWrite(session, words, word, this.#apply(words, word, valueWord, hash, counter, writerHigh, writerLow));
   }
 
   /** Flags of the answer: 0 when the replica now holds this stamp or a greater one. */
@@ -270,6 +304,7 @@ export class Replica {
     words: Int32Array,
     word: number,
     valueWord: number,
+    hash: number,
     counter: number,
     writerHigh: number,
     writerLow: number,
@@ -277,7 +312,7 @@ export class Replica {
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     const rmw = words[word + WORD_WRITE_RMW]!;
-    const entry = store.find(words, word + WORD_WRITE_KEY, keyBytes);
+    const entry = store.find(words, word + WORD_WRITE_KEY, keyBytes, hash);
     const order = store.compareStamp(entry, counter, writerHigh, writerLow, rmw);
     if (order > 0) return 0;
     if (order === 0) {
@@ -299,6 +334,7 @@ export class Replica {
       words,
       valueWord,
       words[word + WORD_ENVELOPE_BYTES]!,
+      entry,
     );
     if (result === APPLIED) return 0;
     return result === TRUSTED_FULL ? FLAG_TRUSTED_FULL : FLAG_HOST_FULL;

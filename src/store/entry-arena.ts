@@ -103,6 +103,11 @@ export class EntryArena {
     return ((this.words(entry)[this.wordOffset(entry) + ENTRY_LENGTHS]! >> KEY_BYTES_SHIFT) & KEY_BYTES_MASK) + 1;
   }
 
+  /** Hash of an entry's key. */
+  hashOf(entry: number): number {
+    return this.words(entry)[this.wordOffset(entry) + ENTRY_HASH]!;
+  }
+
   isOfKey(entry: number, hash: number, keyWords: Int32Array, keyWord: number, keyBytes: number): boolean {
     const words = this.words(entry);
     const word = this.wordOffset(entry);

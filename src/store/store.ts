@@ -81,8 +81,22 @@ export class Store {
   }
 
   /** The entry of a key, or NO_ENTRY. */
-  find(keyWords: Int32Array, keyWord: number, keyBytes: number): number {
-    return this.index.find(keyWords, keyWord, keyBytes);
+  find(
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+    hash = this.hashOf(keyWords, keyWord, keyBytes),
+  ): number {
+    return this.index.find(keyWords, keyWord, keyBytes, hash);
+  }
+
+  hashOf(keyWords: Int32Array, keyWord: number, keyBytes: number): number {
+    return this.index.hashOf(keyWords, keyWord, keyBytes);
+  }
+
+  /** Before several find(): lets their cache misses overlap. At most TOUCH_COUNT_MAX hashes. */
+  touch(hashes: Int32Array, count: number): void {
+    this.index.touch(hashes, count);
   }
 
   /** Order of an entry's stamp and the given one. NO_ENTRY counts as "none", older than any stamp. */
@@ -159,6 +173,7 @@ export class Store {
   /**
    * Creates or replaces. The rule that only a greater stamp is applied is the caller's (it answers either way), so a
    * stamp that is not greater is an error of the program.
+   * @param found The key's entry or NO_ENTRY, for a caller that has looked for it already.
    */
   write(
     keyWords: Int32Array,
@@ -174,8 +189,9 @@ export class Store {
     envelopeWords: Int32Array,
     envelopeWord: number,
     envelopeBytes: number,
+    found = this.find(keyWords, keyWord, keyBytes),
   ): WriteResult {
-    let entry = this.find(keyWords, keyWord, keyBytes);
+    let entry = found;
     if (entry === NO_ENTRY) {
       assert(counter >= 1, 'a written stamp is not none');
       entry = this.create(keyWords, keyWord, keyBytes, envelopeBytes);
