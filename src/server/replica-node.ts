@@ -82,7 +82,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     if (!budget.tryReserve('message layer', this.endpoint.trustedBytes)) {
       throw new AvocadoError(
         'INVALID_ARGUMENT',
-        `trusted memory of ${options.trustedBytesMax} bytes is too small: the message layer alone takes ${this.endpoint.trustedBytes}; give 16 MiB or more, or smaller datagrams`,
+        `trusted memory of ${options.trustedBytesMax} bytes is too small: the message layer alone takes ${this.endpoint.trustedBytes}; give --trusted-memory 16MiB or more, or smaller --datagram-bytes`,
       );
     }
     this.hostMemory = new HostMemory({ budget, hostBytesMax: options.hostBytesMax });

@@ -90,8 +90,18 @@ export class LossyNetwork {
     this.#links.set(`${nameOf(from)}>${nameOf(to)}`, weather);
   }
 
-  /** Every link is as good as the weather. */
-  mend(): void {
+  /** One direction loses everything for so long. */
+  interrupt(from: Address, to: Address, durationMs: number): void {
+    this.#outageEndsMs.set(`${nameOf(from)}>${nameOf(to)}`, this.#time.nowMs + durationMs);
+  }
+
+  clearLinks(): void {
+    this.#links.clear();
+  }
+
+  /** Nothing is lost, late or harmed from now on. */
+  calm(): void {
+    this.weather = CALM;
     this.#links.clear();
     this.#outageEndsMs.clear();
   }

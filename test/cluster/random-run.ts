@@ -1,3 +1,4 @@
+import { HANDSHAKE_RETRY_MS_MIN } from '../../net/limits.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import type { Dice } from './dice.ts';
 import { Dice as SeededDice } from './dice.ts';
@@ -25,7 +26,8 @@ interface Plan {
   readonly operationCount: number;
   readonly outstanding: number;
   readonly thinkMsMax: number;
-  readonly getShare: number;
+  /** By client. */
+  readonly getShares: readonly number[];
   readonly deleteShare: number;
   readonly cancelShare: number;
   /** Deadlines of a few milliseconds: writes are left half done. */
@@ -39,6 +41,8 @@ interface Plan {
   /** Members that crash, at most f, and whether they come back. */
   readonly crashing: readonly number[];
   readonly restartsMax: number;
+  /** Writes that have reached some replicas and not a quorum are kept from the others for a while. */
+  readonly splits: boolean;
   /** The member whose host tampers with its memory; -1 for none. */
   readonly tampering: number;
   readonly slowProcesses: ReadonlySet<string>;
@@ -55,14 +59,16 @@ export interface RunResult {
 }
 
 const VALUE_BYTES_MAX = 1_000;
-const DEADLINE_MS_MAX = 300;
+/** At once, and one that comes later. */
+const CLIENTS_MAX = 4;
+const DEADLINE_MS_MAX = 100;
 /** Whoever waits for a bad moment looks so often. */
 const LOOK_INTERVAL_MS = 0.5;
 const HASTE_MS_MAX = 6;
 /** Once it is calm: sessions that broke are noticed after a second and made anew within two. */
 const RECOVERY_MS_MAX = 10_000;
 /** The longest that a run may take in simulated time until it is calm. */
-const STORM_MS_MAX = 1_500;
+const STORM_MS_MAX = 1_000;
 
 export function runSeed(seed: number): RunResult {
   let run: RandomRun | undefined;
@@ -92,22 +98,23 @@ function drawPlan(dice: Dice): Plan {
     mode,
     memberCount,
     keys: Array.from({ length: dice.pick([1, 1, 2, 4]) }, (_, i) => `key-${i}`),
-    clientCount: dice.integer(2, 3),
-    operationCount: dice.integer(30, 80),
-    outstanding: dice.integer(1, 4),
-    thinkMsMax: dice.pick([0, 1, 10]),
-    getShare: dice.pick([0.3, 0.5, 0.8]),
+    clientCount: dice.integer(2, CLIENTS_MAX - 1),
+    operationCount: dice.integer(40, 120),
+    outstanding: dice.pick([1, 2, 4, 8]),
+    thinkMsMax: dice.pick([0, 2, 10]),
+    getShares: Array.from({ length: CLIENTS_MAX }, () => dice.pick([0.2, 0.6, 0.9, 1])),
     deleteShare: dice.pick([0, 0.1]),
     cancelShare: dice.pick([0, 0, 0.1]),
     hasteShare: dice.pick([0, 0.2, 0.5]),
     valueBytesMax: dice.pick([8, 100, VALUE_BYTES_MAX]),
-    startsCalm: dice.chance(0.7),
+    startsCalm: dice.chance(0.9),
     weatherMs: dice.pick([4, 15, 50]),
-    badLinks: dice.pick([0, 0.2, 0.4, 0.6]),
+    badLinks: dice.pick([0, 0, 0.3]),
     pauses: dice.chance(0.4),
     crashing: dice.chance(0.5) ? shuffled(dice, members).slice(0, faultsMax) : [],
     restartsMax: dice.pick([0, 1, 3]),
     // In plaintext nobody could notice.
+    splits: dice.chance(0.6),
     tampering: mode !== 'plaintext' && dice.chance(0.4) ? dice.pick(members) : -1,
     slowProcesses: new Set(slow ? processes.filter(() => dice.chance(0.5)) : []),
     newcomers: dice.chance(0.3),
@@ -124,17 +131,17 @@ function shuffled<T>(dice: Dice, items: readonly T[]): T[] {
 function drawWeather(dice: Dice, mode: SecurityMode): Weather {
   const isProtected = mode !== 'plaintext';
   return {
-    loss: dice.pick([0, 0, 0.05, 0.3]),
+    loss: dice.pick([0, 0.1, 0.3]),
     duplicate: dice.pick([0, 0.05, 0.3]),
     corrupt: isProtected ? dice.pick([0, 0, 0.02, 0.1]) : 0,
     replay: dice.pick([0, 0.02, 0.2]),
     forge: isProtected ? dice.pick([0, 0, 0.05]) : 0,
     delayMsMin: 0.02,
     delayMsMax: dice.pick([0.1, 0.3, 3]),
-    late: dice.pick([0, 0.05, 0.3]),
-    lateMsMax: dice.pick([5, 30, 200]),
-    outage: dice.pick([0, 0.05, 0.2]),
-    outageMsMax: dice.pick([2, 10, 50]),
+    late: dice.pick([0, 0.05, 0.2]),
+    lateMsMax: dice.pick([2, 10, 100]),
+    outage: dice.pick([0.02, 0.1, 0.2]),
+    outageMsMax: dice.pick([2, 10]),
   };
 }
 
@@ -168,19 +175,28 @@ class RandomRun {
       const client = cluster.addClient();
       if (plan.startsCalm) cluster.connect(client);
     }
+    // Handshakes with one peer are a while apart: sessions lost soon after would only come back late.
+    if (plan.startsCalm) cluster.time.run(HANDSHAKE_RETRY_MS_MIN);
     for (const client of cluster.clients) this.#work(client, plan.operationCount);
     this.#changeWeather();
     for (const member of plan.crashing) this.#crashLater(cluster.replicas[member]!);
     if (plan.tampering !== -1) this.#tamperLater(cluster.replicas[plan.tampering]!);
+    if (plan.splits) this.#splitLater();
     if (plan.newcomers) cluster.time.after(this.#dice.between(1, 100), () => this.#replaceClient());
     cluster.time.runUntil(() => this.#isWorkDone(), STORM_MS_MAX);
     this.#calmDown();
     const problem = this.#recovered();
     cluster.invariants();
     if (problem !== undefined) return problem;
+    if (this.#conflictCount() > 0) return 'a stamp names two values';
     if (cluster.instances.size > 1) return `${cluster.instances.size} cluster instances have had a quorum`;
     const violation = findViolation(cluster.history());
     return violation === undefined ? undefined : describeViolation(violation);
+  }
+
+  #conflictCount(): number {
+    const nodes = [...this.cluster.replicas, ...this.cluster.clients].map(({ node }) => node);
+    return nodes.reduce((sum, { drops }) => sum + drops.of('stamp-conflict'), 0);
   }
 
   trace(): string {
@@ -215,10 +231,10 @@ class RandomRun {
     const dice = this.#dice;
     const key = dice.pick(this.#plan.keys);
     const isHasty = dice.chance(this.#plan.hasteShare);
-    const deadlineMs = isHasty ? dice.between(0, HASTE_MS_MAX) : dice.between(20, DEADLINE_MS_MAX);
-    const share = dice.fraction();
-    if (share < this.#plan.getShare) return client.get(key, deadlineMs, onEnd);
-    if (share < this.#plan.getShare + this.#plan.deleteShare) return client.delete(key, deadlineMs, onEnd);
+    const deadlineMs = isHasty ? dice.between(0, HASTE_MS_MAX) : dice.between(10, DEADLINE_MS_MAX);
+    const getShare = this.#plan.getShares[this.cluster.clients.indexOf(client)]!;
+    if (dice.chance(getShare)) return client.get(key, deadlineMs, onEnd);
+    if (dice.chance(this.#plan.deleteShare)) return client.delete(key, deadlineMs, onEnd);
     return client.put(key, this.#newValue(), deadlineMs, onEnd);
   }
 
@@ -245,10 +261,10 @@ class RandomRun {
     const dice = this.#dice;
     const plan = this.#plan;
     cluster.network.weather = dice.chance(0.3) ? CALM : drawWeather(dice, plan.mode);
-    cluster.network.mend();
+    cluster.network.clearLinks();
     const processes = this.#processes();
     if (dice.chance(0.7)) for (const from of processes) for (const to of processes) this.#drawLink(from, to);
-    if (plan.pauses && dice.chance(0.5)) dice.pick(processes).pause(dice.between(1, dice.pick([10, 300])));
+    if (plan.pauses && dice.chance(0.5)) dice.pick(processes).pause(dice.between(1, dice.pick([10, 100])));
     cluster.time.after(dice.between(0, 2 * plan.weatherMs), () => this.#changeWeather());
   }
 
@@ -263,41 +279,58 @@ class RandomRun {
     return [...this.cluster.replicas, ...this.cluster.clients].map(({ process }) => process);
   }
 
-  /** Most of all at a moment when a quorum depends on the replica. */
+  /** At any moment; or when a quorum depends on the replica, because it is kept from the others, and the rest is away. */
   #crashLater(replica: SimulatedReplica): void {
-    const { time } = this.cluster;
-    const patienceMs = this.#dice.between(1, 4 * this.#plan.weatherMs);
-    const leastMs = time.nowMs + this.#dice.between(0, 10);
-    const mostMs = time.nowMs + patienceMs;
-    const look = (): void => {
+    const { time, network, clients, memberCount, quorum, replicas } = this.cluster;
+    const dice = this.#dice;
+    time.after(dice.between(0, 100), () => {
       if (this.#calm || !replica.process.isAlive) return;
-      const isGoodMoment = time.nowMs >= leastMs && this.#keyNeeding(replica) !== undefined;
-      if (!isGoodMoment && time.nowMs < mostMs) return time.after(LOOK_INTERVAL_MS, look);
-      replica.crash();
-      if (this.#restartCount++ < this.#plan.restartsMax) time.after(this.#dice.between(0, 10), () => this.#restart(replica));
-    };
-    look();
-  }
-
-  #restart(replica: SimulatedReplica): void {
-    if (this.#calm) return;
-    replica.restart();
-    this.#crashLater(replica);
-  }
-
-  /** A key of which just a quorum has the newest value, the replica among them. */
-  #keyNeeding(replica: SimulatedReplica): string | undefined {
-    const { replicas, quorum } = this.cluster;
-    return this.#plan.keys.find((key) => {
-      const newest = Math.max(...replicas.map((other) => other.counterOf(key)));
-      const holders = replicas.filter((other) => other.process.isAlive && other.counterOf(key) === newest);
-      return newest > 0 && holders.length <= quorum && holders.includes(replica);
+      if (dice.chance(0.4)) return this.#crash(replica);
+      const others = shuffled(
+        dice,
+        replicas.filter((other) => other !== replica),
+      );
+      const lagging = others.slice(0, memberCount - quorum);
+      const lagMs = dice.between(2, 30);
+      for (const { process } of lagging) for (const client of clients) network.interrupt(client.process, process, lagMs);
+      time.after(lagMs, () => {
+        if (this.#calm) return;
+        this.#crash(replica);
+        for (const other of others) if (!lagging.includes(other)) other.process.pause(dice.between(0, 150));
+      });
     });
+  }
+
+  #crash(replica: SimulatedReplica): void {
+    replica.crash();
+    if (this.#restartCount++ >= this.#plan.restartsMax) return;
+    this.cluster.time.after(this.#dice.between(0, 10), () => {
+      if (this.#calm) return;
+      replica.restart();
+      this.#crashLater(replica);
+    });
+  }
+
+  #splitLater(): void {
+    if (this.#calm) return;
+    const { cluster } = this;
+    const dice = this.#dice;
+    for (const key of this.#plan.keys) {
+      const newest = Math.max(...cluster.replicas.map((replica) => replica.counterOf(key)));
+      const lacking = cluster.replicas.filter((replica) => replica.process.isAlive && replica.counterOf(key) < newest);
+      const isSplit = lacking.length > 0 && lacking.length < cluster.memberCount;
+      if (!isSplit || dice.chance(0.5)) continue;
+      for (const client of cluster.clients) {
+        if (!client.isWriting(key) && !dice.chance(0.2)) continue;
+        for (const replica of lacking) cluster.network.interrupt(client.process, replica.process, dice.between(0, 30));
+      }
+    }
+    cluster.time.after(dice.between(0, 2 * LOOK_INTERVAL_MS), () => this.#splitLater());
   }
 
   #tamperLater(replica: SimulatedReplica): void {
     if (this.#calm) return;
-    if (replica.process.isAlive) this.#tamper(replica, this.#keyNeeding(replica) ?? this.#dice.pick(this.#plan.keys));
+    if (replica.process.isAlive) this.#tamper(replica, this.#dice.pick(this.#plan.keys));
     this.cluster.time.after(this.#dice.between(0, 5), () => this.#tamperLater(replica));
   }
 
@@ -332,8 +365,7 @@ class RandomRun {
     this.#calm = true;
     const { cluster } = this;
     cluster.note('calm');
-    cluster.network.weather = CALM;
-    cluster.network.mend();
+    cluster.network.calm();
     for (const process of this.#processes()) process.resume();
     // Without all of its members a cluster can't form, and whoever is lacking must come.
     const activeCount = cluster.replicas.filter((replica) => replica.isActive).length;

@@ -34,6 +34,7 @@ export class RecordedClient implements OperationSink {
   readonly process: SimulatedProcess;
   readonly attempts: Attempt[] = [];
   readonly #journal: Journal;
+  #running: Attempt[] = [];
   #node: ClientNode | undefined;
 
   constructor(name: string, process: SimulatedProcess, journal: Journal) {
@@ -68,6 +69,11 @@ export class RecordedClient implements OperationSink {
     if (attempt.outcome === undefined) this.node.coordinator.cancel(attempt.operationId);
   }
 
+  /** Whether a put or delete of the key is under way. */
+  isWriting(key: string): boolean {
+    return this.#running.some((attempt) => attempt.key === key && attempt.kind !== 'get');
+  }
+
   /** What is under way ends as 'closed' or 'outcome-unknown'. */
   close(): void {
     this.node.close();
@@ -78,6 +84,7 @@ export class RecordedClient implements OperationSink {
     const attempt = this.attempts[token]!;
     if (attempt.outcome !== undefined) throw new Error(`operation ${token} of ${this.name} ended twice`);
     attempt.outcome = outcome;
+    this.#running = this.#running.filter((other) => other !== attempt);
     attempt.end = this.#journal.nextNumber();
     attempt.endMs = this.#journal.nowMs();
     if (attempt.kind === 'get' && outcome === 'ok') {
@@ -109,6 +116,7 @@ export class RecordedClient implements OperationSink {
       onEnd,
     };
     this.attempts.push(attempt);
+    this.#running.push(attempt);
     const { coordinator } = this.node;
     const { nowMs } = this.process;
     const keyBytes = Buffer.from(key);

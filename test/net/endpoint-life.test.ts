@@ -204,14 +204,14 @@ test('should erase every key when it closes, also that of a handshake under way'
 });
 
 test('should lose nothing but single messages when renewal meets loss, duplicates and reordering', () => {
-  for (const seed of [1, 2, 3, 4, 5]) {
+  for (const seed of [1, 2, 3]) {
     const { world, a, b, link, session } = connectPair();
     b.onMessage = ({ session: from, number }) => b.send(from, number);
     world.nowMs = session.createdMs + RENEW_AFTER_MS - 200;
     const random = seededRandom(seed);
     world.network.route = faultyRoute({ random, loss: 0.3, duplicate: 0.2, mutate: 0.02, delayMsMax: 30 });
     let stalledMs = 0;
-    for (let number = 0; number < 8_000; number++) {
+    for (let number = 0; number < 4_000; number++) {
       const heard = b.received.length;
       a.send(link.session!, number);
       world.step();

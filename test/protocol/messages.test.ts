@@ -21,12 +21,8 @@ import {
   messageEnvelopeBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
-import { OperationTable } from '../../src/protocol/operation-table.ts';
-import { Requests } from '../../src/protocol/requests.ts';
 import { MEMBER_STATES, readState, sendState } from '../../src/protocol/state-message.ts';
 import { readStatus, sendStatus, sendStatusRequest } from '../../src/protocol/status-message.ts';
-import { HostMemory } from '../../src/store/host-memory.ts';
-import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import {
   askOf,
   clientPeer,
@@ -40,6 +36,7 @@ import {
   writeReply,
 } from './fixtures.ts';
 import type { Message, Stamp } from './fixtures.ts';
+import { operationWith } from './operation-fixture.ts';
 
 const session = sessionWith(clientPeer({ writerHigh: 1, writerLow: 2 }));
 
@@ -54,33 +51,6 @@ const key = fc.uint8Array({ minLength: 1, maxLength: 60 });
 const longKey = fc.constantFrom(1_017, 1_023, KEY_BYTES_MAX).map((n) => new Uint8Array(n).fill(7));
 const envelope = fc.uint8Array({ maxLength: 80 });
 const tag = fc.array(word, { minLength: 4, maxLength: 4 }).map((words) => Int32Array.from(words));
-
-/** An operation in a table, as the coordinator would have put it there. */
-function operationWith(keyBytes: Uint8Array, envelopeBytes: Uint8Array, tagWords: Int32Array, newest: Stamp) {
-  const memory = new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 2 ** 22 });
-  const table = new OperationTable(300, memory);
-  while (table.active < 258) table.take();
-  const slot = table.take();
-  const place = (bytes: Uint8Array) => {
-    const ref = memory.allocate(Math.max(1, alignUp(bytes.length)));
-    const start = memory.wordOffset(ref) * 4;
-    memory.region(ref).bytes.fill(0, start, start + alignUp(bytes.length));
-    memory.region(ref).bytes.set(bytes, start);
-    return ref;
-  };
-  table.keyRef[slot] = place(keyBytes);
-  table.keyBytes[slot] = keyBytes.length;
-  table.envelopeRef[slot] = place(envelopeBytes);
-  table.envelopeBytes[slot] = envelopeBytes.length;
-  table.tags.set(tagWords, table.tagWord(slot));
-  table.counter[slot] = newest.counter;
-  table.writerHigh[slot] = newest.writerHigh;
-  table.writerLow[slot] = newest.writerLow;
-  table.rmw[slot] = newest.rmw;
-  table.generation[slot] = -77;
-  const messenger = new MessageRecorder();
-  return { table, slot, messenger, requests: new Requests(table, messenger) };
-}
 
 test('should read from each request what the operation asked', () => {
   const flags = fc.constantFrom(0, FLAG_WRITE_BACK);

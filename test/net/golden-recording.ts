@@ -1,0 +1,219 @@
+/**
+ * One of each datagram and message, made by the product's own code from fixed keys, numbers and randomness: the packets
+ * of test/net/golden/. Whoever writes another client can check it against them.
+ */
+import assert from 'node:assert/strict';
+import type { Incoming } from '../../net/endpoint.ts';
+import type { SecurityMode } from '../../net/mode.ts';
+import { SECURITY_MODES } from '../../net/mode.ts';
+import type { Session } from '../../net/session.ts';
+import { KIND_COOKIE, KIND_DATA, KIND_HINT, KIND_REQUEST, KIND_RESPONSE } from '../../net/wire.ts';
+import { requestPayload, responsePayload } from '../../src/protocol/handshake-payload.ts';
+import { FLAG_TOMBSTONE, FLAG_WRITE_BACK, MESSAGE_REPAIR, MESSAGE_WRITE } from '../../src/protocol/messages.ts';
+import { sendState } from '../../src/protocol/state-message.ts';
+import { createInlineSealing } from '../../workers/inline-sealing.ts';
+import { clientPeer, MessageRecorder, sessionWith } from '../protocol/fixtures.ts';
+import type { Message } from '../protocol/fixtures.ts';
+import { operationWith } from '../protocol/operation-fixture.ts';
+import { DATA_KEY, ReplicaHarness, WRITER } from '../protocol/replica-harness.ts';
+import { seededBytes } from '../workers/random.ts';
+import { bytesOf, sealValue } from '../workers/sealing-driver.ts';
+import { CLUSTER_ID, keyPairOf, kindOf, TestWorld } from './endpoint-harness.ts';
+import type { TestEnd, TestPeer } from './endpoint-harness.ts';
+import type { MemoryDatagram } from './memory-transport.ts';
+
+export const EPOCH = 1;
+const KEY = bytesOf('greeting');
+const VALUE = bytesOf('hello, world');
+const INCARNATIONS = [1, 2, 3].map((number) => Buffer.from(seededBytes(16, number)).toString('hex'));
+/** In place of a certificate: the handshake does not look inside (src/trust/certificate.ts has its layout). */
+const CERTIFICATE = seededBytes(128, 20);
+
+/** Names of what is recorded, each a datagram in hex. */
+export type GoldenPackets = Record<string, string>;
+
+export interface Golden {
+  /** What goes in, in hex; draws of random bytes in their order. */
+  readonly inputs: Record<string, string | readonly string[]>;
+  readonly packets: GoldenPackets;
+}
+
+/** Requests that make cookies due in every mode (net/cookie-jar.ts). */
+const CROWD = 16;
+
+/** A client (a) and a replica (b) with all that they sent each other. */
+export class GoldenWorld {
+  readonly world = new TestWorld();
+  readonly client: TestEnd;
+  readonly replica: TestEnd;
+  readonly draws: { readonly client: string[]; readonly replica: string[] } = { client: [], replica: [] };
+  /** What each end received, taken out of its datagrams. */
+  readonly received: { at: string; epoch: number; control: string; value: string }[] = [];
+  readonly sent: MemoryDatagram[];
+  readonly session: Session<TestPeer>;
+
+  constructor(mode: SecurityMode) {
+    const { world } = this;
+    this.client = world.open('client', { mode, randomBytes: this.#draw('client', 100) });
+    this.replica = world.open('replica', { mode, randomBytes: this.#draw('replica', 200) });
+    for (const end of [this.client, this.replica]) {
+      end.requestPayload = () => requestPayload(WRITER.writerHigh, WRITER.writerLow, CERTIFICATE);
+      end.responsePayload = () => responsePayload(INCARNATIONS[0]!, EPOCH);
+      end.onMessages = (incoming) => this.#take(end, incoming);
+      end.endpoint.epoch = EPOCH;
+    }
+    const crowd = world.open('crowd', { mode, randomBytes: this.#draw('crowd', 300) });
+    for (let i = 0; i < CROWD; i++) crowd.linkTo(this.replica);
+    const { client, replica } = this;
+    this.sent = world.record(() => {
+      world.step();
+      const link = client.linkTo(replica);
+      world.until(
+        () => link.session !== undefined && replica.live.some(({ peerIndex }) => peerIndex === link.session!.index),
+      );
+      world.run(2);
+    });
+    world.ends.pop();
+    this.session = client.live[0]!;
+  }
+
+  /** Puts messages into one datagram of a session. */
+  send(end: TestEnd, session: Session<TestPeer>, messages: readonly Message[]): void {
+    for (const { control, value } of messages) {
+      assert.ok(end.endpoint.append(session, control.length * 4, value.length));
+      const { out } = end.endpoint;
+      out.control.words.set(control, out.word);
+      out.packet.bytes.set(value, out.valueWord * 4);
+    }
+  }
+
+  get replicaSession(): Session<TestPeer> {
+    return this.replica.live.find(({ index }) => index === this.session.peerIndex)!;
+  }
+
+  #draw(name: 'client' | 'replica' | 'crowd', seed: number): (count: number) => Uint8Array {
+    let drawn = 0;
+    return (count) => {
+      const bytes = seededBytes(count, seed + drawn++);
+      if (name !== 'crowd') this.draws[name].push(Buffer.from(bytes).toString('hex'));
+      return bytes;
+    };
+  }
+
+  #take(end: TestEnd, incoming: Incoming<TestPeer>): void {
+    const { bytes } = incoming.region;
+    const hex = (word: number, wordEnd: number) => Buffer.from(bytes.slice(word * 4, wordEnd * 4)).toString('hex');
+    this.received.push({
+      at: end.name,
+      epoch: incoming.epoch,
+      control: hex(incoming.word, incoming.wordEnd),
+      value: hex(incoming.valueWord, incoming.valueWordEnd),
+    });
+  }
+}
+
+/** READ, STAMP, WRITE (a value, a tombstone written back) and REPAIR, as a coordinator writes them. */
+export function clientMessages(mode: SecurityMode): Message[] {
+  const sealing = createInlineSealing({
+    mode,
+    dataKeys: { currentId: 1, key: () => DATA_KEY },
+    randomBytes: (count) => seededBytes(count, 400),
+  });
+  const placed = sealValue(sealing, VALUE, KEY);
+  const envelope = placed.envelope.bytes.slice(0, placed.envelopeBytes);
+  const stamp = { ...WRITER, counter: 2 ** 33 + 7, rmw: 0 };
+  const { table, slot, messenger, requests } = operationWith(KEY, envelope, placed.tagWords, stamp);
+  const session = sessionWith(clientPeer(WRITER));
+  requests.read(session, slot, true);
+  requests.read(session, slot, false);
+  requests.stamp(session, slot);
+  requests.write(session, slot, MESSAGE_WRITE, 0);
+  requests.read(session, slot, true);
+  requests.write(session, slot, MESSAGE_REPAIR, 0);
+  table.tombstone[slot] = 1;
+  table.counter[slot]! += 1;
+  requests.write(session, slot, MESSAGE_WRITE, FLAG_WRITE_BACK | FLAG_TOMBSTONE);
+  requests.read(session, slot, false);
+  return messenger.take();
+}
+
+/** What a replica answers to them, and its STATE. */
+export function replicaMessages(mode: SecurityMode): Message[] {
+  const harness = new ReplicaHarness();
+  const answers = harness.ask(clientMessages(mode));
+  const recorder = new MessageRecorder();
+  const state = {
+    state: 'active',
+    memberIndex: 0,
+    epoch: EPOCH,
+    incarnation: INCARNATIONS[0]!,
+    incarnations: INCARNATIONS,
+  } as const;
+  sendState(recorder, harness.session, state);
+  return [...answers, ...recorder.take()];
+}
+
+export function recordGolden(mode: SecurityMode): Golden {
+  const golden = new GoldenWorld(mode);
+  const { world, client, replica, sent, session } = golden;
+  const own = sent.filter(({ fromPort, toPort }) => [fromPort, toPort].includes(client.transport.port));
+  const kinds = own.map(kindOf);
+  assert.deepEqual(kinds, [KIND_REQUEST, KIND_COOKIE, KIND_REQUEST, KIND_RESPONSE, KIND_DATA, KIND_DATA]);
+  const names = [
+    'request',
+    'cookie',
+    'request with cookie',
+    'response',
+    'data, first of client',
+    'data, first of replica',
+  ];
+  const packets: GoldenPackets = Object.fromEntries(names.map((name, i) => [name, hexOf(own[i]!)]));
+  const data = world.record(() => {
+    golden.send(client, session, clientMessages(mode));
+    world.run(2);
+    golden.send(replica, golden.replicaSession, replicaMessages(mode));
+    world.run(2);
+  });
+  assert.deepEqual(data.map(kindOf), [KIND_DATA, KIND_DATA]);
+  packets['data, requests'] = hexOf(data[0]!);
+  packets['data, answers'] = hexOf(data[1]!);
+  for (const [name, hint] of [
+    ['hint mode', withByte(own[0]!, 2, (SECURITY_MODES.indexOf(mode) + 1) % 3)],
+    ['hint version', withByte(own[0]!, 1, 2)],
+    ['hint no-session', withByte(data[0]!, 5, 0xff)],
+  ] as const) {
+    const [answer] = world.record(() => {
+      world.network.inject(hint);
+      world.run(2);
+    });
+    assert.equal(kindOf(answer!), KIND_HINT);
+    packets[name] = hexOf(answer!);
+  }
+  return { inputs: inputsOf(golden), packets };
+}
+
+function inputsOf({ draws }: GoldenWorld): Golden['inputs'] {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
+  return {
+    'cluster id': hex(CLUSTER_ID),
+    'static secret key of client': hex(keyPairOf('client').secretKey),
+    'static secret key of replica': hex(keyPairOf('replica').secretKey),
+    'certificate (a stand-in)': hex(CERTIFICATE),
+    'data key 1': hex(DATA_KEY),
+    'key of the pair': hex(KEY),
+    value: hex(VALUE),
+    'salt of the writer': hex(seededBytes(16, 400)),
+    'random bytes drawn by client': draws.client,
+    'random bytes drawn by replica': draws.replica,
+  };
+}
+
+function withByte(datagram: MemoryDatagram, at: number, byte: number): MemoryDatagram {
+  const bytes = datagram.bytes.slice();
+  bytes[at] = byte;
+  return { ...datagram, bytes };
+}
+
+function hexOf({ bytes }: MemoryDatagram): string {
+  return Buffer.from(bytes).toString('hex');
+}

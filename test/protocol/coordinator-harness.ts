@@ -1,0 +1,185 @@
+/** A coordinator whose replicas are the test: it sees each request and decides what is answered, by whom and when. */
+import assert from 'node:assert/strict';
+import { DropCounters } from '../../net/drops.ts';
+import { Coordinator } from '../../src/protocol/coordinator.ts';
+import { MESSAGE_READ, MESSAGE_REPAIR, MESSAGE_STAMP, MESSAGE_WRITE } from '../../src/protocol/messages.ts';
+import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import { HostMemory } from '../../src/store/host-memory.ts';
+import { TrustedBudget } from '../../src/store/trusted-budget.ts';
+import { createInlineSealing } from '../../workers/inline-sealing.ts';
+import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
+import { sealValue } from '../workers/sealing-driver.ts';
+import { bytesOf, incomingOf, memberPeer, MessageRecorder, readRequest, readReply, sessionWith } from './fixtures.ts';
+import type { Message, ReadReply, Request, Stamp } from './fixtures.ts';
+import { stampReply, writeReply } from './fixtures.ts';
+import { DATA_KEY, WRITER } from './replica-harness.ts';
+
+export const KEY = bytesOf('a key');
+export const DEADLINE_MS = 5_000;
+
+export interface Asked extends Request {
+  readonly member: number;
+}
+
+export interface Ended {
+  readonly token: number;
+  readonly outcome: Outcome;
+  readonly value: string;
+}
+
+/** A sealed value as replicas hold it. */
+export interface Copy {
+  readonly stamp: Stamp;
+  readonly envelope: Uint8Array;
+  readonly tag: Int32Array;
+}
+
+export interface CoordinatorHarnessOptions {
+  readonly memberCount?: number;
+  readonly capacity?: number;
+  readonly hostBytesMax?: number;
+  wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
+}
+
+export class CoordinatorHarness implements OperationSink {
+  readonly drops = new DropCounters();
+  readonly messenger = new MessageRecorder();
+  readonly memory: HostMemory;
+  /** Seals what the coordinator hands to it. */
+  readonly sealing: Sealing & KeyRegistry;
+  /** Seals what replicas are to hold. */
+  readonly elsewhere: Sealing & KeyRegistry;
+  readonly coordinator: Coordinator;
+  readonly ended: Ended[] = [];
+  readonly others: number[] = [];
+  readonly #members;
+  readyMask: number;
+  epoch = 1;
+  nowMs = 10_000;
+  #token = 0;
+  onEnded: (() => void) | undefined;
+
+  constructor(options: CoordinatorHarnessOptions = {}) {
+    const { memberCount = 3 } = options;
+    const make = () => createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => DATA_KEY } });
+    this.sealing = options.wrapSealing?.(make()) ?? make();
+    this.elsewhere = make();
+    this.memory = new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: options.hostBytesMax ?? 2 ** 26 });
+    this.#members = Array.from({ length: memberCount }, (_, member) => sessionWith(memberPeer(member), true));
+    this.readyMask = (1 << memberCount) - 1;
+    this.coordinator = new Coordinator({
+      memberCount,
+      capacity: options.capacity ?? 16,
+      ...WRITER,
+      memory: this.memory,
+      messenger: this.messenger,
+      sealing: this.sealing,
+      drops: this.drops,
+      sink: this,
+      readyMask: () => this.readyMask,
+      epoch: () => this.epoch,
+      session: (member) => this.#members[member],
+      onOtherMessage: (_incoming, word) => this.others.push(word),
+    });
+  }
+
+  onOperationEnded(token: number, outcome: Outcome, value: Uint8Array, valueBytes: number): void {
+    this.ended.push({ token, outcome, value: Buffer.from(value.subarray(0, valueBytes)).toString() });
+    this.onEnded?.();
+  }
+
+  get(key: Uint8Array = KEY, deadlineMs = DEADLINE_MS): number {
+    return this.coordinator.startGet(this.#token++, key, deadlineMs, this.nowMs);
+  }
+
+  put(value: string, key: Uint8Array = KEY, deadlineMs = DEADLINE_MS): number {
+    return this.coordinator.startPut(this.#token++, key, bytesOf(value), deadlineMs, this.nowMs);
+  }
+
+  delete(key: Uint8Array = KEY, deadlineMs = DEADLINE_MS): number {
+    return this.coordinator.startDelete(this.#token++, key, deadlineMs, this.nowMs);
+  }
+
+  /** A put that has got as far as its WRITE; what was sent. */
+  putUntilWrite(value: string, counters: readonly number[] = [0, 0], key: Uint8Array = KEY): Asked[] {
+    this.put(value, key);
+    this.turn(0);
+    const stamps = this.asked(MESSAGE_STAMP);
+    stamps.slice(0, counters.length).forEach((request, i) => this.answer(request, stampReply(request, counters[i]!)));
+    return this.asked(MESSAGE_WRITE);
+  }
+
+  /** Time passes, timers fire, the sealing works. */
+  turn(ms = 1): void {
+    this.nowMs += ms;
+    this.coordinator.tick(this.nowMs);
+    this.coordinator.submitSeals();
+    this.sealing.drainValues(this.coordinator);
+    this.coordinator.invariants();
+  }
+
+  run(ms: number): void {
+    for (let passed = 0; passed < ms; passed++) this.turn(1);
+  }
+
+  /** All requests sent since the last call, which must be of this type; in the order of members. */
+  asked(type: number): Asked[] {
+    const requests = this.messenger.take().map((message) => {
+      const member = this.#members.indexOf(message.session);
+      assert.notEqual(member, -1);
+      return { ...readRequest(message), member };
+    });
+    for (const request of requests) assert.equal(request.type, type, 'no other request is sent');
+    return requests.sort((a, b) => a.member - b.member);
+  }
+
+  assertNothingAsked(): void {
+    assert.equal(this.messenger.take().length, 0, 'nothing is asked');
+  }
+
+  /** An answer of the member that was asked, or of another. */
+  answer(request: Asked, message: Message, member = request.member, epoch = this.epoch): void {
+    this.coordinator.onMessages(incomingOf(this.#members[member]!, [message], epoch), this.nowMs);
+    this.sealing.drainValues(this.coordinator);
+    this.coordinator.invariants();
+  }
+
+  answerRead(request: Asked, reply: ReadReply, member = request.member): void {
+    this.answer(request, readReply(request, reply), member);
+  }
+
+  answerWrites(requests: readonly Asked[], flags = 0): void {
+    for (const request of requests) this.answer(request, writeReply(request, flags));
+  }
+
+  /** A value sealed by another process. */
+  copyOf(value: string, stamp: Stamp, key: Uint8Array = KEY): Copy {
+    const placed = sealValue(this.elsewhere, bytesOf(value), key);
+    return { stamp, envelope: placed.envelope.bytes.slice(0, placed.envelopeBytes), tag: placed.tagWords };
+  }
+
+  /** What a WRITE says, opened: it must be readable for others. */
+  outcomes(): Outcome[] {
+    return this.ended.map(({ outcome }) => outcome);
+  }
+
+  /** Nothing is under way any more, and nothing was kept. */
+  assertIdle(): void {
+    assert.equal(this.coordinator.active, 0);
+    assert.equal(this.memory.usedBlocks, 0);
+    this.coordinator.invariants();
+  }
+}
+
+/** Which of READ's requests asks for the value. */
+export function wantsValue(request: Asked): boolean {
+  return (request.flags & 1) !== 0;
+}
+
+export function flip(copy: Copy, at = 33): Copy {
+  const envelope = copy.envelope.slice();
+  envelope[at]! ^= 1;
+  return { ...copy, envelope };
+}
+
+export { MESSAGE_READ, MESSAGE_REPAIR, MESSAGE_STAMP, MESSAGE_WRITE };
