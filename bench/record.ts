@@ -1,5 +1,6 @@
 import { assert } from '../net/assert.ts';
-import { allocateRegion } from '../net/bytes.ts';
+import { allocateRegion, copyWords } from '../net/bytes.ts';
+import { DATAGRAM_BYTES_MAX } from '../net/limits.ts';
 import { fnvHashBytes, fnvHashNumber } from './fnv.ts';
 import { Random } from './random.ts';
 
@@ -8,7 +9,7 @@ import { Random } from './random.ts';
  *
  * A value, in words of 32 bits:
  *
- *     fingerprint of the key (2) | id of the put (2) | filler made from the fingerprint | id of the put again (2)
+ *     fingerprint of the key (2) | id of the put (2) | filler chosen by the fingerprint | id of the put again (2)
  *
  * The fingerprint shows that the value belongs to the key, the filler that all of it does, the two ids that it is one
  * put's value and not half of each of two. What does not fit into a value under 24 bytes is left out from its end.
@@ -85,13 +86,19 @@ function unsignedOf(pair: Int32Array): bigint {
   return (BigInt(pair[1]! >>> 0) << 32n) | BigInt(pair[0]! >>> 0);
 }
 
-/** A fixed block of random words that fillers are cut from; a power of two. 4 KiB stay in the processor's first cache. */
-const FILLER_WORDS = 1_024;
-const FILLER_MASK = FILLER_WORDS - 1;
+/**
+ * A fixed block of random words: a filler is a piece of it that begins where the key's fingerprint says, one of 1,024
+ * places, so that for small values what is used stays in the processor's first cache. It goes on for the longest value.
+ */
+const FILLER_PLACES = 1_024;
 const FILLER = (() => {
   const random = new Random(0);
-  return Int32Array.from({ length: FILLER_WORDS }, () => random.nextWord());
+  return Int32Array.from({ length: FILLER_PLACES + DATAGRAM_BYTES_MAX / 4 }, () => random.nextWord());
 })();
+
+function fillerWordOf(fingerprintHigh: number): number {
+  return fingerprintHigh & (FILLER_PLACES - 1);
+}
 
 /** Writes and checks values of one size. */
 export class RecordValues {
@@ -126,7 +133,7 @@ export class RecordValues {
     image[1] = fingerprintHigh;
     image[2] = idLow;
     image[3] = idHigh;
-    for (let i = 4; i < image.length; i++) image[i] = FILLER[(fingerprintHigh + i) & FILLER_MASK]! ^ fingerprintLow;
+    copyWords(image, 4, FILLER, fillerWordOf(fingerprintHigh), image.length - 4);
     image[this.#tailWord] = idLow;
     image[this.#tailWord + 1] = idHigh;
     return this.#imageBytes;
@@ -141,12 +148,11 @@ export class RecordValues {
     const tailWord = this.#tailWord;
     if (words[0] !== fingerprintLow || words[1] !== fingerprintHigh) return false;
     if (words[2] !== words[tailWord] || words[3] !== words[tailWord + 1]) return false;
+    const fillerWord = fillerWordOf(fingerprintHigh) - 4;
     let difference = 0;
-    for (let i = 4; i < tailWord; i++) {
-      difference |= words[i]! ^ FILLER[(fingerprintHigh + i) & FILLER_MASK]! ^ fingerprintLow;
-    }
+    for (let i = 4; i < tailWord; i++) difference |= words[i]! ^ FILLER[fillerWord + i]!;
     // A size that is not divisible by four ends in one to three bytes of filler.
-    const endWord = FILLER[(fingerprintHigh + wordCount) & FILLER_MASK]! ^ fingerprintLow;
+    const endWord = FILLER[fillerWord + wordCount]!;
     for (let i = wordCount * 4; i < valueBytes; i++) difference |= value[i]! ^ byteOf(endWord, i & 3);
     return difference === 0;
   }

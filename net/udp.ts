@@ -36,12 +36,13 @@ export class UdpTransport implements Transport {
 
   /** Rejects with the system's error, e.g. code EADDRINUSE. */
   static async open(options: UdpOptions): Promise<UdpTransport> {
+    const family = isIP(options.host) === 6 ? 6 : 4;
     const socket = createSocket({
-      type: isIP(options.host) === 6 ? 'udp6' : 'udp4',
+      type: family === 6 ? 'udp6' : 'udp4',
       recvBufferSize: RECEIVE_BUFFER_BYTES_WANTED,
       sendBufferSize: SEND_BUFFER_BYTES_WANTED,
       // Peers are IP addresses here: a resolver in between costs 2.3 us a send.
-      lookup: (address, _options, callback) => callback(null, address, isIP(address)),
+      lookup: (address, _options, callback) => callback(null, address, family),
     });
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);

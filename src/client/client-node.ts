@@ -124,8 +124,8 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     this.endpoint.epoch = this.view.epoch;
     this.coordinator.tick(nowMs);
     this.endpoint.flush(nowMs);
-    this.coordinator.submitSeals();
-    if (sealing.drainValues(sink) > 0) this.endpoint.flush(nowMs);
+    // Sealing may end a phase, and that an operation, whose owner may start another.
+    while (this.coordinator.submitSeals() && sealing.drainValues(sink) > 0) this.endpoint.flush(nowMs);
   }
 
   /** Largest value that one datagram holds beside a key of so many bytes. */

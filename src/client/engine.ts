@@ -47,6 +47,8 @@ class UdpEngine implements Engine, Operations {
   readonly #loop: TurnLoop;
   /** Called after each turn while somebody waits for the cluster. */
   #onTurn: (() => void) | undefined;
+  /** Time of the turn that is under way. */
+  #turnMs: number | undefined;
   #closed = false;
 
   constructor(
@@ -93,8 +95,17 @@ class UdpEngine implements Engine, Operations {
   }
 
   #turn(nowMs: number): void {
+    this.#turnMs = nowMs;
     this.#node.turn(nowMs);
+    this.#turnMs = undefined;
     this.#onTurn?.();
+  }
+
+  /** What is started within a turn, by the end of another operation, leaves with that turn's datagrams. */
+  #startMs(): number {
+    if (this.#turnMs !== undefined) return this.#turnMs;
+    this.#loop.schedule();
+    return performance.now();
   }
 
   /** Resolves once a quorum of one cluster instance is ready; 0 ms: at once. */
@@ -161,18 +172,15 @@ class UdpEngine implements Engine, Operations {
   }
 
   startGet(token: number, key: Uint8Array, deadlineMs: number): number {
-    this.#loop.schedule();
-    return this.#node.coordinator.startGet(token, key, deadlineMs, performance.now());
+    return this.#node.coordinator.startGet(token, key, deadlineMs, this.#startMs());
   }
 
   startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number): number {
-    this.#loop.schedule();
-    return this.#node.coordinator.startPut(token, key, value, deadlineMs, performance.now());
+    return this.#node.coordinator.startPut(token, key, value, deadlineMs, this.#startMs());
   }
 
   startDelete(token: number, key: Uint8Array, deadlineMs: number): number {
-    this.#loop.schedule();
-    return this.#node.coordinator.startDelete(token, key, deadlineMs, performance.now());
+    return this.#node.coordinator.startDelete(token, key, deadlineMs, this.#startMs());
   }
 
   cancel(operationId: number): void {

@@ -120,6 +120,9 @@ export class Coordinator {
   #ownCounter = 0;
   #nowMs = 0;
   #closed = false;
+  /** Of the datagram at hand: its answers count; a round trip may be taken from it (one is enough). */
+  #answersCount = false;
+  #sampleDue = false;
   readonly #fire = (slot: number): void => this.#onTimer(slot);
 
   constructor(options: CoordinatorOptions) {
@@ -379,8 +382,10 @@ export class Coordinator {
     const table = this.#table;
     table.sampled[slot] = this.#ask(slot, members);
     const everyone = (this.#options.readyMask() & ~table.asked[slot]!) === 0;
-    const waitMs = everyone ? this.#picker.rtoMs(table.asked[slot]!, 0) : this.#picker.hedgeDelayMs();
-    this.#wait(slot, waitMs);
+    // No hedge later than an answer is overdue: its delay follows how long phases take, and where more of them lose a
+    // datagram than are to be hedged, it would follow itself up to its bound.
+    const rtoMs = this.#picker.rtoMs(table.asked[slot]!, 0);
+    this.#wait(slot, everyone ? rtoMs : Math.min(rtoMs, this.#picker.hedgeDelayMs()));
   }
 
   /** Members that the request went out to. */
@@ -468,6 +473,8 @@ export class Coordinator {
     const { wordEnd, valueWordEnd } = incoming;
     const member = incoming.session.peer.identity.memberIndex;
     this.#picker.onHeard(member, nowMs);
+    this.#answersCount = incoming.epoch === this.#options.epoch() && hasMember(this.#options.readyMask(), member);
+    this.#sampleDue = true;
     let { word, valueWord } = incoming;
     while (word < wordEnd) {
       const byteCount = messageBytes(words, word, wordEnd, (valueWordEnd - valueWord) * 4);
@@ -485,9 +492,7 @@ export class Coordinator {
     if (type !== MESSAGE_READ_REPLY && type !== MESSAGE_STAMP_REPLY && type !== MESSAGE_WRITE_REPLY) {
       return this.#options.onOtherMessage(incoming, word);
     }
-    if (incoming.epoch !== this.#options.epoch() || !hasMember(this.#options.readyMask(), member)) {
-      return this.#options.drops.count('wrong-epoch');
-    }
+    if (!this.#answersCount) return this.#options.drops.count('wrong-epoch');
     const slot = slotOf(words, word);
     if (
       slot >= table.capacity ||
@@ -499,7 +504,10 @@ export class Coordinator {
     }
     // Each phase counts answers of one epoch only.
     if (table.epoch[slot] !== incoming.epoch) return this.#restartPhase(slot);
-    if (hasMember(table.sampled[slot]!, member)) this.#picker.onRoundTrip(member, this.#nowMs - table.phaseMs[slot]!);
+    if (this.#sampleDue && hasMember(table.sampled[slot]!, member)) {
+      this.#sampleDue = false;
+      this.#picker.onRoundTrip(member, this.#nowMs - table.phaseMs[slot]!);
+    }
     table.replied[slot]! |= 1 << member;
     if (type === MESSAGE_READ_REPLY) this.#onReadReply(slot, member, words, word, valueWord);
     else if (type === MESSAGE_STAMP_REPLY) this.#onStampReply(slot, words, word);
@@ -657,8 +665,12 @@ export class Coordinator {
     this.#timers.advance(nowMs, this.#fire);
   }
 
-  /** Hands new values to the sealing: after the turn's datagrams have left, so that it overlaps with the first round. */
-  submitSeals(): void {
+  /**
+   * Hands new values to the sealing, true when there were any: after the turn's datagrams have left, so that it overlaps
+   * with the first round.
+   */
+  submitSeals(): boolean {
+    if (this.#unsealed.length === 0) return false;
     const table = this.#table;
     const { memory, sealing } = this.#options;
     for (const slot of this.#unsealed) {
@@ -681,6 +693,7 @@ export class Coordinator {
       );
     }
     this.#unsealed.length = 0;
+    return true;
   }
 
   /** From the sealing. */

@@ -23,11 +23,16 @@ const HEDGE_DOUBLINGS_MAX = 7;
 /** Step of the quantile estimate, relative to it. */
 const QUANTILE_STEP = 0.05;
 
+const NOT_LOOKED_AT = -1;
+
 export class MemberPicker {
   readonly #rtts: RttEstimator[];
   readonly #heardMs: Float64Array;
   #silentMask = 0;
   #turn = 0;
+  /** The near ones among the members of #nearOf. */
+  #near = 0;
+  #nearOf = NOT_LOOKED_AT;
   #probedMs = 0;
   #phaseQuantileMs = 20;
 
@@ -46,6 +51,7 @@ export class MemberPicker {
   }
 
   onRoundTrip(member: number, rttMs: number): void {
+    this.#nearOf = NOT_LOOKED_AT;
     this.#rtts[member]!.sample(rttMs);
   }
 
@@ -111,7 +117,10 @@ export class MemberPicker {
     return silent;
   }
 
+  /** Looked at again with new round trips only, not for each operation. */
   #nearMask(mask: number): number {
+    if (mask === this.#nearOf) return this.#near;
+    this.#nearOf = mask;
     let bestMs = Infinity;
     for (let member = 0; member < this.#rtts.length; member++) {
       if (hasMember(mask, member)) bestMs = Math.min(bestMs, this.#rtts[member]!.srttMs);
@@ -121,6 +130,7 @@ export class MemberPicker {
     for (let member = 0; member < this.#rtts.length; member++) {
       if (hasMember(mask, member) && this.#rtts[member]!.srttMs <= limitMs) near |= 1 << member;
     }
+    this.#near = near;
     return near;
   }
 

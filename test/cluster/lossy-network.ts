@@ -64,6 +64,8 @@ const FORGED_BYTES_MAX = 300;
 export class LossyNetwork {
   weather: Weather = CALM;
   sentCount = 0;
+  /** Told of each datagram before it is sent. */
+  onSend: (from: Address) => void = () => {};
   readonly #time: SimulatedTime;
   readonly #dice: Dice;
   readonly #receivers = new Map<string, Receiver>();
@@ -111,6 +113,7 @@ export class LossyNetwork {
     const dice = this.#dice;
     const { weather } = this;
     this.sentCount++;
+    this.onSend(from);
     const sent = { datagram: Uint8Array.from(datagram), from, to };
     if (weather.replay > 0) this.#keep(sent);
     if (dice.chance(weather.replay)) this.#transmit(dice.pick(this.#kept));

@@ -1,9 +1,10 @@
 import { HANDSHAKE_RETRY_MS_MIN } from '../../net/limits.ts';
 import type { SecurityMode } from '../../net/mode.ts';
+import { memberCountOf } from '../../src/protocol/quorum.ts';
 import type { Dice } from './dice.ts';
 import { Dice as SeededDice } from './dice.ts';
 import { describeViolation, findViolation } from './linearizability.ts';
-import type { Weather } from './lossy-network.ts';
+import type { Address, Weather } from './lossy-network.ts';
 import { CALM } from './lossy-network.ts';
 import type { Attempt, RecordedClient } from './recorded-client.ts';
 import { SimulatedCluster } from './simulated-cluster.ts';
@@ -35,13 +36,14 @@ interface Plan {
   readonly valueBytesMax: number;
   readonly startsCalm: boolean;
   readonly weatherMs: number;
-  /** Of the links, so many are cut or slow. */
+  /** Of the links, so many are cut or slow; others each time. */
   readonly badLinks: number;
+  readonly linksMs: number;
   readonly pauses: boolean;
   /** Members that crash, at most f, and whether they come back. */
   readonly crashing: readonly number[];
   readonly restartsMax: number;
-  /** Writes that have reached some replicas and not a quorum are kept from the others for a while. */
+  /** Writes that have reached some replicas, and write-backs, are kept from the others for a while. */
   readonly splits: boolean;
   /** The member whose host tampers with its memory; -1 for none. */
   readonly tampering: number;
@@ -62,8 +64,10 @@ const VALUE_BYTES_MAX = 1_000;
 /** At once, and one that comes later. */
 const CLIENTS_MAX = 4;
 const DEADLINE_MS_MAX = 100;
+const CONNECT_LOOK_MS = 2;
+const LAG_MS_MAX = 60;
 /** Whoever waits for a bad moment looks so often. */
-const LOOK_INTERVAL_MS = 0.5;
+const LOOK_INTERVAL_MS = 0.2;
 const HASTE_MS_MAX = 6;
 /** Once it is calm: sessions that broke are noticed after a second and made anew within two. */
 const RECOVERY_MS_MAX = 10_000;
@@ -97,19 +101,20 @@ function drawPlan(dice: Dice): Plan {
   return {
     mode,
     memberCount,
-    keys: Array.from({ length: dice.pick([1, 1, 2, 4]) }, (_, i) => `key-${i}`),
+    keys: Array.from({ length: dice.pick([1, 1, 2]) }, (_, i) => `key-${i}`),
     clientCount: dice.integer(2, CLIENTS_MAX - 1),
-    operationCount: dice.integer(40, 120),
-    outstanding: dice.pick([1, 2, 4, 8]),
+    operationCount: dice.integer(40, 100),
+    outstanding: dice.pick([1, 2, 4]),
     thinkMsMax: dice.pick([0, 2, 10]),
-    getShares: Array.from({ length: CLIENTS_MAX }, () => dice.pick([0.2, 0.6, 0.9, 1])),
+    getShares: Array.from({ length: CLIENTS_MAX }, () => dice.pick([0.3, 0.6, 0.9])),
     deleteShare: dice.pick([0, 0.1]),
     cancelShare: dice.pick([0, 0, 0.1]),
-    hasteShare: dice.pick([0, 0.2, 0.5]),
+    hasteShare: dice.pick([0, 0, 0.3]),
     valueBytesMax: dice.pick([8, 100, VALUE_BYTES_MAX]),
     startsCalm: dice.chance(0.9),
     weatherMs: dice.pick([4, 15, 50]),
-    badLinks: dice.pick([0, 0, 0.3]),
+    badLinks: dice.pick([0, 0, 0.15, 0.3]),
+    linksMs: dice.pick([1, 3, 10]),
     pauses: dice.chance(0.4),
     crashing: dice.chance(0.5) ? shuffled(dice, members).slice(0, faultsMax) : [],
     restartsMax: dice.pick([0, 1, 3]),
@@ -128,19 +133,21 @@ function shuffled<T>(dice: Dice, items: readonly T[]): T[] {
     .map(({ item }) => item);
 }
 
+/** Mostly mild: where nothing gets through nothing happens. */
 function drawWeather(dice: Dice, mode: SecurityMode): Weather {
+  const isHeavy = dice.chance(0.15);
   const isProtected = mode !== 'plaintext';
   return {
-    loss: dice.pick([0, 0.1, 0.3]),
-    duplicate: dice.pick([0, 0.05, 0.3]),
-    corrupt: isProtected ? dice.pick([0, 0, 0.02, 0.1]) : 0,
-    replay: dice.pick([0, 0.02, 0.2]),
-    forge: isProtected ? dice.pick([0, 0, 0.05]) : 0,
+    loss: isHeavy ? 0.3 : dice.pick([0, 0.02, 0.1]),
+    duplicate: isHeavy ? 0.3 : dice.pick([0, 0.05]),
+    corrupt: isProtected ? dice.pick([0, 0.02]) : 0,
+    replay: isHeavy ? 0.2 : dice.pick([0, 0.02]),
+    forge: isProtected ? dice.pick([0, 0.02]) : 0,
     delayMsMin: 0.02,
-    delayMsMax: dice.pick([0.1, 0.3, 3]),
-    late: dice.pick([0, 0.05, 0.2]),
+    delayMsMax: dice.pick([0.1, 0.3, 2]),
+    late: isHeavy ? 0.3 : dice.pick([0, 0.05]),
     lateMsMax: dice.pick([2, 10, 100]),
-    outage: dice.pick([0.02, 0.1, 0.2]),
+    outage: isHeavy ? 0.2 : dice.pick([0, 0.05, 0.1]),
     outageMsMax: dice.pick([2, 10]),
   };
 }
@@ -150,6 +157,7 @@ class RandomRun {
   readonly #dice: Dice;
   readonly #plan: Plan;
   readonly #oldCopies = new Map<string, Uint8Array>();
+  readonly #writeBackCounts = new Map<RecordedClient, number>();
   #calm = false;
   #restartCount = 0;
   #valueCount = 0;
@@ -179,9 +187,13 @@ class RandomRun {
     if (plan.startsCalm) cluster.time.run(HANDSHAKE_RETRY_MS_MIN);
     for (const client of cluster.clients) this.#work(client, plan.operationCount);
     this.#changeWeather();
+    if (plan.badLinks > 0) this.#changeLinks();
     for (const member of plan.crashing) this.#crashLater(cluster.replicas[member]!);
     if (plan.tampering !== -1) this.#tamperLater(cluster.replicas[plan.tampering]!);
-    if (plan.splits) this.#splitLater();
+    if (plan.splits) {
+      this.#splitLater();
+      cluster.network.onSend = (from) => this.#interruptWriteBack(from);
+    }
     if (plan.newcomers) cluster.time.after(this.#dice.between(1, 100), () => this.#replaceClient());
     cluster.time.runUntil(() => this.#isWorkDone(), STORM_MS_MAX);
     this.#calmDown();
@@ -224,7 +236,16 @@ class RandomRun {
         this.cluster.time.after(this.#dice.between(0, 5), () => client.process.isAlive && client.cancel(attempt));
       }
     };
-    for (let i = 0; i < this.#plan.outstanding; i++) this.cluster.time.after(this.#dice.between(0, 2), next);
+    this.#whenConnected(client, () => {
+      for (let i = 0; i < this.#plan.outstanding; i++) this.cluster.time.after(this.#dice.between(0, 2), next);
+    });
+  }
+
+  /** Mostly: an operation that was started before waits for the quorum, and its deadline comes first. */
+  #whenConnected(client: RecordedClient, begin: () => void): void {
+    const isConnected = memberCountOf(client.node.view.readyMask) >= this.cluster.quorum;
+    if (isConnected || this.#dice.chance(0.001)) return begin();
+    if (!this.#calm) this.cluster.time.after(CONNECT_LOOK_MS, () => this.#whenConnected(client, begin));
   }
 
   #startAny(client: RecordedClient, onEnd: () => void): Attempt {
@@ -261,44 +282,76 @@ class RandomRun {
     const dice = this.#dice;
     const plan = this.#plan;
     cluster.network.weather = dice.chance(0.3) ? CALM : drawWeather(dice, plan.mode);
-    cluster.network.clearLinks();
-    const processes = this.#processes();
-    if (dice.chance(0.7)) for (const from of processes) for (const to of processes) this.#drawLink(from, to);
-    if (plan.pauses && dice.chance(0.5)) dice.pick(processes).pause(dice.between(1, dice.pick([10, 100])));
+    if (plan.pauses && dice.chance(0.5)) dice.pick(this.#processes()).pause(dice.between(1, dice.pick([10, 100])));
     cluster.time.after(dice.between(0, 2 * plan.weatherMs), () => this.#changeWeather());
+  }
+
+  /** Changes while an operation goes on: its phases reach different members. */
+  #changeLinks(): void {
+    if (this.#calm) return;
+    const { network, clients, replicas, time } = this.cluster;
+    network.clearLinks();
+    for (const client of clients) {
+      for (const replica of replicas) {
+        this.#drawLink(client.process, replica.process);
+        this.#drawLink(replica.process, client.process);
+      }
+    }
+    time.after(this.#dice.between(0, 2 * this.#plan.linksMs), () => this.#changeLinks());
   }
 
   #drawLink(from: SimulatedProcess, to: SimulatedProcess): void {
     const dice = this.#dice;
     if (!dice.chance(this.#plan.badLinks)) return;
-    const loss = dice.pick([0, 0.5, 1]);
-    this.cluster.network.setLink(from, to, { loss, delayMsMax: loss === 0 ? dice.pick([5, 40]) : 0 });
+    const loss = dice.pick([0, 1, 1]);
+    this.cluster.network.setLink(from, to, { loss, delayMsMax: loss === 0 ? 10 : 0 });
   }
 
   #processes(): SimulatedProcess[] {
     return [...this.cluster.replicas, ...this.cluster.clients].map(({ process }) => process);
   }
 
-  /** At any moment; or when a quorum depends on the replica, because it is kept from the others, and the rest is away. */
+  /** At any moment; or at a bad one, when only just a quorum has the newest value and the others of it are away. */
   #crashLater(replica: SimulatedReplica): void {
-    const { time, network, clients, memberCount, quorum, replicas } = this.cluster;
+    const { time, memberCount, quorum, replicas } = this.cluster;
     const dice = this.#dice;
-    time.after(dice.between(0, 100), () => {
+    time.after(dice.between(0, 60), () => {
       if (this.#calm || !replica.process.isAlive) return;
-      if (dice.chance(0.4)) return this.#crash(replica);
+      if (dice.chance(0.3)) return this.#crash(replica);
       const others = shuffled(
         dice,
         replicas.filter((other) => other !== replica),
       );
       const lagging = others.slice(0, memberCount - quorum);
-      const lagMs = dice.between(2, 30);
-      for (const { process } of lagging) for (const client of clients) network.interrupt(client.process, process, lagMs);
-      time.after(lagMs, () => {
-        if (this.#calm) return;
-        this.#crash(replica);
-        for (const other of others) if (!lagging.includes(other)) other.process.pause(dice.between(0, 150));
-      });
+      this.#crashAtBadMoment(replica, lagging, others.slice(lagging.length), time.nowMs + dice.between(0, LAG_MS_MAX));
     });
+  }
+
+  /** Keeps some replicas from everything that is written, until it matters. */
+  #crashAtBadMoment(
+    replica: SimulatedReplica,
+    lagging: readonly SimulatedReplica[],
+    holding: readonly SimulatedReplica[],
+    untilMs: number,
+  ): void {
+    const { time, network, clients } = this.cluster;
+    if (this.#calm || !replica.process.isAlive) return;
+    const isBadMoment = this.#plan.keys.some((key) => {
+      const counter = replica.counterOf(key);
+      return (
+        holding.every((other) => other.counterOf(key) === counter) &&
+        lagging.every((other) => other.counterOf(key) < counter)
+      );
+    });
+    if (isBadMoment || time.nowMs >= untilMs) {
+      this.#crash(replica);
+      for (const { process } of holding) process.pause(this.#dice.between(0, 150));
+      return;
+    }
+    for (const { process } of clients) {
+      for (const other of lagging) network.interrupt(process, other.process, 2 * LOOK_INTERVAL_MS);
+    }
+    time.after(LOOK_INTERVAL_MS, () => this.#crashAtBadMoment(replica, lagging, holding, untilMs));
   }
 
   #crash(replica: SimulatedReplica): void {
@@ -311,21 +364,40 @@ class RandomRun {
     });
   }
 
+  /** Waits for a write that some have and others lack, and cuts its writer off from those that lack it. */
   #splitLater(): void {
     if (this.#calm) return;
-    const { cluster } = this;
+    const { clients, replicas, network, time } = this.cluster;
     const dice = this.#dice;
+    let restMs = LOOK_INTERVAL_MS;
     for (const key of this.#plan.keys) {
-      const newest = Math.max(...cluster.replicas.map((replica) => replica.counterOf(key)));
-      const lacking = cluster.replicas.filter((replica) => replica.process.isAlive && replica.counterOf(key) < newest);
-      const isSplit = lacking.length > 0 && lacking.length < cluster.memberCount;
-      if (!isSplit || dice.chance(0.5)) continue;
-      for (const client of cluster.clients) {
-        if (!client.isWriting(key) && !dice.chance(0.2)) continue;
-        for (const replica of lacking) cluster.network.interrupt(client.process, replica.process, dice.between(0, 30));
-      }
+      const holders = this.#holdersOf(key);
+      const lacking = replicas.filter((replica) => replica.process.isAlive && !holders.includes(replica));
+      const writers = clients.filter((client) => client.isWriting(key));
+      if (holders.length === 0 || lacking.length === 0 || writers.length === 0) continue;
+      const writer = dice.pick(writers);
+      for (const { process } of lacking) network.interrupt(writer.process, process, dice.between(0, 20));
+      restMs = dice.between(0, 20);
     }
-    cluster.time.after(dice.between(0, 2 * LOOK_INTERVAL_MS), () => this.#splitLater());
+    time.after(restMs, () => this.#splitLater());
+  }
+
+  /** Replicas alive that have the newest value of a key that was written. */
+  #holdersOf(key: string): SimulatedReplica[] {
+    const { replicas } = this.cluster;
+    const newest = Math.max(1, ...replicas.map((replica) => replica.counterOf(key)));
+    return replicas.filter((replica) => replica.process.isAlive && replica.counterOf(key) === newest);
+  }
+
+  /** A client that has just begun to write a value back is cut off, with the datagram that it sends. */
+  #interruptWriteBack(from: Address): void {
+    const { clients, replicas, network } = this.cluster;
+    const client = clients.find(({ process }) => process === from);
+    const count = client?.node.coordinator.counters.writeBacks ?? 0;
+    if (this.#calm || client === undefined || count === this.#writeBackCounts.get(client)) return;
+    this.#writeBackCounts.set(client, count);
+    if (this.#dice.chance(0.5)) return;
+    for (const { process } of replicas) network.interrupt(client.process, process, this.#dice.between(0, 10));
   }
 
   #tamperLater(replica: SimulatedReplica): void {

@@ -12,6 +12,7 @@ import {
   HANDSHAKES_PER_HOST_MAX,
   RECEIVE_SLOTS,
   REFUSE_AFTER_MS,
+  RENEW_AFTER_MS,
   REPLAY_WINDOW_PACKETS,
   SEND_SLOTS,
   SESSIONS_MAX,
@@ -445,6 +446,34 @@ test('should make room for a new peer by ending the session that has been silent
   world.until(() => other.session !== undefined, 3_000);
   assert.equal(silent!.state, 'dead');
   assert.equal(link.session!.state, 'live', 'a finds out when it asks');
+});
+
+test('should make room by ending a session that was replaced, before any that serves', () => {
+  const { world, a, b, link, session } = connectPair();
+  world.nowMs = session.createdMs + RENEW_AFTER_MS;
+  world.until(() => b.live.length === 2);
+  const [replaced, serving] = b.live;
+  fillSessions(b, 0);
+  const other = world.open('c').linkTo(b);
+  world.until(() => other.session !== undefined, 3_000);
+  assert.deepEqual([replaced!.state, serving!.state], ['dead', 'live']);
+  a.send(link.session!, 1);
+  world.run(2);
+  assert.equal(b.numbers.at(-1), 1);
+});
+
+test('should end the silent session for a new peer, not the one that was used a moment ago', () => {
+  const { world, a, b, link } = connectPair();
+  const silent = world.open('silent');
+  silent.linkTo(b);
+  world.until(() => b.live.length === 2);
+  fillSessions(b, 0);
+  world.nowMs += EVICT_IDLE_MS;
+  a.send(link.session!, 1);
+  world.run(3);
+  world.open('c').linkTo(b);
+  world.until(() => b.live.length === 3, 3_000);
+  assert.deepEqual([b.live[0]!.state, b.live[1]!.state], ['live', 'dead']);
 });
 
 test('should drop what arrives in one turn beyond its receive slots', () => {

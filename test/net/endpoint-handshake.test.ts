@@ -202,6 +202,24 @@ test('should not be driven to repeat its request by a cookie that comes again an
   assert.ok(requests.length <= 2, `${requests.length} requests for 200 cookies`);
 });
 
+test('should get over a forged cookie that comes before the true one', () => {
+  const { world, a, b, link } = openPair({ mode: 'plaintext' });
+  let forgedCount = 0;
+  world.network.route = (datagram) => {
+    if (kindOf(datagram) !== KIND_COOKIE || forgedCount > 0) return [{ delayMs: 0, datagram }];
+    forgedCount++;
+    const bytes = datagram.bytes.slice();
+    bytes.fill(7, 8, 24);
+    return [
+      { delayMs: 0, datagram: { ...datagram, bytes } },
+      { delayMs: 1, datagram },
+    ];
+  };
+  world.until(() => link.session !== undefined, 2_000);
+  assert.equal(forgedCount, 1);
+  assert.deepEqual([a.live.length, b.handshakeCount], [1, 1]);
+});
+
 // -- hints ------------------------------------------------------------------------------------------------------------
 
 /** b has forgotten everything, as after a restart on the same address. */
@@ -241,6 +259,19 @@ test('should spend a bounded number of handshakes on hints, which anybody can fo
   assert.ok(a.handshakeCount - before <= 2_000 / HANDSHAKE_RETRY_MS_MIN + 1, `${a.handshakeCount - before} handshakes`);
   world.run(2);
   assert.equal(b.received.length, 2_000, 'all the while messages go through');
+});
+
+test('should believe no hint from another address than its peer', () => {
+  const { world, a, b, link } = connectPair();
+  const bytes = new Uint8Array(24);
+  bytes.set([KIND_HINT, 1]);
+  new DataView(bytes.buffer).setUint32(8, link.session!.peerIndex, true);
+  const [from, to] = [b.transport, a.transport];
+  world.network.inject({ fromHost: '10.6.6.6', fromPort: from.port, toHost: to.host, toPort: to.port, bytes });
+  world.network.inject({ fromHost: from.host, fromPort: 6, toHost: to.host, toPort: to.port, bytes });
+  world.run(HANDSHAKE_RETRY_MS_MIN + 50);
+  a.assertDrops({ 'no-handshake': 2 });
+  assert.equal(a.live.length, 1);
 });
 
 test('should keep using the session that a hint speaks against, until a new one is proved', () => {

@@ -16,6 +16,7 @@ import { KIND_DATA, KIND_REQUEST } from '../../net/wire.ts';
 import { seededRandom } from '../workers/random.ts';
 import { connectPair, kindOf, openPair } from './endpoint-harness.ts';
 import { faultyRoute, flipBit, perfectRoute } from './memory-transport.ts';
+import type { MemoryDatagram } from './memory-transport.ts';
 
 for (const mode of SECURITY_MODES) {
   describe(`in mode ${mode}`, () => {
@@ -130,6 +131,51 @@ test('should make no handshake because of messages that ask for no answer', () =
   assert.equal(b.numbers.length, 20);
   assert.equal(a.live.length, 1);
   assert.equal(session.flight!.inFlightBytes, 0);
+});
+
+test('should make no handshake because of messages that only its peer sends', () => {
+  const { world, a, b } = connectPair();
+  for (let number = 0; number < 20; number++) {
+    assert.ok(b.send(b.live[0]!, number));
+    world.run(1_700, 10);
+  }
+  assert.equal(a.numbers.length, 20);
+  assert.equal(a.live.length, 1);
+});
+
+test('should send nothing more once everything is answered', () => {
+  const { world, a, b, session } = connectPair();
+  b.onMessage = ({ session: from, number }) => b.send(from, number);
+  for (let number = 0; number < 20; number++) {
+    a.send(session, number);
+    world.run(3);
+  }
+  const sent = world.record(() => world.run(10_000, 10));
+  // The last answer is acknowledged, as its sender can't know that it came.
+  assert.ok(sent.length <= 1, `${sent.length} datagrams`);
+});
+
+test('should not let the first packet of an older handshake oust the session of a newer one', () => {
+  const { world, a, b, link } = openPair();
+  let held: MemoryDatagram | undefined;
+  world.network.route = (datagram) => {
+    if (kindOf(datagram) !== KIND_DATA || held !== undefined) return [{ delayMs: 0, datagram }];
+    held = datagram;
+    return [];
+  };
+  world.until(() => held !== undefined);
+  // It seems lost, so a makes another session.
+  world.until(() => b.live.length === 1, 2_000);
+  const [newer] = b.live;
+  world.network.inject(held!);
+  world.run(3);
+  assert.equal(newer!.state, 'live');
+  assert.equal(link.session!.peerIndex, newer!.index);
+  a.send(link.session!, 1);
+  world.run(2);
+  assert.deepEqual(b.numbers, [1]);
+  world.run(RETIRE_GRACE_MS + 20, 10);
+  assert.equal(b.endpoint.sessions.count, 1);
 });
 
 test('should learn that the first packet of a session was lost, and begin anew', () => {

@@ -176,6 +176,10 @@ export function isHandshakeRequest(datagram: Uint8Array): boolean {
   return datagram[OFFSET_KIND] === KIND_REQUEST;
 }
 
+export function isHandshakeResponse(datagram: Uint8Array): boolean {
+  return datagram[OFFSET_KIND] === KIND_RESPONSE;
+}
+
 export function noise(random: Random, byteCount: number): Uint8Array {
   const bytes = new Uint8Array(byteCount);
   for (let i = 0; i < byteCount; i++) bytes[i] = random.nextWord();

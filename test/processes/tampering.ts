@@ -1,6 +1,8 @@
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { regionOf } from '../../net/bytes.ts';
 import { HEADER_BYTES, KIND_DATA, OFFSET_KIND, readValueBytes } from '../../net/wire.ts';
+import type { MemberStatus } from '../../src/client/operations.ts';
 import type { EmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { ENVELOPE_HEADER_BYTES } from '../../workers/sealing.ts';
 import { openClient } from './open-client.ts';
@@ -39,6 +41,7 @@ const FLIPPED_OFFSET = ENVELOPE_HEADER_BYTES + 64;
 /** The replica is asked for its copy by turns, one get in three; a busy machine may pass it over for a while. */
 const GETS_MAX = 20_000;
 const LATER_GETS = 300;
+const STATUS_TIMEOUT_MS = 5_000;
 
 export async function tamperWithOneReplica(cluster: EmbeddedCluster, index: number): Promise<TamperingReport> {
   const network = await proxyCluster(cluster);
@@ -50,12 +53,16 @@ export async function tamperWithOneReplica(cluster: EmbeddedCluster, index: numb
       envelope ??= largeValueIn(datagram);
       return [datagram];
     };
+    const statusOf = async (): Promise<MemberStatus> => (await engine.status(STATUS_TIMEOUT_MS))[index]!;
+    const keysBefore = (await statusOf()).keys ?? 0;
     const value = randomBytes(VALUE_BYTES);
     await client.put(KEY, value);
-    const sealed = await until(() => envelope, 'the sealed value on its way to the replica');
-    const pattern = sealed.subarray(0, PATTERN_BYTES);
-
-    const places = await until(() => nonEmpty(memory.find(pattern)), 'the sealed value in the replica’s memory');
+    // The put may have ended without this replica: what it has received and what it keeps lie in different places.
+    await until(async () => ((await statusOf()).keys ?? 0) > keysBefore, 'the replica to take the value');
+    assert(envelope !== undefined, 'a value that was taken has passed');
+    const pattern = envelope.subarray(0, PATTERN_BYTES);
+    const places = memory.find(pattern);
+    assert(places.length > 0, 'the value lies in the replica’s memory');
     for (const place of places) memory.flipBit(place + FLIPPED_OFFSET, 0);
 
     const counts = { gets: 0, wrongGets: 0 };
@@ -66,8 +73,9 @@ export async function tamperWithOneReplica(cluster: EmbeddedCluster, index: numb
     };
     while (engine.counters.tampered === 0 && counts.gets < GETS_MAX) await get();
     const clientTampered = engine.counters.tampered;
+    assert(clientTampered > 0, `the bad copy was met in ${GETS_MAX} gets`);
     const replica = await until(async () => {
-      const status = (await engine.status(5_000))[index]!;
+      const status = await statusOf();
       return (status.repaired ?? 0) > 0 && status;
     }, 'the replica to say that it has repaired its copy');
     const healedPlaces = places.filter((place) => memory.read(place, PATTERN_BYTES).equals(pattern)).length;
@@ -96,8 +104,4 @@ function largeValueIn(datagram: Uint8Array): Uint8Array | undefined {
   if (datagram.length < HEADER_BYTES || datagram[OFFSET_KIND] !== KIND_DATA) return undefined;
   const valueBytes = readValueBytes(regionOf(datagram.buffer).words);
   return valueBytes >= VALUE_BYTES ? datagram.subarray(HEADER_BYTES, HEADER_BYTES + valueBytes) : undefined;
-}
-
-function nonEmpty<T>(list: readonly T[]): readonly T[] | undefined {
-  return list.length > 0 ? list : undefined;
 }

@@ -29,10 +29,12 @@ export class WindowedLoad {
   readonly engine: Engine;
   readonly #options: LoadOptions;
   readonly #loop: LoadLoop;
+  readonly #gate: { isOpen: boolean };
 
-  private constructor(options: LoadOptions, loop: LoadLoop, engine: Engine) {
+  private constructor(options: LoadOptions, loop: LoadLoop, engine: Engine, gate: { isOpen: boolean }) {
     this.#options = options;
     this.#loop = loop;
+    this.#gate = gate;
     this.engine = engine;
   }
 
@@ -44,14 +46,19 @@ export class WindowedLoad {
       nowMs: () => performance.now(),
       deadlineMs: options.deadlineMs ?? DEADLINE_MS_DEFAULT,
     });
+    const gate = { isOpen: true };
     const engine = await openEngine({
       clusterDirectory: options.clusterDirectory,
-      sink: loop,
+      sink: {
+        onOperationEnded: (token, outcome, value, valueBytes) => {
+          if (gate.isOpen) loop.onOperationEnded(token, outcome, value, valueBytes);
+        },
+      },
       // One that misses its deadline while its value is at the sealing keeps its place a little longer.
       capacity: options.outstanding * 2,
     });
     loop.attach(engine.operations);
-    return new WindowedLoad(options, loop, engine);
+    return new WindowedLoad(options, loop, engine, gate);
   }
 
   /** Puts each record once. */
@@ -93,8 +100,10 @@ export class WindowedLoad {
     return new Promise((resolve) => this.#loop.drain(resolve));
   }
 
-  close(): Promise<void> {
-    return this.engine.close();
+  /** Also in the middle of a run: what ends by it starts nothing more. */
+  async close(): Promise<void> {
+    this.#gate.isOpen = false;
+    await this.engine.close();
   }
 }
 

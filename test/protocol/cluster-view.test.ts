@@ -102,6 +102,13 @@ test('should not believe a STATE about another incarnation or member than its se
   assert.deepEqual([harness.view.readyMask, harness.view.instance], [0, undefined]);
 });
 
+test('should not pin an instance of incarnations that no session proved', () => {
+  const harness = new ViewHarness();
+  for (const member of [0, 1, 2]) harness.connect(member);
+  for (const member of [0, 1, 2]) harness.say(member, { incarnation: SECOND[member]!, incarnations: SECOND });
+  assert.equal(harness.view.instance, undefined);
+});
+
 test('should not count members that name different sets, whatever their number', () => {
   const harness = new ViewHarness();
   for (const member of [0, 1, 2]) harness.connect(member);

@@ -268,6 +268,21 @@ test('should tell a value that is too large from one that was too large once', (
   large.assertIdle();
 });
 
+test('should not take an older value that is too large for the newest', () => {
+  const harness = new CoordinatorHarness();
+  const newer = harness.copyOf('new', stampOf(6));
+  const { fetch, holder } = beginFetch(harness, harness.copyOf('old', stampOf(5)), newer);
+  harness.run(300);
+  for (const read of harness.asked(MESSAGE_READ)) {
+    if (read.member !== holder) harness.answerRead(read, { stamp: stampOf(5), flags: FLAG_TOO_LARGE });
+  }
+  assert.deepEqual(harness.ended, []);
+  const again = harness.messenger.sent.length > 0 ? harness.asked(MESSAGE_READ) : [];
+  harness.answerRead(again[0] ?? fetch, newer);
+  harness.answerWrites(harness.asked(MESSAGE_WRITE).slice(0, 1));
+  assert.deepEqual(harness.ended, [{ token: 0, outcome: 'ok', value: 'new' }]);
+});
+
 test('should end at once when it may not read', () => {
   const harness = new CoordinatorHarness();
   const { valued } = begin(harness);

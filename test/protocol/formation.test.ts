@@ -312,6 +312,61 @@ test('should never let two instances rule although the host runs several copies 
   );
 });
 
+test('should not let late words of a dead process make one instance while the living make another', () => {
+  const world = new World(3);
+  const [a, b, c] = world.members as [Member, Member, Member];
+  /** Everything that was said so far stays on its way, and may arrive again. */
+  const said: Flying[] = [];
+  const hear = (to: Member, from: Member, matches: (message: StateMessage) => boolean) => {
+    said.push(...world.flying.splice(0));
+    const found = said.findLast(
+      (flying) => flying.from === from && flying.to === to && matches(readState(flying.control, 0)!),
+    );
+    assert.ok(found !== undefined, `${to.index} can hear that of ${from.index}`);
+    world.deliver(found);
+    world.check();
+  };
+  const any = () => true;
+  for (const member of [a, b, c]) world.tick(member);
+  const names = (with_: Member) => (message: StateMessage) =>
+    message.state === 'forming' && message.incarnations.includes(with_.formation.incarnation);
+  const { incarnation: firstC } = c.formation;
+  // All three propose {a, b, c}; only c hears all of it, and votes.
+  for (const [to, from] of [
+    [a, b],
+    [a, c],
+    [b, a],
+    [b, c],
+    [c, a],
+    [c, b],
+  ] as const)
+    hear(to, from, any);
+  hear(c, a, names(c));
+  hear(c, b, names(c));
+  assert.equal(c.formation.state, 'voted');
+  // c is started anew; a and b hear of it and propose {a, b, c2}.
+  const c2 = world.restart(2);
+  world.tick(c2);
+  hear(a, c2, any);
+  hear(b, c2, any);
+  hear(c2, a, any);
+  hear(c2, b, any);
+  // Then words of the dead c reach b, which votes with it.
+  hear(b, a, (message) => message.incarnations.includes(firstC));
+  hear(b, c, names(c));
+  hear(b, c, (message) => message.state === 'voted');
+  // a and c2 go by what b said before.
+  hear(a, b, names(c2));
+  hear(a, c2, names(c2));
+  hear(c2, a, names(c2));
+  hear(c2, b, names(c2));
+  if (a.formation.state === 'voted') hear(c2, a, (message) => message.state === 'voted');
+  if (c2.formation.state === 'voted') hear(a, c2, (message) => message.state === 'voted');
+  assert.equal(world.active.size, 0, 'each set lacks a vote');
+  world.settle();
+  world.check();
+});
+
 test('should believe no STATE of a client, of another member, of another epoch, or about itself', () => {
   const world = new World(2);
   const [a, b] = world.members as [Member, Member];
@@ -328,7 +383,8 @@ test('should believe no STATE of a client, of another member, of another epoch, 
     return recorder.take()[0]!.control;
   };
   const { formation } = a;
-  formation.onState(sessionWith(clientPeer({ writerHigh: 1, writerLow: 1 })), claim({}), 0);
+  const client = clientPeer({ writerHigh: 1, writerLow: 1 });
+  formation.onState(sessionWith({ ...client, identity: { ...client.identity, memberIndex: 1 } }), claim({}), 0);
   formation.onState(sessionWith(memberPeer(0)), claim({}), 0);
   formation.onState(sessionWith(memberPeer(0)), claim({ memberIndex: 0 }), 0);
   formation.onState(a.sessionTo(b), claim({ epoch: 2 }), 0);

@@ -327,6 +327,19 @@ test('should refuse a tombstone with a value, and an answer with bytes but no va
   assert.equal(messageBytes(bare, 0, bare.length, 8), -1);
 });
 
+test('should refuse a STATE about more members than a cluster has', () => {
+  const control = new Int32Array(200);
+  writeHead(control, 0, MESSAGE_STATE, 0, 0, 0);
+  for (const [memberCount, byteCount] of [
+    [MEMBERS_MAX, 32 + 16 * MEMBERS_MAX],
+    [MEMBERS_MAX + 1, -1],
+    [255, -1],
+  ] as const) {
+    control[2] = memberCount << 16;
+    assert.equal(messageBytes(control, 0, control.length, 0), byteCount);
+  }
+});
+
 test('should name the types and flags as docs/wire.md does', () => {
   assert.deepEqual(
     [MESSAGE_READ, MESSAGE_STAMP, MESSAGE_WRITE, MESSAGE_REPAIR, MESSAGE_STATE_REQUEST, MESSAGE_STATE],

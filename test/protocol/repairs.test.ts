@@ -84,7 +84,8 @@ test('should not take another tag, stamp, length or key than it has', () => {
   harness.settleRepairs();
   assert.deepEqual(stored().envelope, bad);
   assert.deepEqual(harness.drops.nonZero(), { 'repair-unusable': offers.length });
-  assert.equal(harness.repairs.repairedCount, 0);
+  // Nor does it take its own copy for tampered with because another tag does not fit.
+  assert.deepEqual([harness.repairs.tamperedCount, harness.repairs.repairedCount], [0, 0]);
 });
 
 test('should not put back an older value when a newer one was written while the repair was under way', () => {

@@ -1,0 +1,142 @@
+/** docs/wire.md and the code say the same, as far as tables can be compared. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { DROP_REASONS } from '../../net/drops.ts';
+import * as limits from '../../net/limits.ts';
+import { SECURITY_MODES } from '../../net/mode.ts';
+import * as wire from '../../net/wire.ts';
+import * as messages from '../../src/protocol/messages.ts';
+import { MEMBER_STATES } from '../../src/protocol/state-message.ts';
+
+const DOC = fileURLToPath(new URL('../../../docs/wire.md', import.meta.url));
+const text = readFileSync(DOC, 'utf8');
+
+/** Rows of the tables below a heading, up to the next one, cells without back quotes. */
+function rowsOf(heading: string): string[][] {
+  const start = text.indexOf(`\n## ${heading}\n`);
+  assert.notEqual(start, -1, heading);
+  const end = text.indexOf('\n## ', start + 1);
+  return text
+    .slice(start, end === -1 ? undefined : end)
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| ---'))
+    .map((line) =>
+      line
+        .slice(2, -2)
+        .split(' | ')
+        .map((cell) => cell.replaceAll('`', '').trim()),
+    );
+}
+
+function numbersOf(names: Record<string, unknown>, prefix: string): [string, string][] {
+  return Object.entries(names)
+    .filter(([name, value]) => name.startsWith(prefix) && typeof value === 'number')
+    .map(([name, value]) => [String(value), name.slice(prefix.length)]);
+}
+
+test('should list every reason to drop, in the order of the code', () => {
+  const listed = rowsOf('Drop reasons').map(([reason]) => reason);
+  assert.deepEqual(listed.slice(1), [...DROP_REASONS]);
+});
+
+test('should list the modes by their bytes', () => {
+  assert.deepEqual(
+    rowsOf('Modes')
+      .slice(1)
+      .map(([byte, mode]) => [Number(byte), mode]),
+    SECURITY_MODES.map((mode, i) => [i, mode]),
+  );
+});
+
+test('should list every kind of datagram and every reason of a hint', () => {
+  const rows = rowsOf('Datagrams');
+  for (const [number, name] of numbersOf(wire, 'KIND_')) {
+    assert.ok(
+      rows.some((row) => row[0] === number && row[1] === name),
+      `${number} ${name}`,
+    );
+  }
+  wire.HINT_REASONS.forEach((reason, i) => {
+    assert.ok(
+      rows.some((row) => row[0] === String(i) && row[1] === reason),
+      reason,
+    );
+  });
+});
+
+test('should list every message, flag and state', () => {
+  const rows = rowsOf('Messages');
+  for (const [number, name] of [...numbersOf(messages, 'MESSAGE_'), ...numbersOf(messages, 'FLAG_')]) {
+    assert.ok(
+      rows.some((row) => row[0] === number && row[1] === name),
+      `${number} ${name}`,
+    );
+  }
+  const states = MEMBER_STATES.map((state, i) => `${i} ${state}`).join(', ');
+  assert.ok(
+    rows.some((row) => row[2] === `state: ${states}`),
+    states,
+  );
+});
+
+test('should name every limit that the other end can notice, as the code has it', () => {
+  const said = (value: number) => value.toLocaleString('en-US');
+  for (const [name, phrase] of [
+    ['WIRE_VERSION', `# The wire, version ${limits.WIRE_VERSION}\n`],
+    ['DATAGRAM_BYTES_MIN', `${said(limits.DATAGRAM_BYTES_MIN)} to ${said(limits.DATAGRAM_BYTES_MAX)} bytes`],
+    [
+      'DATAGRAM_BYTES_ETHERNET',
+      `by default ${said(limits.DATAGRAM_BYTES_ETHERNET)}, on loopback ${said(limits.DATAGRAM_BYTES_LOOPBACK)}`,
+    ],
+    ['SESSIONS_MAX', `| sessions of one process | ${said(limits.SESSIONS_MAX)}`],
+    ['EVICT_IDLE_MS', `if that is ${limits.EVICT_IDLE_MS / 1_000} s or more`],
+    [
+      'HALF_OPEN_MAX',
+      `| ${limits.HALF_OPEN_MAX}, ${limits.HALF_OPEN_PER_HOST_MAX} of one host, ${limits.HALF_OPEN_TIMEOUT_MS / 1_000} s each |`,
+    ],
+    [
+      'HANDSHAKES_MAX',
+      `| ${limits.HANDSHAKES_MAX} each ${limits.COOKIE_INTERVAL_MS} ms; with cookies due ${limits.HANDSHAKES_PER_HOST_MAX} of one host |`,
+    ],
+    [
+      'COOKIE_HALF_OPEN_MIN',
+      `while ${limits.COOKIE_HALF_OPEN_MIN} or more sessions are half-open, or after ${limits.COOKIE_HANDSHAKES_MIN} handshakes`,
+    ],
+    ['COOKIE_SECRET_MS', `under a secret that lives ${limits.COOKIE_SECRET_MS / 1_000} s`],
+    ['HINTS_MAX', `| hints | ${limits.HINTS_MAX} each ${said(limits.HINTS_INTERVAL_MS)} ms |`],
+    ['RECEIVE_SLOTS', `| datagrams received and not yet handled | ${said(limits.RECEIVE_SLOTS)} |`],
+    ['SEND_SLOTS', `| datagrams being sent | ${limits.SEND_SLOTS} |`],
+    ['FLIGHT_PACKETS_MAX', `| packets in flight that are told apart | ${said(limits.FLIGHT_PACKETS_MAX)} |`],
+    [
+      'RENEW_AFTER_MS',
+      `| ${limits.RENEW_AFTER_MS / 1_000} s after its REQUEST, or 2^${Math.log2(limits.RENEW_AFTER_PACKETS)} packets sent |`,
+    ],
+    [
+      'REFUSE_AFTER_MS',
+      `| ${limits.REFUSE_AFTER_MS / 1_000} s old, 2^32 + 2^${Math.log2(limits.REFUSE_AFTER_PACKETS - 2 ** 32)} packets sent, or 2^${Math.log2(limits.FORGERIES_MAX)} packets that failed to open |`,
+    ],
+    ['RETIRE_GRACE_MS', `for ${limits.RETIRE_GRACE_MS / 1_000} s |`],
+    ['REPLAY_WINDOW_PACKETS', `the ${said(limits.REPLAY_WINDOW_PACKETS)} numbers up to the largest received`],
+    [
+      'HANDSHAKE_RETRY_MS_MIN',
+      `after ${limits.HANDSHAKE_RETRY_MS_MIN} ms, then after twice as long each time, up to ${limits.HANDSHAKE_RETRY_MS_MAX / 1_000} s`,
+    ],
+    ['HANDSHAKE_GIVE_UP_MS', `after ${limits.HANDSHAKE_GIVE_UP_MS / 1_000} s it begins anew`],
+    ['SILENCE_MS', `nothing came for ${limits.SILENCE_MS / 1_000} s`],
+    ['ACKNOWLEDGE_AFTER_MS', `nothing was sent for ${limits.ACKNOWLEDGE_AFTER_MS} ms`],
+    [
+      'FLIGHT_TIMEOUT_MS_MIN',
+      `Nothing acknowledged for ${limits.FLIGHT_TIMEOUT_MS_MIN} ms (doubling up to ${limits.FLIGHT_TIMEOUT_MS_MAX / 1_000} s)`,
+    ],
+    ['KEY_BYTES_MAX', `| key | 1 to ${said(messages.KEY_BYTES_MAX)} bytes |`],
+    ['MEMBERS_MAX', `| members | ${messages.MEMBERS_MAX} |`],
+  ] as const) {
+    assert.ok(text.replaceAll('\n  ', ' ').includes(phrase), `${name}: "${phrase}"`);
+  }
+});
+
+test('should have golden packets for the version that it describes', () => {
+  assert.ok(text.includes(`golden/wire-v${limits.WIRE_VERSION}.json`));
+});
