@@ -64,6 +64,8 @@ async function run(proof: Proof, quick: boolean, directory: string): Promise<Cla
 async function prove(options: Options): Promise<number> {
   const directory = mkdtempSync(join(tmpdir(), 'avocado-prove-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  // Clusters and sandboxes make their temporary files there, too, so that none is left whatever happens.
+  process.env['TMPDIR'] = directory;
   // Replicas and load processes end with this one.
   process.once('SIGINT', () => process.exit(EXIT_INTERRUPTED));
   process.once('SIGTERM', () => process.exit(EXIT_INTERRUPTED));

@@ -62,8 +62,8 @@ export interface RunResult {
 
 const VALUE_BYTES_MAX = 1_000;
 /** At once, and one that comes later. */
-const CLIENTS_MAX = 4;
-const DEADLINE_MS_MAX = 100;
+const CLIENTS_MAX = 5;
+const DEADLINE_MS_MAX = 60;
 const CONNECT_LOOK_MS = 2;
 const LAG_MS_MAX = 60;
 /** Whoever waits for a bad moment looks so often. */
@@ -96,16 +96,16 @@ function drawPlan(dice: Dice): Plan {
   const memberCount = dice.chance(0.85) ? 3 : 5;
   const faultsMax = (memberCount - 1) / 2;
   const members = Array.from({ length: memberCount }, (_, i) => i);
-  const processes = [...members.map((i) => `replica ${i}`), 'client 0', 'client 1', 'client 2'];
+  const processes = [...members.map((i) => `replica ${i}`), 'client 0', 'client 1'];
   const slow = dice.chance(0.25);
   return {
     mode,
     memberCount,
     keys: Array.from({ length: dice.pick([1, 1, 2]) }, (_, i) => `key-${i}`),
-    clientCount: dice.integer(2, CLIENTS_MAX - 1),
+    clientCount: dice.integer(3, CLIENTS_MAX - 1),
     operationCount: dice.integer(40, 100),
-    outstanding: dice.pick([1, 2, 4]),
-    thinkMsMax: dice.pick([0, 2, 10]),
+    outstanding: dice.pick([2, 3, 6]),
+    thinkMsMax: dice.pick([0, 1, 4]),
     getShares: Array.from({ length: CLIENTS_MAX }, () => dice.pick([0.3, 0.6, 0.9])),
     deleteShare: dice.pick([0, 0.1]),
     cancelShare: dice.pick([0, 0, 0.1]),

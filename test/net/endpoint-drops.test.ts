@@ -22,8 +22,8 @@ import { HEADER_BYTES, KIND_DATA, KIND_REQUEST, KIND_RESPONSE, MAC_BYTES } from 
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import { seededBytes } from '../workers/random.ts';
-import { connectPair, kindOf, openPair, TestWorld } from './endpoint-harness.ts';
-import type { EndOptions, Pair, TestEnd } from './endpoint-harness.ts';
+import { connectPair, kindOf, openPair } from './endpoint-harness.ts';
+import type { EndOptions, Pair, TestEnd, TestWorld } from './endpoint-harness.ts';
 import { flipBit, perfectRoute } from './memory-transport.ts';
 import type { MemoryDatagram } from './memory-transport.ts';
 
@@ -272,10 +272,10 @@ test('should drop an answer that is forged under the right mac1, and take the tr
   const { world, a, b } = pair;
   // mac1 takes a public key only: whoever knows it can make one.
   const sealing = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => new Uint8Array(32) } });
-  const { mac1 } = createHandshakeCrypto({ mode: 'secure', staticKeyPair: b.keyPair, sealing });
+  const attacker = createHandshakeCrypto({ mode: 'secure', staticKeyPair: b.keyPair, sealing });
   const forged = changed(flipBit(response, 20 * 8), (bytes) => {
     const offset = bytes.length - MAC_BYTES;
-    bytes.set(mac1(a.keyPair.publicKey, bytes.subarray(0, offset)), offset);
+    bytes.set(attacker.mac1(a.keyPair.publicKey, bytes.subarray(0, offset)), offset);
   });
   injectAll(world, [forged, forged]);
   a.assertDrops({ 'handshake-failed': 2 });

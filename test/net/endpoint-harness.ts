@@ -49,10 +49,8 @@ export interface EndOptions {
 
 /** Seeds of static keys: one a name. */
 export function keyPairOf(name: string): KeyPair {
-  const secretKey = seededBytes(
-    32,
-    [...name].reduce((sum, letter) => sum * 31 + letter.charCodeAt(0), 7),
-  );
+  const seed = Buffer.from(name).reduce((sum, byte) => sum * 31 + byte, 7);
+  const secretKey = seededBytes(32, seed);
   return { secretKey, publicKey: x25519PublicKey(secretKey) };
 }
 
@@ -86,7 +84,6 @@ export class TestEnd implements EndpointApplication<TestPeer> {
       sealing,
       ...(options.randomBytes !== undefined && { randomBytes: options.randomBytes }),
     });
-    const { initiate, receive } = crypto;
     this.endpoint = new Endpoint<TestPeer>({
       mode,
       clusterId: options.clusterId ?? CLUSTER_ID,
@@ -96,11 +93,11 @@ export class TestEnd implements EndpointApplication<TestPeer> {
         ...crypto,
         initiate: (...args) => {
           this.handshakeCount++;
-          return initiate(...args);
+          return crypto.initiate(...args);
         },
         receive: (...args) => {
           this.handshakeCount++;
-          return receive(...args);
+          return crypto.receive(...args);
         },
       },
       application: this,

@@ -45,6 +45,10 @@ class Listener {
 
 const FIRST_BYTES = Uint8Array.from({ length: 600 }, (_, i) => i);
 
+function ascending(a: number, b: number): number {
+  return a - b;
+}
+
 export function transportContract(name: string, makeKit: () => TransportKit): void {
   /** Two listeners; closed when the body is done. */
   async function pair(body: (a: Listener, b: Listener, kit: TransportKit) => Promise<void>): Promise<void> {
@@ -77,7 +81,7 @@ export function transportContract(name: string, makeKit: () => TransportKit): vo
         const buffer = new Uint8Array(65_504);
         lengths.forEach((length, token) => a.send(token, buffer, length, b.transport));
         await kit.until(() => b.heard.length === lengths.length);
-        assert.deepEqual(b.heard.map(({ bytes }) => bytes.length).sort(), lengths.sort());
+        assert.deepEqual(b.heard.map(({ bytes }) => bytes.length).toSorted(ascending), lengths.toSorted(ascending));
       }));
 
     test('should report each send once, by its token, and never from inside send()', () =>
@@ -85,7 +89,7 @@ export function transportContract(name: string, makeKit: () => TransportKit): vo
         for (const token of [7, 0, 255]) a.send(token, FIRST_BYTES, 64, b.transport);
         assert.deepEqual(a.sent, []);
         await kit.until(() => a.sent.length >= 3 && b.heard.length >= 3);
-        assert.deepEqual(a.sent.map(({ token }) => token).sort(), [0, 255, 7]);
+        assert.deepEqual(a.sent.map(({ token }) => token).toSorted(ascending), [0, 7, 255]);
         assert.ok(a.sent.every(({ failed }) => !failed));
       }));
 

@@ -127,8 +127,15 @@ test('a replica killed under load costs no client an error, and comes back as an
     });
 
     await context.test('with a second one killed the outsider does not make up the quorum', async () => {
+      const connected = await connect({ cluster: cluster.directory, deadlineMs: SHORT_DEADLINE_MS });
       signal(killedLater, 'SIGKILL');
       await until(() => exits.length === 2, 'the second replica to end');
+      try {
+        await assert.rejects(connected.get('key'), { code: 'DEADLINE_EXCEEDED' });
+        await assert.rejects(connected.put('key', 'value'), { code: 'DEADLINE_EXCEEDED' });
+      } finally {
+        await connected.close();
+      }
       const client = await connect({ cluster: cluster.directory, connectTimeoutMs: 1_500 }).catch(
         (error: AvocadoError) => error,
       );

@@ -2,16 +2,25 @@
 import assert from 'node:assert/strict';
 import { DropCounters } from '../../net/drops.ts';
 import { Coordinator } from '../../src/protocol/coordinator.ts';
-import { MESSAGE_READ, MESSAGE_REPAIR, MESSAGE_STAMP, MESSAGE_WRITE } from '../../src/protocol/messages.ts';
+import { MESSAGE_STAMP, MESSAGE_WRITE } from '../../src/protocol/messages.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { HostMemory } from '../../src/store/host-memory.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
 import { sealValue } from '../workers/sealing-driver.ts';
-import { bytesOf, incomingOf, memberPeer, MessageRecorder, readRequest, readReply, sessionWith } from './fixtures.ts';
+import {
+  bytesOf,
+  incomingOf,
+  memberPeer,
+  MessageRecorder,
+  readRequest,
+  readReply,
+  sessionWith,
+  stampReply,
+  writeReply,
+} from './fixtures.ts';
 import type { Message, ReadReply, Request, Stamp } from './fixtures.ts';
-import { stampReply, writeReply } from './fixtures.ts';
 import { DATA_KEY, WRITER } from './replica-harness.ts';
 
 export const KEY = bytesOf('a key');
@@ -158,7 +167,6 @@ export class CoordinatorHarness implements OperationSink {
     return { stamp, envelope: placed.envelope.bytes.slice(0, placed.envelopeBytes), tag: placed.tagWords };
   }
 
-  /** What a WRITE says, opened: it must be readable for others. */
   outcomes(): Outcome[] {
     return this.ended.map(({ outcome }) => outcome);
   }
@@ -181,5 +189,3 @@ export function flip(copy: Copy, at = 33): Copy {
   envelope[at]! ^= 1;
   return { ...copy, envelope };
 }
-
-export { MESSAGE_READ, MESSAGE_REPAIR, MESSAGE_STAMP, MESSAGE_WRITE };

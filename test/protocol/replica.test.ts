@@ -240,6 +240,30 @@ test('should tell its state and figures to anybody, active or not', () => {
   assert.deepEqual(replica.statusRequests, [{ slot: 9, generation: 10 }]);
 });
 
+test('should tell its state and figures once a turn, however often it is asked', () => {
+  const requests = [MESSAGE_STATE_REQUEST, MESSAGE_STATUS_REQUEST].flatMap((type) =>
+    Array.from({ length: 50 }, (_, slot) => {
+      const control = new Int32Array(2);
+      writeHead(control, 0, type, 0, slot, 0);
+      return { control, value: new Uint8Array(0) };
+    }),
+  );
+  const replica = new ReplicaHarness();
+  assert.equal(replica.ask(requests).length, 1);
+  assert.equal(replica.statusRequests.length, 1);
+  // So is a session whose messages are of another epoch; another session is another asker.
+  assert.equal(
+    replica.ask(
+      Array.from({ length: 50 }, () => quorumMessages[0]!),
+      replica.session,
+      9,
+    ).length,
+    1,
+  );
+  assert.equal(replica.ask(requests, sessionWith(clientPeer(WRITER))).length, 1);
+  assert.equal(replica.ask(requests).length, 1);
+});
+
 test('should drop answers, which are no message to a replica', () => {
   const replica = new ReplicaHarness();
   replica.ask([readReply({ slot: 1, generation: 1 }, { stamp: stampOf(1) })]);

@@ -7,6 +7,7 @@ import type { Finished } from '../cli/avocado-process.ts';
 import { until } from '../processes/until.ts';
 import { MINUTE_MS } from './proof.ts';
 import type { ClaimResult, Proof, ProofContext } from './proof.ts';
+import { TiedGroup } from './tied-group.ts';
 
 /** What a newcomer does with the last commit: clone, install, start, use, stop, test. */
 const INSTALL_TIMEOUT_MS = 10 * MINUTE_MS;
@@ -40,8 +41,8 @@ async function serve(context: ProofContext, clone: string, commit: string): Prom
   mkdirSync(temporaryDirectory);
   const environment = { XDG_RUNTIME_DIR: runtimeDirectory, TMPDIR: temporaryDirectory };
   context.progress('npm start');
-  // A process group of its own, as a terminal gives it one.
-  const start = spawnIn(clone, 'npm', ['start'], environment, true);
+  const start = spawnIn(clone, 'npm', ['start'], environment);
+  const group = new TiedGroup(start);
   const output = { text: '' };
   start.stdout?.on('data', (chunk: Buffer) => (output.text += chunk.toString()));
   const steps: string[] = [];
@@ -57,12 +58,12 @@ async function serve(context: ProofContext, clone: string, commit: string): Prom
     const status = await avocado('status');
     check('status with a quorum', status.exitCode === 0 && /Quorum read \(2 of 3\): ok/.test(status.stdout));
     context.progress('Ctrl-C');
-    process.kill(-start.pid!, 'SIGINT');
-    await until(() => !isGroupAlive(start.pid!), 'all processes to end after Ctrl-C', COMMAND_TIMEOUT_MS);
+    group.signal('SIGINT');
+    await until(() => !group.isAlive, 'all processes to end after Ctrl-C', COMMAND_TIMEOUT_MS);
     const left = [...readdirSync(runtimeDirectory), ...readdirSync(temporaryDirectory)];
     check(left.length === 0 ? 'Ctrl-C leaves nothing' : `Ctrl-C leaves ${left.join(' ')}:`, left.length === 0);
   } finally {
-    if (isGroupAlive(start.pid!)) process.kill(-start.pid!, 'SIGKILL');
+    group.signal('SIGKILL');
   }
   return {
     claim: 'a fresh clone serves after npm ci && npm start: put, get, delete and status work from another process',
@@ -105,8 +106,9 @@ async function run(
   timeoutMs: number,
   environment: NodeJS.ProcessEnv = {},
 ): Promise<Finished> {
-  const child = spawnIn(directory, command, args, environment, false);
-  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  const child = spawnIn(directory, command, args, environment);
+  const group = new TiedGroup(child);
+  const timer = setTimeout(() => group.signal('SIGKILL'), timeoutMs);
   try {
     return await finished(child);
   } finally {
@@ -119,18 +121,8 @@ function spawnIn(
   command: string,
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
-  detached: boolean,
 ): ChildProcess {
   const { AVOCADO_CLUSTER: _, ...inherited } = process.env;
   const env = { ...inherited, ...environment };
-  return spawn(command, args, { cwd: directory, env, detached, stdio: ['ignore', 'pipe', 'pipe'] });
-}
-
-function isGroupAlive(groupId: number): boolean {
-  try {
-    process.kill(-groupId, 0);
-    return true;
-  } catch {
-    return false;
-  }
+  return spawn(command, args, { cwd: directory, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LoadProcess } from '../../bench/load-process.ts';
 import type { Ran } from '../../bench/messages.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
-import { residentBytes } from '../processes/process-state.ts';
+import { residentBytes } from '../processes/resident-memory.ts';
 import { MIB, MINUTE_MS, count, mib } from './proof.ts';
 import type { ClaimResult, Proof, ProofContext } from './proof.ts';
 import { fitLine } from './line.ts';

@@ -8,6 +8,7 @@ import type { SecurityMode } from '../../net/mode.ts';
 import { finished, makeSandbox, startAvocado } from '../cli/avocado-process.ts';
 import { MINUTE_MS, count } from './proof.ts';
 import type { ClaimResult, Proof, ProofContext } from './proof.ts';
+import { TiedGroup } from './tied-group.ts';
 
 /**
  * Speed by the project's own bench, as its users run it: three replicas and the load process together on this machine,
@@ -118,8 +119,9 @@ async function bench(context: ProofContext, what: string, args: readonly string[
   context.progress(`bench: ${what}`);
   const path = join(context.directory, 'bench.json');
   const sandbox = makeSandbox();
-  const child = startAvocado(sandbox, ['bench', ...args, '--quiet', '--json', path]);
-  const timer = setTimeout(() => child.kill('SIGTERM'), BENCH_TIMEOUT_MS);
+  const child = startAvocado(sandbox, ['bench', ...args, '--quiet', '--json', path], { detached: true });
+  const group = new TiedGroup(child);
+  const timer = setTimeout(() => group.signal('SIGTERM'), BENCH_TIMEOUT_MS);
   try {
     const { exitCode, stderr } = await finished(child);
     if (exitCode !== 0) throw new Error(`avocado bench ${args.join(' ')} ended with ${exitCode}: ${stderr.trim()}`);

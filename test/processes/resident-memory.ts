@@ -1,17 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** What the operating system says of a process. */
-export function isAlive(processId: number): boolean {
-  try {
-    process.kill(processId, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** Resident memory; undefined when there is no such process. */
+/** Resident memory of a process, as the operating system has it; undefined when there is no such process. */
 export function residentBytes(processId: number): number | undefined {
   try {
     if (process.platform !== 'linux') {
