@@ -27,7 +27,12 @@ const GOOD: Record<string, readonly Operation[]> = {
   'concurrent puts in either order': [put('a', 1, 10), put('b', 2, 9), get('b', 11, 12)],
   'a put of unknown outcome is seen late': [put('a', 1, 2), put('b', 3, NEVER), get('a', 4, 5), get('b', 50, 51)],
   'a put of unknown outcome is never seen': [put('a', 1, 2), put('b', 3, NEVER), get('a', 4, 5), get('a', 50, 51)],
-  'a delete of unknown outcome takes effect late': [put('a', 1, 2), remove(3, NEVER), get('a', 4, 5), get(undefined, 6, 7)],
+  'a delete of unknown outcome takes effect late': [
+    put('a', 1, 2),
+    remove(3, NEVER),
+    get('a', 4, 5),
+    get(undefined, 6, 7),
+  ],
   'an end and a start at the same instant are concurrent': [put('a', 1, 5), get(undefined, 5, 6)],
   'keys are independent': [put('a', 1, 2, 'x'), get(undefined, 3, 4, 'y'), get('a', 3, 4, 'x')],
   'the same value under two keys': [put('a', 1, 2, 'x'), put('a', 3, 4, 'y'), get('a', 5, 6, 'x'), get('a', 5, 6, 'y')],
@@ -53,7 +58,12 @@ const BAD: Record<string, readonly Operation[]> = {
     get('c', 6, 7),
     get('b', 8, 9),
   ],
-  'bad in one of several keys': [put('a', 1, 2, 'x'), get('a', 3, 4, 'x'), put('b', 1, 2, 'y'), get(undefined, 3, 4, 'y')],
+  'bad in one of several keys': [
+    put('a', 1, 2, 'x'),
+    get('a', 3, 4, 'x'),
+    put('b', 1, 2, 'y'),
+    get(undefined, 3, 4, 'y'),
+  ],
 };
 
 for (const [name, history] of Object.entries(GOOD)) {

@@ -74,6 +74,12 @@ interface Event {
   next: Event | undefined;
 }
 
+interface Placed {
+  readonly event: Event;
+  readonly stateBefore: number;
+  readonly isChoice: boolean;
+}
+
 class Search {
   readonly #operations: readonly Operation[];
   /** The values' numbers: what a put sets, what a get saw. */
@@ -82,6 +88,8 @@ class Search {
   /** Operations that have their place, as bits. */
   readonly #done: Int32Array;
   readonly #tried = new Set<string>();
+  /** Operations given a place, in order. */
+  readonly #placed: Placed[] = [];
 
   constructor(operations: readonly Operation[]) {
     this.#operations = operations;
@@ -96,18 +104,18 @@ class Search {
   }
 
   run(): 'linearizable' | 'not' | 'undecided' {
-    /** Operations given a place, in order, with the state before each. */
-    const placed: { readonly event: Event; readonly stateBefore: number }[] = [];
     let state = ABSENT;
+    this.#placeGets(state);
     let event = this.#head.next;
     while (this.#head.next !== undefined) {
       if (this.#tried.size > STATES_MAX) return 'undecided';
       if (event?.endEvent !== undefined) {
         const next = this.#apply(event.operation, state);
         if (next !== undefined && this.#isNew(event.operation, next)) {
-          placed.push({ event, stateBefore: state });
-          state = next;
+          this.#placed.push({ event, stateBefore: state, isChoice: true });
           lift(event);
+          state = next;
+          this.#placeGets(state);
           event = this.#head.next;
           continue;
         }
@@ -115,14 +123,36 @@ class Search {
         continue;
       }
       // An end whose operation has no place yet: some earlier choice was wrong.
-      const last = placed.pop();
-      if (last === undefined) return 'not';
-      state = last.stateBefore;
-      this.#flip(last.event.operation);
-      putBack(last.event);
-      event = last.event.next;
+      const choice = this.#takeBack();
+      if (choice === undefined) return 'not';
+      state = choice.stateBefore;
+      event = choice.event.next;
     }
     return 'linearizable';
+  }
+
+  /**
+   * A get that may come next and sees the state does come next: it changes nothing, so whatever order fits without it fits
+   * with it in front. Only writes are choices.
+   */
+  #placeGets(state: number): void {
+    for (let event = this.#head.next; event?.endEvent !== undefined; event = event.next) {
+      if (this.#operations[event.operation]!.kind !== 'get' || this.#valueIds[event.operation] !== state) continue;
+      this.#flip(event.operation);
+      this.#placed.push({ event, stateBefore: state, isChoice: false });
+      lift(event);
+    }
+  }
+
+  /** Takes back the last choice and what followed from it. */
+  #takeBack(): Placed | undefined {
+    for (;;) {
+      const last = this.#placed.pop();
+      if (last === undefined) return undefined;
+      this.#flip(last.event.operation);
+      putBack(last.event);
+      if (last.isChoice) return last;
+    }
   }
 
   /** The state after the operation; undefined when a get saw another one. */

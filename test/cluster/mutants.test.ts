@@ -66,7 +66,10 @@ function mutate(copyDir: string, mutant: Mutant): void {
     const source = readFileSync(path, 'utf8');
     const count = source.split(find).length - 1;
     assert.equal(count, 1, `${file} has ${JSON.stringify(find)} once: the mutant must follow the code`);
-    writeFileSync(path, source.replace(find, () => replace));
+    writeFileSync(
+      path,
+      source.replace(find, () => replace),
+    );
   }
 }
 

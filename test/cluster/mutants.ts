@@ -69,8 +69,7 @@ export const mutants: readonly Mutant[] = [
       {
         file: COORDINATOR,
         find: 'table.holders[slot] |= 1 << member;\n        if (!this.#isHeldByQuorum(slot))',
-        replace:
-          'table.holders[slot] = (table.holders[slot] << 1) | 1;\n        if (!this.#isHeldByQuorum(slot))',
+        replace: 'table.holders[slot] = (table.holders[slot] << 1) | 1;\n        if (!this.#isHeldByQuorum(slot))',
       },
     ],
   },
@@ -124,7 +123,8 @@ export const mutants: readonly Mutant[] = [
       {
         file: COORDINATOR,
         find: 'table.bad[slot] |= 1 << table.valueMember[slot];',
-        replace: 'table.lacking[slot] |= 1 << table.valueMember[slot];\n            table.counter[slot] = table.holders[slot] = 0;',
+        replace:
+          'table.lacking[slot] |= 1 << table.valueMember[slot];\n            table.counter[slot] = table.holders[slot] = 0;',
       },
       {
         file: COORDINATOR,

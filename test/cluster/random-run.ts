@@ -267,7 +267,11 @@ class RandomRun {
   }
 
   #isWorkDone(): boolean {
-    return this.cluster.clients.every((client) => !client.process.isAlive || client.attempts.length > 0 && client.node.coordinator.active === 0 && this.#hasStartedAll(client));
+    return this.cluster.clients.every(
+      (client) =>
+        !client.process.isAlive ||
+        (client.attempts.length > 0 && client.node.coordinator.active === 0 && this.#hasStartedAll(client)),
+    );
   }
 
   #hasStartedAll(client: RecordedClient): boolean {

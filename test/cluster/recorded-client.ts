@@ -1,4 +1,4 @@
-import { ClientNode } from '../../src/client/client-node.ts';
+import type { ClientNode } from '../../src/client/client-node.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
 import type { SimulatedProcess } from './simulated-process.ts';

@@ -222,6 +222,53 @@ test('should end as unreadable when every copy of the newest stamp is bad, and n
   harness.assertIdle();
 });
 
+/** The newest stamp is at one member only, where its copy is bad; the others have an older value. */
+function beginLonelyAndBad(harness: CoordinatorHarness, copy: Copy): { holder: number } {
+  const { valued, plain } = begin(harness);
+  harness.answerRead(plain[0]!, { stamp: stampOf(4) });
+  harness.answerRead(valued, flip(copy));
+  for (const remaining of [2, 1]) {
+    const fetches = harness.asked(MESSAGE_READ);
+    assert.equal(fetches.length, 1, `${remaining} left to ask`);
+    harness.answerRead(fetches[0]!, harness.copyOf('older', stampOf(4)));
+  }
+  return { holder: valued.member };
+}
+
+test('should look once more when those that lacked the value may have it by now', () => {
+  const harness = new CoordinatorHarness();
+  const copy = harness.copyOf('good', stampOf(5));
+  const { holder } = beginLonelyAndBad(harness, copy);
+  assert.deepEqual(harness.ended, []);
+  for (let rounds = 0; harness.ended.length === 0; rounds++) {
+    assert.ok(rounds < 5);
+    for (const read of harness.asked(MESSAGE_READ)) {
+      harness.answerRead(read, !wantsValue(read) ? { stamp: copy.stamp } : read.member === holder ? flip(copy) : copy);
+      if (harness.messenger.sent.some(({ control }) => (control[0]! & 0xff) === MESSAGE_REPAIR)) break;
+    }
+    if (harness.ended.length > 0) harness.messenger.take();
+  }
+  assert.deepEqual(harness.ended, [{ token: 0, outcome: 'ok', value: 'good' }]);
+});
+
+test('should end as unreadable when a second look finds the one copy as bad', () => {
+  const harness = new CoordinatorHarness();
+  const copy = harness.copyOf('good', stampOf(5));
+  const { holder } = beginLonelyAndBad(harness, copy);
+  const older = harness.copyOf('older', stampOf(4));
+  for (let rounds = 0; harness.ended.length === 0; rounds++) {
+    assert.ok(rounds < 10, 'it ends');
+    for (const read of harness.asked(MESSAGE_READ)) {
+      const { envelope, tag, stamp } = read.member === holder ? flip(copy) : older;
+      harness.answerRead(read, wantsValue(read) ? { stamp, envelope, tag } : { stamp });
+    }
+    harness.run(300);
+  }
+  // Either the second look met the bad copy again, or a quorum of the others answered without it.
+  const { outcome, value } = harness.ended[0]!;
+  assert.ok(outcome === 'unreadable' || (outcome === 'ok' && value === 'older'), `${outcome} ${value}`);
+});
+
 test('should not take another value under the same stamp for the one that did not open', () => {
   const harness = new CoordinatorHarness();
   const copy = harness.copyOf('good', stampOf(5));
