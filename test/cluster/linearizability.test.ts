@@ -91,49 +91,57 @@ function fitsSomeOrder(left: readonly Operation[], state: string | undefined): b
   });
 }
 
-/** Few values and long overlaps, so that about half of the histories are good. */
-function randomHistory(random: () => number): Operation[] {
+/** Few values and long overlaps, so that many histories are good and many are bad. */
+function randomHistory(random: () => number, withDeletes: boolean): Operation[] {
   const count = 2 + Math.floor(random() * 5);
   return Array.from({ length: count }, (_, i) => {
     const start = Math.floor(random() * 12);
     const end = start + Math.floor(random() * 8);
     const kind = random();
     if (kind < 0.4) return put(`v${i}`, start, random() < 0.3 ? NEVER : end);
-    if (kind < 0.5) return remove(start, random() < 0.3 ? NEVER : end);
+    if (kind < 0.5 && withDeletes) return remove(start, random() < 0.3 ? NEVER : end);
     return get(random() < 0.2 ? undefined : `v${Math.floor(random() * count)}`, start, end);
   });
 }
 
-test('agrees with trying every order on small random histories', () => {
-  const random = seededRandom(1);
-  let goodCount = 0;
-  let badCount = 0;
-  for (let i = 0; i < 5_000; i++) {
-    const history = randomHistory(random);
-    const expected = fitsSomeOrder(history, undefined);
-    assert.equal(findViolation(history) === undefined, expected, JSON.stringify(history));
-    if (expected) goodCount++;
-    else badCount++;
-  }
-  assert.ok(goodCount > 500 && badCount > 500, `${goodCount} good and ${badCount} bad ones are enough of each`);
-});
-
-test('long histories with many concurrent operations are decided quickly', () => {
-  const random = seededRandom(2);
-  const history: Operation[] = [];
-  let state: string | undefined;
-  for (let i = 0; i < 400; i++) {
-    // Each takes effect at 10 * i, within an interval that overlaps its neighbours'.
-    const start = 10 * i - Math.floor(random() * 40);
-    const end = 10 * i + 1 + Math.floor(random() * 40);
-    if (random() < 0.5) {
-      history.push(get(state, start, end));
-    } else {
-      state = `v${i}`;
-      history.push(put(state, start, random() < 0.1 ? NEVER : end));
+for (const withDeletes of [false, true]) {
+  test(`agrees with trying every order, ${withDeletes ? 'with' : 'without'} deletes`, () => {
+    const random = seededRandom(1);
+    let goodCount = 0;
+    let badCount = 0;
+    for (let i = 0; i < 5_000; i++) {
+      const history = randomHistory(random, withDeletes);
+      const expected = fitsSomeOrder(history, undefined);
+      assert.equal(findViolation(history) === undefined, expected, JSON.stringify(history));
+      if (expected) goodCount++;
+      else badCount++;
     }
-  }
-  assert.equal(findViolation(history), undefined);
-  const stale = get('v-none', 5_000, 5_001);
-  assert.notEqual(findViolation([...history, put('v-none', -10, -9), stale]), undefined);
-});
+    assert.ok(goodCount > 500 && badCount > 500, `${goodCount} good and ${badCount} bad ones are enough of each`);
+  });
+}
+
+for (const withDeletes of [false, true]) {
+  test(`long histories are decided, ${withDeletes ? 'with' : 'without'} deletes`, () => {
+    const random = seededRandom(2);
+    const history: Operation[] = [];
+    let state: string | undefined;
+    for (let i = 0; i < 400; i++) {
+      // Each takes effect at 10 * i, within an interval that overlaps its neighbours'.
+      const start = 10 * i - Math.floor(random() * 40);
+      const end = 10 * i + 1 + Math.floor(random() * 40);
+      const kind = random();
+      if (kind < 0.5) {
+        history.push(get(state, start, end));
+      } else if (kind < 0.6 && withDeletes) {
+        state = undefined;
+        history.push(remove(start, end));
+      } else {
+        state = `v${i}`;
+        history.push(put(state, start, random() < 0.1 ? NEVER : end));
+      }
+    }
+    assert.equal(findViolation(history), undefined);
+    const stale = get('v-none', 5_000, 5_001);
+    assert.notEqual(findViolation([...history, put('v-none', -10, -9), stale]), undefined);
+  });
+}

@@ -28,11 +28,11 @@ for (const mutant of mutants) {
   test(`mutant caught: ${mutant.name}`, (context) => {
     const caught = withCopy((copyDir) => {
       mutate(copyDir, mutant);
-      return runSeeds(copyDir);
+      return runSeeds(copyDir, SEED_COUNT_MAX, mutant.firstSeed);
     });
     assert.ok(caught !== undefined, `nothing wrong was seen in ${SEED_COUNT_MAX} seeds`);
     assert.match(caught.failure, mutant.failure);
-    context.diagnostic(`${caught.seed} seeds: ${caught.failure.split('\n')[0]}`);
+    context.diagnostic(`seed ${caught.seed}: ${caught.failure.split('\n')[0]}`);
   });
 }
 
@@ -74,9 +74,9 @@ function mutate(copyDir: string, mutant: Mutant): void {
 }
 
 /** The first seed that fails there. */
-function runSeeds(copyDir: string, seedCount = SEED_COUNT_MAX): Caught | undefined {
+function runSeeds(copyDir: string, seedCount: number, firstSeed = 1): Caught | undefined {
   const program = join(copyDir, 'dist/test/cluster/run-seeds.js');
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, '1', String(seedCount)], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, String(firstSeed), String(seedCount)], {
     encoding: 'utf8',
     timeout: TIMEOUT_MS,
     env: { ...process.env, NODE_OPTIONS: '' },

@@ -14,6 +14,8 @@ export interface Mutant {
   readonly name: string;
   /** What a run must say: a mutant that only breaks down proves nothing. */
   readonly failure: RegExp;
+  /** Where the search begins, for what rare schedules show only: near a seed that is known to show it. Else 1. */
+  readonly firstSeed?: number;
   readonly substitutions: readonly Substitution[];
 }
 
@@ -103,6 +105,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a restarted replica votes',
     failure: NOT_LINEARIZABLE,
+    firstSeed: 320,
     substitutions: [
       {
         file: 'src/server/replica-node.js',
