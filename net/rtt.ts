@@ -18,6 +18,10 @@ export class RttEstimator {
   #rttvarMs = 0;
   #sampled = false;
 
+  get isSampled(): boolean {
+    return this.#sampled;
+  }
+
   get srttMs(): number {
     return this.#sampled ? this.#srttMs : RTT_INITIAL_MS;
   }

@@ -510,7 +510,7 @@ export class Coordinator {
     }
     table.replied[slot]! |= 1 << member;
     if (type === MESSAGE_READ_REPLY) this.#onReadReply(slot, member, words, word, valueWord);
-    else if (type === MESSAGE_STAMP_REPLY) this.#onStampReply(slot, words, word);
+    else if (type === MESSAGE_STAMP_REPLY) this.#onStampReply(slot, member, words, word);
     else this.#onWriteReply(slot, member, flagsOf(words, word));
   }
 
@@ -624,19 +624,29 @@ export class Coordinator {
     return memberCountOf(this.#table.holders[slot]!) >= this.#quorum;
   }
 
-  #onStampReply(slot: number, words: Int32Array, word: number): void {
+  #onStampReply(slot: number, member: number, words: Int32Array, word: number): void {
     const table = this.#table;
     const flags = flagsOf(words, word);
-    // Nothing was written yet: one refusal of the quorum is enough, and the put certainly had no effect.
-    if ((flags & FLAGS_REFUSED) !== 0) return this.#end(slot, refusalOf(flags));
+    if ((flags & FLAGS_REFUSED) !== 0) return this.#onStampRefused(slot, member, flags);
     table.counter[slot] = Math.max(table.counter[slot]!, readU53(words, word + WORD_STAMP_COUNTER));
     // Only a malicious writer gets there; checked before a stamp is allocated, so that other keys can still be written.
     if (table.counter[slot]! >= STAMP_COUNTER_MAX) return this.#end(slot, 'stamps-exhausted');
-    if (memberCountOf(table.replied[slot]!) < this.#quorum) return;
+    // Who refuses would refuse the WRITE, too: it takes a quorum of others.
+    if (memberCountOf(table.replied[slot]! & ~table.refused[slot]!) < this.#quorum) return;
     this.#picker.onPhase(this.#nowMs - table.phaseMs[slot]!);
     if (table.sealed[slot] === 1) return this.#write(slot);
     table.phase[slot] = PHASE_SEAL;
     this.#wait(slot, Infinity);
+  }
+
+  /** A member that lacks a key needs room for it, while those that have it may need none: it takes more than one refusal. */
+  #onStampRefused(slot: number, member: number, flags: number): void {
+    const table = this.#table;
+    table.refused[slot]! |= 1 << member;
+    const left = this.#options.memberCount - memberCountOf(table.refused[slot]!);
+    // Nothing was written yet: the put certainly had no effect.
+    if (left < this.#quorum || (flags & FLAG_NOT_PERMITTED) !== 0) return this.#end(slot, refusalOf(flags));
+    this.#ask(slot, this.#options.readyMask() & ~table.asked[slot]!);
   }
 
   #onWriteReply(slot: number, member: number, flags: number): void {

@@ -10,6 +10,11 @@ import { hasMember, memberCountOf } from './quorum.ts';
 const SLOWER_FACTOR = 2;
 /** Round trips on one machine differ by loop turns of a millisecond or so: no reason to prefer one. */
 const SLOWER_MS_MIN = 1;
+/**
+ * One operation in so many asks members whether they are near or not: else nobody would learn that one has become faster.
+ * Rarer than one in a hundred, so that the 99th percentile does not see it.
+ */
+const ANY_MEMBER_INTERVAL = 256;
 /** A silent member gets one extra request each so often, to see whether it is back. */
 const PROBE_INTERVAL_MS = 50;
 
@@ -30,6 +35,8 @@ export class MemberPicker {
   readonly #heardMs: Float64Array;
   #silentMask = 0;
   #turn = 0;
+  /** Operations until one may ask any member. */
+  #anyMemberIn = ANY_MEMBER_INTERVAL;
   /** The near ones among the members of #nearOf. */
   #near = 0;
   #nearOf = NOT_LOOKED_AT;
@@ -88,12 +95,13 @@ export class MemberPicker {
    */
   advanceTurn(): void {
     this.#turn = this.#turn + 1 === this.#rtts.length ? 0 : this.#turn + 1;
+    this.#anyMemberIn = this.#anyMemberIn === 0 ? ANY_MEMBER_INTERVAL : this.#anyMemberIn - 1;
   }
 
   /** `count` members of readyMask to ask first: not silent, near, in turn; fewer when there are not so many. */
   pick(readyMask: number, count: number): number {
     const answering = readyMask & ~this.#silentMask;
-    let picked = this.#take(this.#nearMask(answering), 0, count);
+    let picked = this.#anyMemberIn === 0 ? 0 : this.#take(this.#nearMask(answering), 0, count);
     if (memberCountOf(picked) < count) picked = this.#take(answering, picked, count);
     if (memberCountOf(picked) < count) picked = this.#take(readyMask, picked, count);
     return picked;
@@ -128,7 +136,9 @@ export class MemberPicker {
     const limitMs = Math.max(bestMs * SLOWER_FACTOR, bestMs + SLOWER_MS_MIN);
     let near = 0;
     for (let member = 0; member < this.#rtts.length; member++) {
-      if (hasMember(mask, member) && this.#rtts[member]!.srttMs <= limitMs) near |= 1 << member;
+      const rtt = this.#rtts[member]!;
+      // Who was never asked may be as near as any.
+      if (hasMember(mask, member) && (!rtt.isSampled || rtt.srttMs <= limitMs)) near |= 1 << member;
     }
     this.#near = near;
     return near;

@@ -259,10 +259,13 @@ export class Store {
     return this.hasRoom(this.index.trustedBytesToAdd(keyBytes), envelopeBytes, marginBytes);
   }
 
-  /** The same for a new value of a key that is here. Always true for a delete, and when it fits in the old one's place. */
+  /**
+   * The same for a new value of a key that is here. Always true for a delete, when it fits in the old one's place, and
+   * when a block is free for it: the margin is for what costs trusted memory.
+   */
   hasRoomForEnvelope(entry: number, envelopeBytes: number, marginBytes: number): boolean {
-    if (envelopeBytes === 0) return true;
-    return this.isPlaceFor(this.hostRef(entry), envelopeBytes) || this.hasRoom(0, envelopeBytes, marginBytes);
+    if (envelopeBytes === 0 || this.isPlaceFor(this.hostRef(entry), envelopeBytes)) return true;
+    return this.hostMemory.trustedBytesToAllocate(envelopeBytes) === 0 || this.hasRoom(0, envelopeBytes, marginBytes);
   }
 
   stats(): StoreStats {

@@ -28,6 +28,13 @@ export class Dice {
     return choices[Math.floor(this.#next() * choices.length)]!;
   }
 
+  shuffled<T>(items: readonly T[]): T[] {
+    return items
+      .map((item) => ({ item, order: this.#next() }))
+      .sort((a, b) => a.order - b.order)
+      .map(({ item }) => item);
+  }
+
   readonly bytes = (count: number): Uint8Array => Uint8Array.from({ length: count }, () => this.integer(0, 255));
 
   /** Dice of their own for a part of the simulation, so that one part's throws don't shift another's. */

@@ -63,7 +63,6 @@ const FORGED_BYTES_MAX = 300;
 /** A network that loses, repeats, reorders, delays, corrupts and forges datagrams, as the dice fall. */
 export class LossyNetwork {
   weather: Weather = CALM;
-  sentCount = 0;
   /** Told of each datagram before it is sent. */
   onSend: (from: Address) => void = () => {};
   readonly #time: SimulatedTime;
@@ -112,7 +111,6 @@ export class LossyNetwork {
   send(datagram: Uint8Array, from: Address, to: Address): void {
     const dice = this.#dice;
     const { weather } = this;
-    this.sentCount++;
     this.onSend(from);
     const sent = { datagram: Uint8Array.from(datagram), from, to };
     if (weather.replay > 0) this.#keep(sent);

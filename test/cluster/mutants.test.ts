@@ -11,6 +11,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Mutant } from './mutants.ts';
 import { mutants } from './mutants.ts';
+import type { Bias } from './random-plan.ts';
 
 const builtDir = fileURLToPath(new URL('../../', import.meta.url));
 /** What run-seeds.js needs, directly or not. */
@@ -28,7 +29,7 @@ for (const mutant of mutants) {
   test(`mutant caught: ${mutant.name}`, (context) => {
     const caught = withCopy((copyDir) => {
       mutate(copyDir, mutant);
-      return runSeeds(copyDir, SEED_COUNT_MAX, mutant.firstSeed);
+      return runSeeds(copyDir, mutant.bias, SEED_COUNT_MAX);
     });
     assert.ok(caught !== undefined, `nothing wrong was seen in ${SEED_COUNT_MAX} seeds`);
     assert.match(caught.failure, mutant.failure);
@@ -38,7 +39,7 @@ for (const mutant of mutants) {
 
 test('the copy without a mutant passes', () => {
   assert.equal(
-    withCopy((copyDir) => runSeeds(copyDir, 3)),
+    withCopy((copyDir) => runSeeds(copyDir, 'none', 3)),
     undefined,
   );
 });
@@ -74,9 +75,9 @@ function mutate(copyDir: string, mutant: Mutant): void {
 }
 
 /** The first seed that fails there. */
-function runSeeds(copyDir: string, seedCount: number, firstSeed = 1): Caught | undefined {
+function runSeeds(copyDir: string, bias: Bias, seedCount: number): Caught | undefined {
   const program = join(copyDir, 'dist/test/cluster/run-seeds.js');
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, String(firstSeed), String(seedCount)], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, bias, '1', String(seedCount)], {
     encoding: 'utf8',
     timeout: TIMEOUT_MS,
     env: { ...process.env, NODE_OPTIONS: '' },

@@ -2,6 +2,8 @@
  * Rules of the protocol left out on purpose, one a mutant, as substitutions in the compiled code. Each rule is there
  * because leaving it out once gave a counterexample, so the simulated cluster must find one, too.
  */
+import type { Bias } from './random-plan.ts';
+
 interface Substitution {
   /** Below dist/. */
   readonly file: string;
@@ -14,8 +16,8 @@ export interface Mutant {
   readonly name: string;
   /** What a run must say: a mutant that only breaks down proves nothing. */
   readonly failure: RegExp;
-  /** Where the search begins, for what rare schedules show only: near a seed that is known to show it. Else 1. */
-  readonly firstSeed?: number;
+  /** The runs that show it soon. */
+  readonly bias: Bias;
   readonly substitutions: readonly Substitution[];
 }
 
@@ -30,6 +32,7 @@ const ANSWER_READ = "this.#end(slot, this.#table.tombstone[slot] === 1 ? 'absent
 export const mutants: readonly Mutant[] = [
   {
     name: 'no write-back',
+    bias: 'half writes',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       { file: COORDINATOR, find: '#writeBack(slot) {', replace: `#writeBack(slot) {\n        return ${ANSWER_READ}` },
@@ -37,6 +40,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "answer before the write-back's quorum",
+    bias: 'half writes',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
@@ -48,6 +52,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a quorum of one',
+    bias: 'none',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       { file: COORDINATOR, find: 'this.#quorum = quorumOf(options.memberCount);', replace: 'this.#quorum = 1;' },
@@ -55,11 +60,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'one acknowledgement of a write is enough',
+    bias: 'half writes',
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: COORDINATOR, find: 'if (!this.#isHeldByQuorum(slot))', replace: 'if (false)' }],
   },
   {
     name: 'duplicate answers of a member are counted',
+    bias: 'late answers',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       { file: COORDINATOR, find: 'hasMember(table.replied[slot], member) ||', replace: '' },
@@ -77,6 +84,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'own counter is not kept',
+    bias: 'none',
     failure: /a stamp names two values/,
     substitutions: [
       {
@@ -88,6 +96,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'apply on an equal or lower stamp',
+    bias: 'late answers',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
@@ -104,8 +113,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'a restarted replica votes',
+    bias: 'restarts',
     failure: NOT_LINEARIZABLE,
-    firstSeed: 320,
     substitutions: [
       {
         file: 'src/server/replica-node.js',
@@ -116,11 +125,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a corrupt copy's value is trusted",
+    bias: 'tampering',
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: COORDINATOR, find: 'if (!opened) {', replace: 'if (false) {' }],
   },
   {
     name: "a corrupt copy's stamp is ignored",
+    bias: 'tampering',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
@@ -138,11 +149,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'answers of an earlier phase are counted',
+    bias: 'late answers',
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: COORDINATOR, find: 'table.generation[slot] !== words[word + 1] ||', replace: '' }],
   },
   {
     name: 'a write that was sent is said to have had no effect',
+    bias: 'none',
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: COORDINATOR, find: "? 'outcome-unknown' : reason", replace: '? reason : reason' }],
   },

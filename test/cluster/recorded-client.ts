@@ -66,7 +66,7 @@ export class RecordedClient implements OperationSink {
   }
 
   cancel(attempt: Attempt): void {
-    if (attempt.outcome === undefined) this.node.coordinator.cancel(attempt.operationId);
+    if (attempt.outcome === undefined && this.process.isAlive) this.node.coordinator.cancel(attempt.operationId);
   }
 
   /** Whether a put or delete of the key is under way. */

@@ -123,22 +123,56 @@ test('should never use a counter again, not even that of a write that failed, wh
   note(harness.putUntilWrite('e', [0, 0], Uint8Array.of(3)));
 });
 
-test('should write nothing when one member refuses at STAMP, and say why', () => {
+test('should write nothing when no quorum has room at STAMP, and say why', () => {
   for (const [flags, outcome] of [
     [FLAG_TRUSTED_FULL, 'trusted-memory-full'],
     [FLAG_HOST_FULL, 'host-memory-full'],
-    [FLAG_NOT_PERMITTED, 'not-permitted'],
   ] as const) {
     const harness = new CoordinatorHarness();
     harness.put('x');
     harness.turn(0);
-    const [stamp] = harness.asked(MESSAGE_STAMP);
-    harness.answer(stamp!, stampReply(stamp!, 5, flags));
+    for (const stamp of harness.asked(MESSAGE_STAMP)) harness.answer(stamp, stampReply(stamp, 5, flags));
     assert.deepEqual(harness.outcomes(), [outcome]);
+    harness.asked(MESSAGE_STAMP);
     harness.run(500);
     harness.assertNothingAsked();
     harness.assertIdle();
   }
+});
+
+test('should write nothing when one member says that it is not permitted', () => {
+  const harness = new CoordinatorHarness();
+  harness.put('x');
+  harness.turn(0);
+  const [stamp] = harness.asked(MESSAGE_STAMP);
+  harness.answer(stamp!, stampReply(stamp!, 5, FLAG_NOT_PERMITTED));
+  assert.deepEqual(harness.outcomes(), ['not-permitted']);
+  harness.run(500);
+  harness.assertNothingAsked();
+  harness.assertIdle();
+});
+
+test('should go on without a minority that has no room, and count only the others', () => {
+  const harness = new CoordinatorHarness();
+  harness.put('x');
+  harness.turn(0);
+  const [a, b] = harness.asked(MESSAGE_STAMP);
+  harness.answer(a!, stampReply(a!, 5, FLAG_TRUSTED_FULL));
+  harness.turn(0);
+  const [c] = harness.asked(MESSAGE_STAMP);
+  assert.ok(c !== undefined && c.member !== a!.member && c.member !== b!.member, 'the third one is asked at once');
+  harness.answer(b!, stampReply(b!, 7));
+  harness.turn(0);
+  harness.assertNothingAsked();
+  harness.answer(c, stampReply(c, 6));
+  harness.turn(0);
+  const writes = harness.asked(MESSAGE_WRITE);
+  assert.deepEqual(
+    writes.map(({ stamp }) => stamp.counter),
+    [8, 8, 8],
+  );
+  harness.answerWrites(writes.filter(({ member }) => member !== a!.member));
+  assert.deepEqual(harness.outcomes(), ['ok']);
 });
 
 test('should succeed when a minority refuses the WRITE', () => {
