@@ -1,3 +1,5 @@
+import { FLAG_CONFLICT, FLAG_HOST_FULL, FLAG_NOT_PERMITTED } from './messages.ts';
+
 /** How an operation ended. */
 export const OUTCOMES = [
   'ok',
@@ -16,6 +18,16 @@ export const OUTCOMES = [
   'closed',
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
+
+/** Ends the operation of a slot. */
+export type EndOperation = (slot: number, outcome: Outcome) => void;
+
+/** What a member's refusal of a write means for the operation. */
+export function refusalOf(flags: number): Outcome {
+  if ((flags & FLAG_NOT_PERMITTED) !== 0) return 'not-permitted';
+  if ((flags & FLAG_CONFLICT) !== 0) return 'unreadable';
+  return (flags & FLAG_HOST_FULL) !== 0 ? 'host-memory-full' : 'trusted-memory-full';
+}
 
 export interface OperationSink {
   /**

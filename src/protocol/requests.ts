@@ -62,9 +62,8 @@ export class Requests {
     for (let i = 0; i < 4; i++) words[word + WORD_WRITE_TAG + i] = isTombstone ? 0 : table.tags[tagWord + i]!;
     this.#copyKey(words, word + WORD_WRITE_KEY, slot, keyBytes);
     if (envelopeBytes > 0) {
-      const ref = table.envelopeRef[slot]!;
-      const { memory } = table;
-      copyPadded(out.packet.words, out.valueWord, memory.region(ref).words, memory.wordOffset(ref), envelopeBytes);
+      const source = table.envelopeRegion[slot]!.words;
+      copyPadded(out.packet.words, out.valueWord, source, table.envelopeWord[slot]!, envelopeBytes);
     }
     return true;
   }

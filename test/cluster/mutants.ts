@@ -22,6 +22,8 @@ export interface Mutant {
 }
 
 const COORDINATOR = 'src/protocol/coordinator.js';
+const GET = 'src/protocol/get-flow.js';
+const PUT = 'src/protocol/put-flow.js';
 const REPLICA = 'src/protocol/replica.js';
 const STORE = 'src/store/store.js';
 
@@ -35,7 +37,7 @@ export const mutants: readonly Mutant[] = [
     bias: 'half writes',
     failure: NOT_LINEARIZABLE,
     substitutions: [
-      { file: COORDINATOR, find: '#writeBack(slot) {', replace: `#writeBack(slot) {\n        return ${ANSWER_READ}` },
+      { file: GET, find: '    writeBack(slot) {', replace: `    writeBack(slot) {\n        return ${ANSWER_READ}` },
     ],
   },
   {
@@ -44,9 +46,9 @@ export const mutants: readonly Mutant[] = [
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
-        file: COORDINATOR,
-        find: 'this.#askFirst(slot, this.#options.readyMask() & ~this.#table.holders[slot]);',
-        replace: `this.#askFirst(slot, this.#options.readyMask() & ~this.#table.holders[slot]);\n        ${ANSWER_READ}`,
+        file: GET,
+        find: 'this.#rounds.askFirst(slot, this.#membership.readyMask() & ~this.#table.holders[slot]);',
+        replace: `this.#rounds.askFirst(slot, this.#membership.readyMask() & ~this.#table.holders[slot]);\n        ${ANSWER_READ}`,
       },
     ],
   },
@@ -54,15 +56,16 @@ export const mutants: readonly Mutant[] = [
     name: 'a quorum of one',
     bias: 'none',
     failure: NOT_LINEARIZABLE,
-    substitutions: [
-      { file: COORDINATOR, find: 'this.#quorum = quorumOf(options.memberCount);', replace: 'this.#quorum = 1;' },
-    ],
+    substitutions: [{ file: COORDINATOR, find: 'quorumOf(options.memberCount);', replace: '1;' }],
   },
   {
     name: 'one acknowledgement of a write is enough',
     bias: 'half writes',
     failure: NOT_LINEARIZABLE,
-    substitutions: [{ file: COORDINATOR, find: 'if (!this.#isHeldByQuorum(slot))', replace: 'if (false)' }],
+    substitutions: [
+      { file: PUT, find: 'if (memberCountOf(table.holders[slot]) >= this.#quorum)', replace: 'if (true)' },
+      { file: GET, find: 'if (!this.#isHeldByQuorum(slot))', replace: 'if (false)' },
+    ],
   },
   {
     name: 'duplicate answers of a member are counted',
@@ -76,7 +79,12 @@ export const mutants: readonly Mutant[] = [
         replace: 'table.replied[slot] = (table.replied[slot] << 1) | 1;',
       },
       {
-        file: COORDINATOR,
+        file: PUT,
+        find: 'table.holders[slot] |= 1 << member;',
+        replace: 'table.holders[slot] = (table.holders[slot] << 1) | 1;',
+      },
+      {
+        file: GET,
         find: 'table.holders[slot] |= 1 << member;\n        if (!this.#isHeldByQuorum(slot))',
         replace: 'table.holders[slot] = (table.holders[slot] << 1) | 1;\n        if (!this.#isHeldByQuorum(slot))',
       },
@@ -88,7 +96,7 @@ export const mutants: readonly Mutant[] = [
     failure: /a stamp names two values/,
     substitutions: [
       {
-        file: COORDINATOR,
+        file: PUT,
         find: 'this.#ownCounter = Math.max(table.counter[slot], this.#ownCounter) + 1;',
         replace: 'this.#ownCounter = table.counter[slot] + 1;',
       },
@@ -127,7 +135,7 @@ export const mutants: readonly Mutant[] = [
     name: "a corrupt copy's value is trusted",
     bias: 'tampering',
     failure: NOT_LINEARIZABLE,
-    substitutions: [{ file: COORDINATOR, find: 'if (!opened) {', replace: 'if (false) {' }],
+    substitutions: [{ file: GET, find: 'if (!opened) {', replace: 'if (false) {' }],
   },
   {
     name: "a corrupt copy's stamp is ignored",
@@ -135,14 +143,14 @@ export const mutants: readonly Mutant[] = [
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
-        file: COORDINATOR,
+        file: GET,
         find: 'table.bad[slot] |= 1 << table.valueMember[slot];',
         replace:
           'table.lacking[slot] |= 1 << table.valueMember[slot];\n            table.counter[slot] = table.holders[slot] = 0;',
       },
       {
-        file: COORDINATOR,
-        find: 'if (order > 0)\n            return this.#read(slot);',
+        file: GET,
+        find: 'if (order > 0)\n            return this.read(slot);',
         replace: 'if (order > 0) {\n            this.#raise(slot, words, word);\n            order = 0;\n        }',
       },
     ],

@@ -21,8 +21,8 @@ export function operationWith(keyBytes: Uint8Array, envelopeBytes: Uint8Array, t
   };
   table.keyRef[slot] = place(keyBytes);
   table.keyBytes[slot] = keyBytes.length;
-  table.envelopeRef[slot] = place(envelopeBytes);
-  table.envelopeBytes[slot] = envelopeBytes.length;
+  table.allocateEnvelope(slot, envelopeBytes.length);
+  table.envelopeRegion[slot]!.bytes.set(envelopeBytes, table.envelopeWord[slot]! * 4);
   table.tags.set(tagWords, table.tagWord(slot));
   table.counter[slot] = newest.counter;
   table.writerHigh[slot] = newest.writerHigh;

@@ -1,0 +1,299 @@
+import type { Incoming } from '../../net/endpoint.ts';
+import { readU53 } from '../../net/bytes.ts';
+import type { DropCounters } from '../../net/drops.ts';
+import type { ValueSealing } from '../../workers/sealing.ts';
+import { compareStamps } from '../stamp.ts';
+import {
+  FLAGS_REFUSED,
+  FLAG_NOT_PERMITTED,
+  FLAG_TOMBSTONE,
+  FLAG_TOO_LARGE,
+  FLAG_VALUE,
+  MESSAGE_REPAIR,
+  WORD_REPLY_COUNTER,
+  WORD_REPLY_ENVELOPE_BYTES,
+  WORD_REPLY_RMW,
+  WORD_REPLY_TAG,
+  WORD_REPLY_WRITER,
+  flagsOf,
+} from './messages.ts';
+import type { OperationTable } from './operation-table.ts';
+import { PHASE_FETCH, PHASE_OPEN, PHASE_READ, PHASE_WRITE_BACK } from './operation-table.ts';
+import type { EndOperation } from './outcome.ts';
+import { refusalOf } from './outcome.ts';
+import type { Peer } from './peer.ts';
+import { hasMember, memberCountOf } from './quorum.ts';
+import type { Requests } from './requests.ts';
+import type { Membership, Rounds } from './rounds.ts';
+
+/**
+ * A get, phase by phase:
+ *
+ *     READ        stamps of a quorum, the value of one member of it
+ *     FETCH       the newest stamp's value, when it did not come with it, or the copy that came does not open
+ *     OPEN        the value is at the sealing, to be checked
+ *     WRITE_BACK  when less than a quorum is known to hold the newest stamp: it is written to the others, before the
+ *                 answer, so that no later get returns an older value
+ *
+ * A copy that does not open loses its value, not its stamp: another member's copy under the same stamp and tag is taken,
+ * and REPAIR is sent to the bad one.
+ */
+export interface GetCounters {
+  /** Values that failed their check, and were taken from another replica. */
+  tampered: number;
+  /** REPAIR messages sent. */
+  repairs: number;
+  /** Gets that had to write the newest value back before they answered. */
+  writeBacks: number;
+}
+
+export class GetFlow {
+  readonly #table: OperationTable;
+  readonly #rounds: Rounds;
+  readonly #requests: Requests;
+  readonly #membership: Membership;
+  readonly #sealing: ValueSealing;
+  readonly #drops: DropCounters;
+  readonly #quorum: number;
+  readonly #allMask: number;
+  readonly #counters: GetCounters;
+  readonly #end: EndOperation;
+
+  constructor(
+    table: OperationTable,
+    rounds: Rounds,
+    requests: Requests,
+    membership: Membership,
+    sealing: ValueSealing,
+    drops: DropCounters,
+    quorum: number,
+    counters: GetCounters,
+    end: EndOperation,
+  ) {
+    this.#table = table;
+    this.#rounds = rounds;
+    this.#requests = requests;
+    this.#membership = membership;
+    this.#sealing = sealing;
+    this.#drops = drops;
+    this.#quorum = quorum;
+    this.#allMask = (1 << membership.memberCount) - 1;
+    this.#counters = counters;
+    this.#end = end;
+  }
+
+  // -- READ -------------------------------------------------------------------------------------------------------
+
+  read(slot: number): void {
+    const table = this.#table;
+    this.#rounds.enter(slot, PHASE_READ);
+    table.counter[slot] = 0;
+    table.writerHigh[slot] = 0;
+    table.writerLow[slot] = 0;
+    table.rmw[slot] = 0;
+    table.tombstone[slot] = 1;
+    table.sealed[slot] = 0;
+    table.holders[slot] = 0;
+    table.bad[slot] = 0;
+    table.lacking[slot] = 0;
+    table.dropEnvelope(slot);
+    const members = this.#rounds.firstMembers();
+    table.valueMember[slot] = this.#rounds.picker.first(members);
+    this.#rounds.askFirst(slot, members);
+  }
+
+  /** In READ and in FETCH. */
+  onReadReply(slot: number, member: number, incoming: Incoming<Peer>, word: number, valueWord: number): void {
+    const table = this.#table;
+    const { words } = incoming.region;
+    const order = compareStamps(
+      readU53(words, word + WORD_REPLY_COUNTER),
+      words[word + WORD_REPLY_WRITER + 1]!,
+      words[word + WORD_REPLY_WRITER]!,
+      words[word + WORD_REPLY_RMW]!,
+      table.counter[slot]!,
+      table.writerHigh[slot]!,
+      table.writerLow[slot]!,
+      table.rmw[slot]!,
+    );
+    if ((flagsOf(words, word) & FLAG_NOT_PERMITTED) !== 0) return this.#end(slot, 'not-permitted');
+    if (table.phase[slot] === PHASE_FETCH) return this.#onFetchReply(slot, member, order, incoming, word, valueWord);
+    if (order > 0) this.#raise(slot, words, word);
+    if (order >= 0) {
+      table.holders[slot]! |= 1 << member;
+      if (!table.hasEnvelope(slot)) this.#keepValue(slot, member, incoming, word, valueWord);
+    }
+    if (memberCountOf(table.replied[slot]!) >= this.#quorum) this.#decide(slot);
+  }
+
+  /** A newer stamp than any met: what was known of the older one is of no use. */
+  #raise(slot: number, words: Int32Array, word: number): void {
+    const table = this.#table;
+    table.counter[slot] = readU53(words, word + WORD_REPLY_COUNTER);
+    table.writerLow[slot] = words[word + WORD_REPLY_WRITER]!;
+    table.writerHigh[slot] = words[word + WORD_REPLY_WRITER + 1]!;
+    table.rmw[slot] = words[word + WORD_REPLY_RMW]!;
+    table.tombstone[slot] = (flagsOf(words, word) & FLAG_TOMBSTONE) !== 0 ? 1 : 0;
+    table.holders[slot] = 0;
+    table.dropEnvelope(slot);
+  }
+
+  #keepValue(slot: number, member: number, incoming: Incoming<Peer>, word: number, valueWord: number): void {
+    const { words } = incoming.region;
+    if ((flagsOf(words, word) & FLAG_VALUE) === 0) return;
+    const envelopeBytes = words[word + WORD_REPLY_ENVELOPE_BYTES]!;
+    const table = this.#table;
+    table.keepEnvelope(slot, incoming.region, valueWord, envelopeBytes, words, word + WORD_REPLY_TAG);
+    table.valueMember[slot] = member;
+  }
+
+  #decide(slot: number): void {
+    const table = this.#table;
+    this.#rounds.onQuorum(slot);
+    if (table.tombstone[slot] === 1) {
+      if (table.counter[slot] === 0 || this.#isHeldByQuorum(slot)) this.#end(slot, 'absent');
+      else this.writeBack(slot);
+    } else if (table.hasEnvelope(slot)) this.#open(slot);
+    else this.fetch(slot);
+  }
+
+  // -- FETCH ------------------------------------------------------------------------------------------------------
+
+  /** Asks for the newest value where it is known to be; where it may be, when it is known nowhere else. */
+  fetch(slot: number): void {
+    const table = this.#table;
+    const useless = table.bad[slot]! | table.lacking[slot]!;
+    if (useless === this.#allMask) {
+      // Everyone was asked. Those that lacked the value may have it by now: that is looked at once more.
+      const isLastLook = table.lacking[slot] === 0 || table.rereads[slot]! > 0;
+      if (table.bad[slot] !== 0 && isLastLook) return this.#end(slot, 'unreadable');
+      if (table.bad[slot] !== 0) table.rereads[slot]! += 1;
+      return this.read(slot);
+    }
+    const usable = this.#membership.readyMask() & ~useless;
+    const holders = usable & table.holders[slot]!;
+    const candidates = holders !== 0 ? holders : usable;
+    this.#rounds.enter(slot, PHASE_FETCH);
+    this.#rounds.askFirst(slot, candidates === 0 ? 0 : 1 << this.#rounds.picker.first(candidates));
+  }
+
+  /** No answer in time. True when something else was begun than asking again. */
+  onFetchSilence(slot: number): boolean {
+    const table = this.#table;
+    // A candidate for the value may have none left that is ready: look again.
+    if (table.asked[slot] === 0) {
+      this.fetch(slot);
+      return true;
+    }
+    // The one that holds it is silent, and a quorum of others does not: nothing was answered yet, so read anew.
+    if (memberCountOf(table.lacking[slot]!) >= this.#quorum) {
+      this.read(slot);
+      return true;
+    }
+    return false;
+  }
+
+  #onFetchReply(
+    slot: number,
+    member: number,
+    order: number,
+    incoming: Incoming<Peer>,
+    word: number,
+    valueWord: number,
+  ): void {
+    const table = this.#table;
+    const { words } = incoming.region;
+    const flags = flagsOf(words, word);
+    // Overwritten meanwhile: the newest stamp is another one, begin again.
+    if (order > 0) return this.read(slot);
+    // It was put with larger datagrams than this process's: no other member could send it either.
+    if (order === 0 && (flags & FLAG_TOO_LARGE) !== 0) return this.#end(slot, 'too-large');
+    if (order === 0 && (flags & FLAG_VALUE) !== 0) {
+      table.holders[slot]! |= 1 << member;
+      // After a bad copy only one with the same tag will do: a stamp names one value.
+      if (table.bad[slot] === 0 || table.tagEquals(slot, words, word + WORD_REPLY_TAG)) {
+        this.#keepValue(slot, member, incoming, word, valueWord);
+        return this.#open(slot);
+      }
+      this.#drops.count('stamp-conflict');
+      table.bad[slot]! |= 1 << member;
+    } else table.lacking[slot]! |= 1 << member;
+    // Others may have been asked, too: theirs may still come.
+    if ((table.asked[slot]! & ~table.replied[slot]!) === 0) this.fetch(slot);
+  }
+
+  // -- OPEN -------------------------------------------------------------------------------------------------------
+
+  /** Hands the value to the sealing: to check it before it is written back, or to answer with it. */
+  #open(slot: number): void {
+    const table = this.#table;
+    const { memory } = table;
+    const keyRef = table.keyRef[slot]!;
+    table.phase[slot] = PHASE_OPEN;
+    table.jobPending[slot] = 1;
+    this.#rounds.waitForSealing(slot);
+    this.#sealing.submitOpenValue(
+      slot,
+      table.envelopeRegion[slot]!,
+      table.envelopeWord[slot]!,
+      table.envelopeBytes[slot]!,
+      table.tags,
+      table.tagWord(slot),
+      memory.region(keyRef).words,
+      memory.wordOffset(keyRef),
+      table.keyBytes[slot]!,
+    );
+  }
+
+  onValueOpened(slot: number, opened: boolean): void {
+    const table = this.#table;
+    if (!opened) {
+      this.#counters.tampered++;
+      table.bad[slot]! |= 1 << table.valueMember[slot]!;
+      table.dropEnvelope(slot);
+      return this.fetch(slot);
+    }
+    if (table.bad[slot] !== 0) this.#repair(slot);
+    if (this.#isHeldByQuorum(slot)) this.#end(slot, 'ok');
+    else this.writeBack(slot);
+  }
+
+  /** Members that sent a bad copy of this stamp are sent the good one; no answer is waited for. */
+  #repair(slot: number): void {
+    const table = this.#table;
+    const bad = table.bad[slot]! & table.holders[slot]!;
+    for (let member = 0; member < this.#membership.memberCount; member++) {
+      const session = hasMember(bad, member) ? this.#membership.session(member) : undefined;
+      if (session === undefined) continue;
+      if (this.#requests.write(session, slot, MESSAGE_REPAIR, 0)) this.#counters.repairs++;
+    }
+    table.bad[slot] = 0;
+  }
+
+  // -- WRITE_BACK -------------------------------------------------------------------------------------------------
+
+  writeBack(slot: number): void {
+    this.#counters.writeBacks++;
+    this.#rounds.enter(slot, PHASE_WRITE_BACK);
+    this.#rounds.askFirst(slot, this.#membership.readyMask() & ~this.#table.holders[slot]!);
+  }
+
+  onWriteBackReply(slot: number, member: number, flags: number): void {
+    const table = this.#table;
+    if ((flags & FLAGS_REFUSED) !== 0) {
+      table.refused[slot]! |= 1 << member;
+      const left = this.#membership.memberCount - memberCountOf(table.refused[slot]!);
+      if (left < this.#quorum) this.#end(slot, refusalOf(flags));
+      return;
+    }
+    table.holders[slot]! |= 1 << member;
+    if (!this.#isHeldByQuorum(slot)) return;
+    if (table.tombstone[slot] === 1) return this.#end(slot, 'absent');
+    // Others have been opened since it was checked: it is opened once more, to answer with it.
+    this.#open(slot);
+  }
+
+  #isHeldByQuorum(slot: number): boolean {
+    return memberCountOf(this.#table.holders[slot]!) >= this.#quorum;
+  }
+}

@@ -1,0 +1,185 @@
+import type { Session } from '../../net/session.ts';
+import type { MemberPicker } from './member-picker.ts';
+import { FLAG_WRITE_BACK, MESSAGE_WRITE } from './messages.ts';
+import type { OperationTable } from './operation-table.ts';
+import { PHASE_FETCH, PHASE_READ, PHASE_STAMP, PHASE_WRITE, PHASE_WRITE_BACK } from './operation-table.ts';
+import type { Peer } from './peer.ts';
+import { hasMember, memberCountOf } from './quorum.ts';
+import type { Requests } from './requests.ts';
+import type { TimerWheel } from './timer-wheel.ts';
+
+/**
+ * A phase of an operation is a round of questions. Here is whom it asks first (just a quorum, the nearest), whom after
+ * the hedge delay, what is sent again when no answer comes, and how long each of these is waited for. What is asked, and
+ * what the answers mean, is the flows' business (get-flow.ts, put-flow.ts).
+ */
+export interface Membership {
+  readonly memberCount: number;
+  /** Members whose answers count now. */
+  readyMask(): number;
+  /** Epoch whose answers count now. */
+  epoch(): number;
+  session(member: number): Session<Peer> | undefined;
+}
+
+export interface RoundCounters {
+  /** Messages sent again because no answer came in time. */
+  retransmissions: number;
+  /** Further members asked because the first quorum was slow. */
+  hedges: number;
+}
+
+export class Rounds {
+  /** Time of the turn, handed in by the coordinator. */
+  nowMs = 0;
+  readonly picker: MemberPicker;
+  readonly #table: OperationTable;
+  readonly #requests: Requests;
+  readonly #timers: TimerWheel;
+  readonly #membership: Membership;
+  readonly #quorum: number;
+  readonly #counters: RoundCounters;
+
+  constructor(
+    table: OperationTable,
+    requests: Requests,
+    picker: MemberPicker,
+    timers: TimerWheel,
+    membership: Membership,
+    quorum: number,
+    counters: RoundCounters,
+  ) {
+    this.#table = table;
+    this.#requests = requests;
+    this.picker = picker;
+    this.#timers = timers;
+    this.#membership = membership;
+    this.#quorum = quorum;
+    this.#counters = counters;
+  }
+
+  /** A new phase has a new generation: answers to an earlier one count for nothing. */
+  enter(slot: number, phase: number): void {
+    const table = this.#table;
+    table.phase[slot] = phase;
+    table.generation[slot] = (table.generation[slot]! + 1) | 0;
+    table.asked[slot] = 0;
+    table.epoch[slot] = this.#membership.epoch();
+    table.replied[slot] = 0;
+    table.sampled[slot] = 0;
+    table.refused[slot] = 0;
+    table.attempt[slot] = 0;
+    table.phaseMs[slot] = this.nowMs;
+  }
+
+  /** Thrifty: just a quorum, and now and then a silent member to see whether it is back. */
+  firstMembers(): number {
+    const ready = this.#membership.readyMask();
+    return this.picker.pick(ready, this.#quorum) | this.picker.probeMask(ready, this.nowMs);
+  }
+
+  /** Everyone who is ready and was not asked in this phase. */
+  others(slot: number): number {
+    return this.#membership.readyMask() & ~this.#table.asked[slot]!;
+  }
+
+  askFirst(slot: number, members: number): void {
+    const table = this.#table;
+    table.sampled[slot] = this.ask(slot, members);
+    // No hedge later than an answer is overdue: its delay follows how long phases take, and where more of them lose a
+    // datagram than are to be hedged, it would follow itself up to its bound.
+    const rtoMs = this.picker.rtoMs(table.asked[slot]!, 0);
+    this.wait(slot, this.others(slot) === 0 ? rtoMs : Math.min(rtoMs, this.picker.hedgeDelayMs()));
+  }
+
+  /** Members that the request went out to. */
+  ask(slot: number, members: number): number {
+    let sent = 0;
+    for (let member = 0; member < this.#membership.memberCount; member++) {
+      if (hasMember(members, member) && this.#askOne(slot, member)) sent |= 1 << member;
+    }
+    this.#table.asked[slot]! |= sent;
+    return sent;
+  }
+
+  #askOne(slot: number, member: number): boolean {
+    const session = this.#membership.session(member);
+    if (session === undefined) return false;
+    switch (this.#table.phase[slot]!) {
+      case PHASE_READ:
+        return this.#requests.read(session, slot, this.#table.valueMember[slot] === member);
+      case PHASE_FETCH:
+        return this.#requests.read(session, slot, true);
+      case PHASE_STAMP:
+        return this.#requests.stamp(session, slot);
+      case PHASE_WRITE:
+        return this.#requests.write(session, slot, MESSAGE_WRITE, 0);
+      case PHASE_WRITE_BACK:
+        return this.#requests.write(session, slot, MESSAGE_WRITE, FLAG_WRITE_BACK);
+      default:
+        return false;
+    }
+  }
+
+  /** Until the phase is looked at again; until the deadline at the longest. */
+  wait(slot: number, waitMs: number): void {
+    this.#timers.set(slot, Math.min(this.nowMs + waitMs, this.#table.deadlineMs[slot]!));
+  }
+
+  /** Only the deadline is waited for: the operation is at the sealing. */
+  waitForSealing(slot: number): void {
+    this.#timers.set(slot, this.#table.deadlineMs[slot]!);
+  }
+
+  /** Nobody is waited for any more. */
+  stop(slot: number): void {
+    this.#timers.clear(slot);
+  }
+
+  /** The phase has its quorum. */
+  onQuorum(slot: number): void {
+    this.picker.onPhase(this.nowMs - this.#table.phaseMs[slot]!);
+  }
+
+  /** Those that were asked have not answered in time. */
+  onSilence(slot: number): void {
+    const table = this.#table;
+    this.picker.onOverdue(table.asked[slot]! & ~table.replied[slot]!, table.phaseMs[slot]!);
+  }
+
+  /** Asks whom it has not asked yet; when it has asked all, those once more that have not answered. */
+  askAgain(slot: number): void {
+    const table = this.#table;
+    const eligible = this.#eligible(slot);
+    if (this.#hedge(slot, eligible & ~table.asked[slot]!) === 0) {
+      table.sampled[slot] = 0;
+      const again = this.ask(slot, eligible & table.asked[slot]! & ~table.replied[slot]!);
+      this.#counters.retransmissions += memberCountOf(again);
+      table.attempt[slot] = Math.min(table.attempt[slot]! + 1, 255);
+    }
+    this.wait(slot, this.picker.rtoMs(table.asked[slot]!, table.attempt[slot]!));
+  }
+
+  /** Asks members that were not asked yet; returns those it could send to. */
+  #hedge(slot: number, members: number): number {
+    if (members === 0) return 0;
+    const table = this.#table;
+    const hadAsked = table.asked[slot] !== 0;
+    // The one that was to send the value has not: another one is asked for it, too.
+    if (table.phase[slot] === PHASE_READ && !hasMember(table.replied[slot]!, table.valueMember[slot]!)) {
+      table.valueMember[slot] = this.picker.first(members);
+    }
+    const sent = this.ask(slot, members);
+    if (hadAsked) this.#counters.hedges += memberCountOf(sent);
+    return sent;
+  }
+
+  /** Members whose answer would help the phase on. */
+  #eligible(slot: number): number {
+    const ready = this.#membership.readyMask();
+    const table = this.#table;
+    if (table.phase[slot] === PHASE_WRITE_BACK) return ready & ~table.holders[slot]!;
+    if (table.phase[slot] === PHASE_FETCH) return ready & ~(table.bad[slot]! | table.lacking[slot]!);
+    return ready;
+  }
+}
