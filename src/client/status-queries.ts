@@ -1,4 +1,4 @@
-import type { Incoming } from '../../net/endpoint.ts';
+import type { Incoming } from '../../net/inbox.ts';
 import type { Link } from '../../net/handshakes.ts';
 import { slotOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';

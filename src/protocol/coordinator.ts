@@ -1,7 +1,7 @@
 import { assert } from '../../net/assert.ts';
 import { alignUp } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
-import type { Incoming } from '../../net/endpoint.ts';
+import type { Incoming } from '../../net/inbox.ts';
 import type { ValueSealing } from '../../workers/sealing.ts';
 import type { HostMemory } from '../store/host-memory.ts';
 import { NO_REF } from '../store/host-memory.ts';

@@ -1,4 +1,4 @@
-import type { Outgoing } from '../../net/endpoint.ts';
+import type { Outgoing } from '../../net/outbox.ts';
 import type { Session } from '../../net/session.ts';
 import type { Peer } from './peer.ts';
 

@@ -1,7 +1,7 @@
 import { assert } from '../../net/assert.ts';
 import { alignUp, readU53, writeU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
-import type { Incoming } from '../../net/endpoint.ts';
+import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
 import type { Store } from '../store/store.ts';
 import { NO_ENTRY, TOUCH_COUNT_MAX } from '../store/trusted-index.ts';

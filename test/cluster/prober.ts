@@ -1,7 +1,8 @@
 import { alignUp, writeU53 } from '../../net/bytes.ts';
 import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
-import type { Admission, EndpointApplication, Incoming } from '../../net/endpoint.ts';
+import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
+import type { Incoming } from '../../net/inbox.ts';
 import type { Link } from '../../net/handshakes.ts';
 import { acceptResponse, requestPayload } from '../../src/protocol/handshake-payload.ts';
 import {

@@ -3,7 +3,7 @@
  * of test/net/golden/. Whoever writes another client can check it against them.
  */
 import assert from 'node:assert/strict';
-import type { Incoming } from '../../net/endpoint.ts';
+import type { Incoming } from '../../net/inbox.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import type { Session } from '../../net/session.ts';

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import type { Region } from '../../net/bytes.ts';
 import { alignUp, allocateRegion, copyWords, readU53, writeU53 } from '../../net/bytes.ts';
-import type { Incoming, Outgoing } from '../../net/endpoint.ts';
+import type { Incoming } from '../../net/inbox.ts';
+import type { Outgoing } from '../../net/outbox.ts';
 import { NO_KEY } from '../../net/sealing.ts';
 import { Session } from '../../net/session.ts';
 import {
