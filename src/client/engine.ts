@@ -83,7 +83,7 @@ class UdpEngine implements Engine, Operations {
     this.#statusQueries = new StatusQueries(configuration.members, links, endpoint, view);
     this.#loop = new TurnLoop({
       turn: (nowMs) => this.#turn(nowMs),
-      isBusy: () => coordinator.active > 0,
+      nextTurnMs: () => coordinator.nextTickMs,
     });
     transport.start({
       onDatagram: (datagram, host, port) => {

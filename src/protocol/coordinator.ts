@@ -276,6 +276,11 @@ export class Coordinator {
 
   // -- the turn ---------------------------------------------------------------------------------------------------
 
+  /** When tick() is to be called next; Infinity when nothing is in flight. */
+  get nextTickMs(): number {
+    return this.#timers.nextDueMs;
+  }
+
   /** Retransmissions, hedges and deadlines that are due. */
   tick(nowMs: number): void {
     this.#rounds.nowMs = nowMs;

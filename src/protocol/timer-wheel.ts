@@ -17,6 +17,8 @@ export class TimerWheel {
   /** Everything due up to and including this tick has fired. */
   #tick = 0;
   #count = 0;
+  /** No timer is due before this tick. */
+  #earliestTick = Infinity;
 
   constructor(slotCount: number) {
     this.#next = new Int32Array(slotCount).fill(IDLE);
@@ -26,6 +28,14 @@ export class TimerWheel {
 
   get count(): number {
     return this.#count;
+  }
+
+  /**
+   * When advance() is to be called next; Infinity when no timer runs. A little early when the timer that was due first
+   * was stopped: the next advance() finds that out.
+   */
+  get nextDueMs(): number {
+    return this.#count === 0 ? Infinity : this.#earliestTick;
   }
 
   /** Starts or restarts the timer of a slot. It fires in the first advance() at or after dueMs, 1 ms coarse. */
@@ -40,6 +50,7 @@ export class TimerWheel {
     if (head !== NONE) this.#previous[head] = slot;
     this.#heads[bucket] = slot;
     this.#count++;
+    this.#earliestTick = Math.min(this.#earliestTick, tick);
   }
 
   clear(slot: number): void {
@@ -58,13 +69,23 @@ export class TimerWheel {
   advance(nowMs: number, fire: (slot: number) => void): void {
     const tickNow = Math.floor(nowMs);
     if (tickNow <= this.#tick) return;
-    if (this.#count === 0) {
-      this.#tick = tickNow;
-      return;
-    }
     const firstTick = Math.max(this.#tick + 1, tickNow - BUCKET_COUNT + 1);
     this.#tick = tickNow;
+    if (this.nextDueMs > tickNow) return;
     for (let tick = firstTick; tick <= tickNow; tick++) this.#fireBucket(tick % BUCKET_COUNT, tickNow, fire);
+    this.#earliestTick = this.#findEarliest();
+  }
+
+  /** Of what is due within one round of the wheel; else that round's end, which is early enough. */
+  #findEarliest(): number {
+    const roundEnd = this.#tick + BUCKET_COUNT;
+    if (this.#count === 0) return Infinity;
+    for (let tick = this.#tick + 1; tick < roundEnd; tick++) {
+      for (let slot = this.#heads[tick % BUCKET_COUNT]!; slot !== NONE; slot = this.#next[slot]!) {
+        if (this.#dueMs[slot] === tick) return tick;
+      }
+    }
+    return roundEnd;
   }
 
   #fireBucket(bucket: number, tickNow: number, fire: (slot: number) => void): void {
@@ -87,6 +108,7 @@ export class TimerWheel {
       for (let slot = this.#heads[bucket]!; slot !== NONE; slot = this.#next[slot]!) {
         assert(this.#dueMs[slot]! % BUCKET_COUNT === bucket, 'a timer lies in the bucket of its tick');
         assert(this.#dueMs[slot]! > this.#tick, 'no timer is overdue');
+        assert(this.#dueMs[slot]! >= this.nextDueMs, 'no timer is due before the next one');
         count++;
       }
     }

@@ -115,7 +115,7 @@ class ReplicaServer implements RunningReplica {
       onStateChange: (state, reason) => options.onStateChange(state, reason),
       processFigures: () => this.#processFigures(),
     });
-    this.#loop = new TurnLoop({ turn: (nowMs) => this.#node.turn(nowMs), isBusy: () => false });
+    this.#loop = new TurnLoop({ turn: (nowMs) => this.#node.turn(nowMs), nextTurnMs: () => Infinity });
     transport.start({
       onDatagram: (datagram, host, port) => {
         this.#node.onDatagram(datagram, host, port);

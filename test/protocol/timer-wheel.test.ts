@@ -44,6 +44,7 @@ test('should fire what a list of all timers says is due, each once, never early 
           for (const firedSlot of fired) due.delete(firedSlot);
         }
         assert.equal(wheel.count, due.size);
+        assert.ok(wheel.nextDueMs <= Math.min(...due.values()), 'who waits until nextDueMs is not late');
         wheel.invariants();
       }
     }),
@@ -79,4 +80,23 @@ test('should fire after a jump over many rounds', () => {
     [0, 1],
   );
   wheel.invariants();
+});
+
+test('should be called again only when something is due, or once a round of the wheel', () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 4_000 }), { minLength: 1, maxLength: SLOT_COUNT }), (delays) => {
+      const wheel = new TimerWheel(SLOT_COUNT);
+      wheel.advance(1_000, () => assert.fail('nothing was set'));
+      delays.forEach((delayMs, each) => wheel.set(each, 1_000 + delayMs));
+      let calls = 0;
+      let fired = 0;
+      while (wheel.count > 0) {
+        calls++;
+        wheel.advance(wheel.nextDueMs, () => fired++);
+      }
+      assert.equal(fired, delays.length);
+      assert.ok(calls <= new Set(delays).size + Math.ceil(4_000 / 512), `${calls} calls`);
+      assert.equal(wheel.nextDueMs, Infinity);
+    }),
+  );
 });
