@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { runReplica } from '../server/replica-server.ts';
+import { HOST_BYTES_MAX } from '../store/host-memory.ts';
 import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
 import { bytesBetween, formatBytes } from './bytes.ts';
 import { findCluster } from './find-cluster.ts';
@@ -35,7 +36,7 @@ export function replicaCommand(): Command {
     )
     .addOption(
       new Option('--host-memory <bytes>', 'limit for sealed values')
-        .argParser(bytesBetween(MIB, 1024 * GIB))
+        .argParser(bytesBetween(MIB, HOST_BYTES_MAX))
         .default(4 * GIB, '4GiB'),
     )
     .addOption(datagramBytesOption())

@@ -33,6 +33,8 @@ const BLOCK_BYTES_MAX_DEFAULT = 64 * 1024 + ENVELOPE_HEADER_BYTES;
 const REF_BLOCK_BITS = 16;
 const REF_BLOCK_MASK = 0xffff;
 const SEGMENTS_MAX = 1 << 15;
+/** More than this no replica can use. */
+export const HOST_BYTES_MAX = SEGMENTS_MAX * SEGMENT_BYTES_DEFAULT;
 
 /** What nextFree holds for blocks that have no next one; both are no block's index, so a segment has at most 65,534. */
 const ALLOCATED = 0xffff;
