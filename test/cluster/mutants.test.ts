@@ -15,7 +15,7 @@ import type { Bias } from './random-plan.ts';
 
 const builtDir = fileURLToPath(new URL('../../', import.meta.url));
 /** What run-seeds.js needs, directly or not. */
-const PARTS = ['net', 'workers', 'src', 'test/cluster', 'test/workers'];
+const PARTS = ['net', 'workers', 'src', 'bench/checker', 'test/cluster', 'test/workers'];
 /** Most mutants show within ten. */
 const SEED_COUNT_MAX = Number(process.env['MUTANT_SEEDS'] ?? 60);
 const TIMEOUT_MS = 60_000;

@@ -1,8 +1,8 @@
+import type { Operation } from '../../bench/checker/operation.ts';
 import type { ClientNode } from '../../src/client/client-node.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
-import type { Operation } from './linearizability.ts';
 
 /** An operation that a test started, and what has become of it. */
 export interface Attempt {

@@ -1,3 +1,4 @@
+import type { Operation } from '../../bench/checker/operation.ts';
 import assert from 'node:assert/strict';
 import { allocateRegion } from '../../net/bytes.ts';
 import type { SecurityMode } from '../../net/mode.ts';
@@ -12,7 +13,6 @@ import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
 import { ReorderingSealing } from '../workers/reordering-sealing.ts';
 import { Dice } from './dice.ts';
-import type { Operation } from './linearizability.ts';
 import { LossyNetwork } from './lossy-network.ts';
 import { RecordedClient } from './recorded-client.ts';
 import { SimulatedProcess } from './simulated-process.ts';
