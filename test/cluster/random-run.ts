@@ -1,7 +1,7 @@
 import { HANDSHAKE_RETRY_MS_MIN } from '../../net/limits.ts';
 import { memberCountOf } from '../../src/protocol/quorum.ts';
 import { Dice } from './dice.ts';
-import { describeViolation, findViolation } from './linearizability.ts';
+import { historyProblem } from './history-problem.ts';
 import { RandomFaults } from './random-faults.ts';
 import type { Bias, Plan } from './random-plan.ts';
 import { drawPlan } from './random-plan.ts';
@@ -93,8 +93,7 @@ class RandomRun {
     const conflictCount = [...replicas, ...clients].reduce((sum, { node }) => sum + node.drops.of('stamp-conflict'), 0);
     if (conflictCount > 0) return 'a stamp names two values';
     if (instances.size > 1) return `${instances.size} cluster instances have had a quorum`;
-    const violation = findViolation(this.#cluster.history());
-    return violation === undefined ? undefined : describeViolation(violation);
+    return historyProblem(this.#cluster.history());
   }
 
   trace(): string {
