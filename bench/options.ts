@@ -185,7 +185,7 @@ function settingsOf(flags: LoadFlags): LoadSettings {
 }
 
 /** Found out now rather than after minutes of load. */
-function writablePath(flag: string, path: string | undefined): string | undefined {
+export function writablePath(flag: string, path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
   const absolute = resolve(path);
   const isDirectory = statSync(absolute, { throwIfNoEntry: false })?.isDirectory() ?? false;
