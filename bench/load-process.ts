@@ -76,6 +76,8 @@ export class LoadProcess {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, 'exit');
     if (child.connected) child.disconnect();
+    // One that was stopped by SIGSTOP would not notice before it goes on.
+    child.kill('SIGCONT');
     const timer = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS);
     await exited;
     clearTimeout(timer);

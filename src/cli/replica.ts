@@ -1,4 +1,5 @@
-import { Command, Option } from 'commander';
+import { isIP } from 'node:net';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { runReplica } from '../server/replica-server.ts';
 import { HOST_BYTES_MAX } from '../store/host-memory.ts';
 import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
@@ -10,6 +11,12 @@ import { untilStopSignal } from './stop-signal.ts';
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
+interface BindAddress {
+  readonly host: string;
+  /** Undefined: the one in cluster.json. */
+  readonly port: number | undefined;
+}
+
 interface ReplicaCommandOptions {
   readonly cluster?: string;
   readonly index: number;
@@ -17,7 +24,7 @@ interface ReplicaCommandOptions {
   readonly hostMemory: number;
   readonly datagramBytes?: number;
   readonly allowPlaintext?: boolean;
-  readonly bind?: string;
+  readonly bind?: BindAddress;
 }
 
 export function replicaCommand(): Command {
@@ -40,14 +47,19 @@ export function replicaCommand(): Command {
         .default(4 * GIB, '4GiB'),
     )
     .addOption(datagramBytesOption())
-    .option('--bind <address>', 'address to bind to in place of the one in cluster.json, e.g. 0.0.0.0')
+    .option(
+      '--bind <address[:port]>',
+      'where to listen, in place of the address in cluster.json: behind a port forwarder, or 0.0.0.0 for all interfaces',
+      parseBind,
+    )
     .option('--allow-plaintext', 'serve a cluster of mode plaintext, which protects nothing')
     .addHelpText(
       'after',
       `
 Examples:
   avocado replica --cluster ./cluster --index 0
-  avocado replica --cluster ./cluster --index 2 --trusted-memory 512MiB --bind 0.0.0.0`,
+  avocado replica --cluster ./cluster --index 2 --trusted-memory 512MiB --bind 0.0.0.0
+  avocado replica --cluster ./cluster --index 1 --bind 10.0.0.7:9400`,
     )
     .action(replica);
 }
@@ -64,10 +76,23 @@ async function replica(options: ReplicaCommandOptions): Promise<void> {
     hostBytesMax: options.hostMemory,
     allowPlaintext: options.allowPlaintext ?? false,
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
-    ...(options.bind !== undefined && { bindHost: options.bind }),
+    ...(options.bind !== undefined && { bindHost: options.bind.host }),
+    ...(options.bind?.port !== undefined && { bindPort: options.bind.port }),
     onStateChange: (state, reason) => log(reason === '' ? state : `${state}: ${reason}`),
   });
   const signal = await stopped;
   log(`ends on ${signal}`);
   await running.close();
+}
+
+/** An address, address:port or [IPv6]:port. */
+function parseBind(text: string): BindAddress {
+  if (isIP(text) !== 0) return { host: text, port: undefined };
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]\s]+))(?::(\d{1,5}))?$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = match?.[3] === undefined ? undefined : Number(match[3]);
+  if (host === undefined || port === 0 || (port ?? 0) > 65_535) {
+    throw new InvalidArgumentError('Give an address like 0.0.0.0, 10.0.0.7:9400 or [::1]:9400.');
+  }
+  return { host, port };
 }

@@ -22,6 +22,11 @@ export interface EmbeddedClusterOptions {
   readonly hostBytesMax?: number;
   /** New directory for the cluster files, kept by stop(). Default: a temporary one, removed by stop(). */
   readonly directory?: string;
+  /**
+   * Opens a forwarder to the port at which a replica will listen, and returns the port of this machine at which everybody
+   * else is to reach it. Called for each replica before it starts; a start that is tried again calls it again.
+   */
+  readonly forward?: (index: number, port: number) => Promise<number>;
   /** Ends the start: everything is stopped and the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Receives what replicas print and report, a line each. Default: stderr. */
@@ -34,8 +39,10 @@ export interface EmbeddedCluster {
   readonly directory: string;
   readonly mode: SecurityMode;
   readonly members: readonly { readonly index: number; readonly host: string; readonly port: number }[];
-  /** By member index. */
+  /** By member index; a replica that was started again has a new one. */
   readonly processIds: readonly number[];
+  /** Starts a replica again once it has ended. It is empty, so it stays outside; nobody waits for it to become active. */
+  restart(index: number): Promise<void>;
   /** Ends the replicas and removes what start made. Safe to call more than once. */
   stop(): Promise<void>;
 }
@@ -60,11 +67,14 @@ export async function startEmbeddedCluster(options: EmbeddedClusterOptions): Pro
 async function startOnce(options: EmbeddedClusterOptions, again: boolean): Promise<EmbeddedCluster> {
   options.signal?.throwIfAborted();
   const ports = await freeLoopbackPorts(options.replicas ?? REPLICAS_DEFAULT);
-  const members = ports.map((port, index) => ({ index, host: HOST, port }));
+  const reachedAt: number[] = [];
+  for (const [index, port] of ports.entries()) reachedAt.push((await options.forward?.(index, port)) ?? port);
+  const members = reachedAt.map((port, index) => ({ index, host: HOST, port }));
   // mkdtemp makes it 0700.
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'avocado-'));
   const temporary = options.directory === undefined;
   const replicas: ReplicaProcess[] = [];
+  const start = (index: number): ReplicaProcess => startReplica(options, directory, index, ports[index]!);
 
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
@@ -75,23 +85,35 @@ async function startOnce(options: EmbeddedClusterOptions, again: boolean): Promi
 
   try {
     initClusterDirectory({ directory, members, mode: options.mode, force: again });
-    for (const { index } of members) replicas.push(startReplica(options, directory, index));
+    for (const { index } of members) replicas.push(start(index));
     await Promise.all(replicas.map((replica) => replica.active(options.signal)));
   } catch (error) {
     await stopOnce();
     throw error;
   }
   const processIds = replicas.map((replica) => replica.processId);
-  return { directory, mode: options.mode, members, processIds, stop: stopOnce };
+  const restart = async (index: number): Promise<void> => {
+    await replicas[index]!.ended;
+    if (stopped !== undefined) return;
+    replicas[index] = start(index);
+    processIds[index] = replicas[index].processId;
+  };
+  return { directory, mode: options.mode, members, processIds, restart, stop: stopOnce };
 }
 
-function startReplica(options: EmbeddedClusterOptions, directory: string, index: number): ReplicaProcess {
+function startReplica(
+  options: EmbeddedClusterOptions,
+  directory: string,
+  index: number,
+  bindPort: number,
+): ReplicaProcess {
   const { trustedBytesMax, hostBytesMax, datagramBytes, onReplicaExit } = options;
   const log = options.log ?? ((line: string): void => void process.stderr.write(`${line}\n`));
   return new ReplicaProcess(
     {
       clusterDirectory: directory,
       index,
+      bindPort,
       ...(trustedBytesMax !== undefined && { trustedBytesMax }),
       ...(hostBytesMax !== undefined && { hostBytesMax }),
       ...(datagramBytes !== undefined && { datagramBytes }),

@@ -55,6 +55,11 @@ export class ReplicaProcess {
     return pid;
   }
 
+  /** Resolves with how it ended. */
+  get ended(): Promise<string> {
+    return this.#ended;
+  }
+
   /** Resolves once the replica serves; rejects with its own error when it can't. */
   async active(signal?: AbortSignal): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
@@ -83,6 +88,8 @@ export class ReplicaProcess {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#child.kill('SIGTERM');
+    // One that was stopped by SIGSTOP would not notice before it goes on.
+    this.#child.kill('SIGCONT');
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await this.#ended;
     clearTimeout(timer);

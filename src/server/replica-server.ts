@@ -25,6 +25,8 @@ export interface ReplicaServerOptions {
   readonly allowPlaintext?: boolean;
   /** Address to bind in place of the one in the configuration. */
   readonly bindHost?: string;
+  /** Port to bind in place of the one in the configuration, for a replica behind a port forwarder. */
+  readonly bindPort?: number;
   onStateChange(state: MemberState, reason: string): void;
 }
 
@@ -42,7 +44,7 @@ export async function runReplica(options: ReplicaServerOptions): Promise<Running
   const bindHost = options.bindHost ?? hosts[options.index]!;
   if (authority.mode === 'plaintext') warnOfPlaintext(options, bindHost);
   const datagramBytes = datagramBytesFor(hosts, options.datagramBytes);
-  const transport = await openTransport(bindHost, own);
+  const transport = await openTransport(bindHost, options.bindPort ?? own.port, own);
   return new ReplicaServer(options, authority, hosts, transport, datagramBytes);
 }
 
@@ -62,21 +64,21 @@ function warnOfPlaintext(options: ReplicaServerOptions, bindHost: string): void 
   process.stderr.write('warning: mode plaintext: keys and values are neither encrypted nor authenticated\n');
 }
 
-async function openTransport(host: string, member: Member): Promise<UdpTransport> {
+async function openTransport(host: string, port: number, member: Member): Promise<UdpTransport> {
   try {
-    return await UdpTransport.open({ host, port: member.port });
+    return await UdpTransport.open({ host, port });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'EADDRINUSE') {
       throw new AvocadoError(
         'PORT_IN_USE',
-        `UDP port ${member.port} of ${host} is in use: is replica ${member.index} running already? Stop it, or init with other ports`,
+        `UDP port ${port} of ${host} is in use: is replica ${member.index} running already? Stop it, or init with other ports`,
         { cause: error },
       );
     }
     throw new AvocadoError(
       'INVALID_ARGUMENT',
-      `cannot bind UDP ${host}:${member.port} (${code}): give an address of this machine with --bind`,
+      `cannot bind UDP ${host}:${port} (${code}): give an address of this machine with --bind`,
       { cause: error },
     );
   }

@@ -72,6 +72,12 @@ test('wrong input ends with code 2 and one line that says what to do', async () 
       ['replica', '--cluster', clusterDirectory, '--index', '1'],
       /the cluster has 1 members, give an index from 0 to 0/,
     ],
+    [
+      ['replica', '--index', '0', '--bind', ':7400'],
+      /Give an address like 0\.0\.0\.0, 10\.0\.0\.7:9400 or \[::1\]:9400/,
+    ],
+    [['replica', '--index', '0', '--bind', '127.0.0.1:0'], /Give an address like/],
+    [['replica', '--index', '0', '--bind', '127.0.0.1:70000'], /Give an address like/],
     [['replica', '--index', '0', '--trusted-memory', 'much'], /Give bytes like 4096, 64KiB, 128MiB or 4GiB/],
     [['replica', '--index', '0', '--trusted-memory', '1KiB'], /Give a value from 1 MiB to 64 GiB/],
   ];
@@ -144,6 +150,25 @@ test('a port in use is one line with code 2', async () => {
     initClusterDirectory({ directory, members: [{ host: '127.0.0.1', port: taken.port }], mode: 'secure' });
     const { exitCode, stderr } = await runAvocado(sandbox, ['replica', '--cluster', directory, '--index', '0']);
     assert.match(stderr, new RegExp(`^error PORT_IN_USE: [^\n]*${taken.port}[^\n]*\n$`));
+    assert.equal(exitCode, 2);
+  } finally {
+    await taken.close();
+  }
+});
+
+test('--bind takes a port of its own, for a replica behind a port forwarder', async () => {
+  const taken = await UdpTransport.open({ host: '127.0.0.1', port: 0 });
+  try {
+    const bind = ['--bind', `127.0.0.1:${taken.port}`];
+    const { exitCode, stderr } = await runAvocado(sandbox, [
+      'replica',
+      '--cluster',
+      clusterDirectory,
+      '--index',
+      '0',
+      ...bind,
+    ]);
+    assert.match(stderr, new RegExp(`^error PORT_IN_USE: UDP port ${taken.port} of 127.0.0.1 is in use[^\n]*\n$`));
     assert.equal(exitCode, 2);
   } finally {
     await taken.close();
