@@ -15,7 +15,7 @@ import { ScrambledZipfian } from './zipfian.ts';
  */
 
 /** Ends an operation whose quorum is gone; far above any latency of a cluster that works. */
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS_DEFAULT = 10_000;
 /** An operation that misses its deadline while its value is being sealed or opened keeps its place a little longer. */
 const PLACES_AN_OPERATION = 2;
 const PROGRESS_INTERVAL_MS = 1_000;
@@ -51,7 +51,7 @@ class LoadClient {
       values: new RecordValues(task.valueBytes, task.processIndex),
       outstanding: task.outstanding,
       nowMs: () => performance.now(),
-      deadlineMs: DEADLINE_MS,
+      deadlineMs: task.deadlineMs ?? DEADLINE_MS_DEFAULT,
       history,
     });
     const engine = await openEngine({

@@ -13,6 +13,8 @@ export interface OpenTask {
   readonly valueBytes: number;
   readonly datagramBytes: number | null;
   readonly outstanding: number;
+  /** Of each operation; default: far above any latency of a cluster that works. */
+  readonly deadlineMs?: number;
   /** Where this process writes its part of the history. */
   readonly historyPath: string | null;
   /** The run's start by process.hrtime.bigint(), in decimal: JSON has no 64-bit numbers. */

@@ -5,7 +5,7 @@ import type { SecurityMode } from '../net/mode.ts';
 import { parseBytes } from '../src/cli/bytes.ts';
 import { parseDurationMs } from '../src/cli/duration.ts';
 import { CommandFailure, EXIT_WRONG_INPUT } from '../src/cli/failure.ts';
-import { datagramBytesOption, modeOption, wholeNumberBetween } from '../src/cli/shared-options.ts';
+import { datagramBytesOption, modeOption, replicaCount, wholeNumberBetween } from '../src/cli/shared-options.ts';
 import { VALUE_HEADER_BYTES } from './record.ts';
 import { WORKLOAD_NAMES, isWorkloadName, workloadOf, workloadOfProportion } from './workload.ts';
 import type { Workload } from './workload.ts';
@@ -45,6 +45,8 @@ export interface BenchOptions extends LoadSettings {
   readonly mode: SecurityMode;
   /** A cluster that runs already: its directory, or true for the one that is found. False: an embedded one. */
   readonly connect: string | boolean;
+  /** Of the embedded cluster; undefined: as it has it. */
+  readonly replicas: number | undefined;
   readonly jsonPath: string | undefined;
   readonly historyPath: string | undefined;
   readonly quiet: boolean;
@@ -76,6 +78,7 @@ export interface BenchFlags extends LoadFlags {
   readonly read?: number;
   readonly mode: SecurityMode;
   readonly connect?: string | true;
+  readonly replicas?: number;
   readonly history?: string;
 }
 
@@ -97,6 +100,9 @@ export function benchFlags(): Option[] {
       '--connect [dir]',
       'load a cluster that runs already: its directory (default: AVOCADO_CLUSTER, else the running avocado dev)',
     ),
+    new Option('--replicas <count>', 'replicas of its own cluster (default: 3)')
+      .argParser(replicaCount)
+      .conflicts('connect'),
     ...loadFlags(10),
     new Option('--history <file>', 'write each operation to FILE, a JSON line each, for a linearizability check'),
   ];
@@ -150,6 +156,7 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
     workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read),
     mode: flags.mode,
     connect: flags.connect ?? false,
+    replicas: flags.replicas,
     jsonPath: writablePath('--json', flags.json),
     historyPath: writablePath('--history', flags.history),
     quiet: flags.quiet ?? false,

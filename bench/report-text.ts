@@ -16,6 +16,12 @@ export function seconds(valueMs: number): string {
   return `${Number((valueMs / 1_000).toFixed(2))} s`;
 }
 
+/** By name: "3 deadline, 1 outcome-unknown". */
+export function formatCounts(counts: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(counts).map(([name, value]) => `${count(value)} ${name}`);
+  return parts.length === 0 ? 'none' : parts.join(', ');
+}
+
 /** Columns that line up, two spaces apart. The first is always on the left; figures read better on the right. */
 export function alignColumns(rows: readonly (readonly string[])[], others: 'left' | 'right' = 'left'): string {
   const widths: number[] = [];

@@ -3,7 +3,7 @@ import { DATAGRAM_BYTES_LOOPBACK } from '../net/limits.ts';
 import type { LatencySummary } from './histogram.ts';
 import type { LoadSettings } from './options.ts';
 import type { RunResult } from './result.ts';
-import { alignColumns, count, decimals, microseconds, seconds } from './report-text.ts';
+import { alignColumns, count, decimals, formatCounts, microseconds, seconds } from './report-text.ts';
 import type { LoadSummary } from './target.ts';
 import { UPDATE_DESCRIPTION, describeMix } from './workload.ts';
 
@@ -133,9 +133,4 @@ function formatCpu(result: RunResult): string {
   const { replicas, clients } = result.cpuUsPerOp;
   if (replicas === null) return `${decimals(clients)} µs in clients; replicas unknown, one of them did not answer`;
   return `${microseconds(replicas + clients)}: ${decimals(replicas)} in replicas, ${decimals(clients)} in clients`;
-}
-
-function formatCounts(counts: Readonly<Record<string, number>>): string {
-  const parts = Object.entries(counts).map(([name, value]) => `${count(value)} ${name}`);
-  return parts.length === 0 ? 'none' : parts.join(', ');
 }

@@ -1,8 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { findCluster } from '../src/cli/find-cluster.ts';
 import { readConfiguration } from '../src/trust/cluster-configuration.ts';
-import { mergeHistory } from './history.ts';
+import { HistoryParts } from './history-parts.ts';
 import { wrongInput } from './options.ts';
 import type { BenchOptions } from './options.ts';
 import type { Progress } from './progress.ts';
@@ -27,16 +25,26 @@ export async function runBench(options: BenchOptions, context: BenchContext): Pr
   const connected = connectedCluster(options, context.modeIsGiven);
   const mode = connected?.mode ?? options.mode;
   const head = headOf('avocado bench', options, connected === undefined);
-  const history = openHistory(options.historyPath);
+  const history = options.historyPath === undefined ? undefined : new HistoryParts(options.historyPath);
   let target: LoadTarget | undefined;
   try {
     const directory = connected?.directory;
-    target = await LoadTarget.open({ mode, directory, settings: options, history, signal, progress, label: mode });
+    const { replicas } = options;
+    target = await LoadTarget.open({
+      mode,
+      directory,
+      replicas,
+      settings: options,
+      history,
+      signal,
+      progress,
+      label: mode,
+    });
     const load = await target.load();
     const result = await target.run(options.workload, options.seed);
     await target.finish();
     await target.close();
-    await history?.merge(options.clients, target);
+    await history?.merge(options.clients);
     return { ...head, replicas: target.memberCount, load: { [mode]: load }, runs: [result] };
   } finally {
     await target?.close();
@@ -58,26 +66,4 @@ function connectedCluster(options: BenchOptions, modeIsGiven: boolean): Connecte
     throw wrongInput(`the cluster in ${directory} runs in mode ${mode}: leave --mode out, or give another cluster`);
   }
   return { directory, mode };
-}
-
-interface OpenHistory {
-  readonly directory: string;
-  readonly originNs: bigint;
-  merge(clients: number, target: LoadTarget): Promise<void>;
-  remove(): void;
-}
-
-/** The parts lie beside the file that they become: there is room for it, or there isn't. */
-function openHistory(path: string | undefined): OpenHistory | undefined {
-  if (path === undefined) return undefined;
-  const directory = mkdtempSync(join(dirname(path), '.avocado-history-'));
-  return {
-    directory,
-    originNs: process.hrtime.bigint(),
-    merge: async (clients, target) => {
-      const parts = Array.from({ length: clients }, (_, index) => target.historyPart(index) ?? '');
-      await mergeHistory(parts, path);
-    },
-    remove: () => rmSync(directory, { recursive: true, force: true }),
-  };
 }

@@ -1,10 +1,10 @@
-import { join } from 'node:path';
 import type { SecurityMode } from '../net/mode.ts';
 import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
 import { startEmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { EmbeddedCluster } from '../src/server/embedded-cluster.ts';
+import type { HistoryParts } from './history-parts.ts';
 import { LoadProcess } from './load-process.ts';
-import type { Answer, ParentMessage, Progress as LoadProgress } from './messages.ts';
+import type { Answer, ParentMessage, Progress as LoadProgress, Ran } from './messages.ts';
 import { wrongInput } from './options.ts';
 import type { LoadSettings } from './options.ts';
 import type { Progress } from './progress.ts';
@@ -21,9 +21,13 @@ export interface TargetOptions {
   readonly mode: SecurityMode;
   /** A cluster that runs already; undefined: start one. */
   readonly directory: string | undefined;
+  /** Of the cluster that is started; undefined: as the embedded cluster has it. */
+  readonly replicas?: number | undefined;
   readonly settings: LoadSettings;
+  /** Of each operation; default: the load processes' own. */
+  readonly deadlineMs?: number;
   /** Where load processes put their parts of a history, and the run's start. */
-  readonly history: { readonly directory: string; readonly originNs: bigint } | undefined;
+  readonly history: HistoryParts | undefined;
   /** Ends everything; its reason is the error that the caller gets. */
   readonly signal: AbortSignal;
   readonly progress: Progress;
@@ -85,10 +89,15 @@ export class LoadTarget {
   }
 
   async run(workload: Workload, seed: number): Promise<RunResult> {
+    return resultOf({ mode: this.mode, workload, seed }, await this.measure(workload, seed));
+  }
+
+  /** What each load process found. */
+  async measure(workload: Workload, seed: number): Promise<readonly Ran[]> {
     const { warmupMs, durationMs } = this.#options.settings;
     const { readProportion } = workload;
     const startMs = performance.now();
-    const answers = await this.#withProgress(
+    return await this.#withProgress(
       () => {
         const elapsedMs = performance.now() - startMs;
         if (elapsedMs < warmupMs) return `workload ${workload.name}, warm-up`;
@@ -97,7 +106,11 @@ export class LoadTarget {
       },
       this.#askAll(() => ({ type: 'run', readProportion, seed, warmupMs, durationMs }), 'ran'),
     );
-    return resultOf({ mode: this.mode, workload, seed }, answers);
+  }
+
+  /** Of the load processes. */
+  get processIds(): readonly number[] {
+    return this.#processes.flatMap(({ pid }) => pid ?? []);
   }
 
   /** Ends processes and cluster, whatever they do. Safe to call more than once. */
@@ -112,7 +125,7 @@ export class LoadTarget {
   }
 
   async #open(): Promise<void> {
-    const { settings, mode, signal, progress, label } = this.#options;
+    const { settings, mode, signal, progress, label, deadlineMs } = this.#options;
     signal.throwIfAborted();
     progress.update(`${label}: starting`);
     const directory = this.#options.directory ?? (await this.#startCluster()).directory;
@@ -130,7 +143,8 @@ export class LoadTarget {
         valueBytes: settings.valueBytes,
         datagramBytes: settings.datagramBytes ?? null,
         outstanding: settings.outstanding,
-        historyPath: this.historyPart(processIndex) ?? null,
+        ...(deadlineMs !== undefined && { deadlineMs }),
+        historyPath: this.#options.history?.part(processIndex) ?? null,
         originNs: String(this.#options.history?.originNs ?? 0n),
       }),
       'opened',
@@ -144,16 +158,12 @@ export class LoadTarget {
     this.memberCount = opened[0]?.memberCount ?? 0;
   }
 
-  historyPart(processIndex: number): string | undefined {
-    const { history } = this.#options;
-    return history === undefined ? undefined : join(history.directory, `part-${processIndex}.jsonl`);
-  }
-
   async #startCluster(): Promise<EmbeddedCluster> {
     const { mode, settings, signal, progress, label } = this.#options;
     this.#cluster = await startEmbeddedCluster({
       mode,
       signal,
+      ...(this.#options.replicas !== undefined && { replicas: this.#options.replicas }),
       ...(settings.datagramBytes !== undefined && { datagramBytes: settings.datagramBytes }),
       log: (line) => progress.note(`${label}: ${line}`),
       onReplicaExit: (index, description) => progress.note(`${label}: replica ${index}: ${description}`),

@@ -8,6 +8,7 @@ import type { CompareReport } from '../../bench/compare-report.ts';
 import type { BenchReport } from '../../bench/report.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import { finished, makeSandbox, runAvocado, startAvocado } from '../cli/avocado-process.ts';
+import { childrenOf, isAlive } from '../processes/child-processes.ts';
 
 const sandbox = makeSandbox();
 after(() => sandbox.remove());
@@ -145,28 +146,6 @@ async function untilRunning(bench: ChildProcess): Promise<number[]> {
   return pids;
 }
 
-/** By /proc (proc(5)): the parent is the second field behind the name, which ends with the last bracket. */
-function childrenOf(parent: number): number[] {
-  const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
-  return pids.filter((pid) => {
-    try {
-      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
-    } catch {
-      return false;
-    }
-  });
-}
-
 function commandOf(pid: number): string {
   return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

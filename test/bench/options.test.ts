@@ -38,6 +38,7 @@ test('the defaults are those of the documentation', () => {
     workload: { name: 'A', readProportion: 0.5 },
     mode: 'secure',
     connect: false,
+    replicas: undefined,
     jsonPath: undefined,
     historyPath: undefined,
     quiet: false,
@@ -115,6 +116,8 @@ test('what no flag can mean is refused by commander', () => {
     ['--read', '0x1'],
     ['--workload', 'D'],
     ['--mode', 'none'],
+    ['--replicas', '2'],
+    ['--replicas', '3', '--connect'],
     ['--nonsense'],
     ['--json'],
   ];
