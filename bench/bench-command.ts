@@ -1,10 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
+import { chaosHelp } from './chaos/help.ts';
+import { chaosFlags, chaosOptionsOf } from './chaos/options.ts';
+import type { ChaosFlags } from './chaos/options.ts';
+import { formatChaos } from './chaos/report.ts';
+import { runChaos } from './chaos/run.ts';
 import { runCompare } from './compare.ts';
 import { formatCompare } from './compare-report.ts';
-import { benchFlags, benchOptionsOf, compareFlags, compareOptionsOf } from './options.ts';
-import type { BenchFlags, CompareFlags } from './options.ts';
+import { benchFlags, benchOptionsOf, compareFlags, compareOptionsOf, wrongInput } from './options.ts';
+import type { CompareFlags } from './options.ts';
 import { createProgress } from './progress.ts';
 import { formatBench } from './report.ts';
 import type { BenchReport } from './report.ts';
@@ -30,10 +35,15 @@ Examples:
   avocado bench
   avocado bench --workload B --duration 30 --json report.json
   avocado bench --connect --read 0 --outstanding 1
-  avocado bench compare --workloads A,B,C`,
+  avocado bench compare --workloads A,B,C
+  avocado bench --chaos --seed 7
+  avocado bench --chaos --replicas 5 --duration 60 --history chaos.jsonl --json report.json
+  avocado bench --chaos --chaos-faults stop,partition,delay
+
+${chaosHelp()}`,
     )
-    .action(measure);
-  for (const option of benchFlags()) bench.addOption(option);
+    .action(benchAction);
+  for (const option of [...benchFlags(), ...chaosFlags()]) bench.addOption(option);
   return bench.addCommand(compareCommand());
 }
 
@@ -52,7 +62,23 @@ Examples:
   return compare;
 }
 
-async function measure(flags: BenchFlags, command: Command): Promise<void> {
+async function benchAction(flags: ChaosFlags, command: Command): Promise<void> {
+  if (flags.chaos === true) await injectFaults(flags, command);
+  else if (flags.chaosFaults !== undefined) throw wrongInput('--chaos-faults belongs to --chaos: add it');
+  else await measure(flags, command);
+}
+
+/** A run with failures is shown before it is called one. */
+async function injectFaults(flags: ChaosFlags, command: Command): Promise<void> {
+  const options = chaosOptionsOf(flags, (flag) => command.getOptionValueSource(flag) === 'cli');
+  const progress = createProgress(process.stderr, options.quiet);
+  const report = await untilSignal((signal) => runChaos(options, { signal, progress }));
+  process.stdout.write(formatChaos(report));
+  if (options.jsonPath !== undefined) writeReport(report, options.jsonPath);
+  if (report.failures.length > 0) throw new CommandFailure(`error: ${report.failures.join('; ')}`, EXIT_FAILED);
+}
+
+async function measure(flags: ChaosFlags, command: Command): Promise<void> {
   const options = benchOptionsOf(flags);
   const progress = createProgress(process.stderr, options.quiet);
   const modeIsGiven = command.getOptionValueSource('mode') === 'cli';
@@ -70,11 +96,15 @@ async function measureModes(flags: CompareFlags): Promise<void> {
 /** A report with wrong data in it is shown before it is called a failure. */
 function finish(report: BenchReport, text: string, jsonPath: string | undefined): void {
   process.stdout.write(text);
-  if (jsonPath !== undefined) writeFileSync(jsonPath, `${JSON.stringify(report, null, 2)}\n`);
+  if (jsonPath !== undefined) writeReport(report, jsonPath);
   for (const result of report.runs) {
     const failure = failureOf(result);
     if (failure !== undefined) throw new CommandFailure(`error: ${failure}`, EXIT_FAILED);
   }
+}
+
+function writeReport(report: object, path: string): void {
+  writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`);
 }
 
 /** 128 and the signal's number, as shells have it. */

@@ -41,7 +41,7 @@ export interface RunContext {
 }
 
 /** Errors that mean lost or mixed-up data, whatever caused them. */
-const DATA_ERRORS: readonly string[] = [WRONG_VALUE, MISSING_RECORD, 'unreadable'];
+export const DATA_ERRORS: readonly string[] = [WRONG_VALUE, MISSING_RECORD, 'unreadable'];
 
 /** @param parts One a load process. */
 export function resultOf(context: RunContext, parts: readonly Ran[]): RunResult {

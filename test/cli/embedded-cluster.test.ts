@@ -3,9 +3,12 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { UdpProxy } from '../../bench/chaos/udp-proxy.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { ReplicaProcess } from '../../src/server/replica-process.ts';
 import { openAuthority } from '../../src/trust/open-authority.ts';
+import { openClient } from '../processes/open-client.ts';
+import { until } from '../processes/until.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'avocado-test-'));
 // Temporary cluster directories are made here, so that what is left of them shows.
@@ -92,4 +95,48 @@ test('a replica that ends by itself is reported once, one that is stopped is not
     await cluster.stop();
   }
   assert.deepEqual(exits, ['2: SIGKILL ended it']);
+});
+
+test('behind forwarders replicas are met at the forwarders’ ports only, and one that is started again stays outside', async () => {
+  const proxies: UdpProxy[] = [];
+  const cluster = await startEmbeddedCluster({
+    mode: 'secure',
+    onReplicaExit: () => {},
+    forward: async (index, replicaPort) => {
+      proxies[index] = await UdpProxy.open({ replicaPort, seed: 1, index });
+      return proxies[index].port;
+    },
+  });
+  try {
+    assert.deepEqual(
+      cluster.members.map(({ port }) => port),
+      proxies.map(({ port }) => port),
+    );
+    const { client, engine } = await openClient(cluster.directory);
+    try {
+      await client.put('key', 'value');
+      assert.equal((await client.get('key'))?.toString(), 'value');
+      assert(proxies.every(({ counters }) => counters.in.received > 0 && counters.out.received > 0));
+
+      const killed = cluster.processIds[1]!;
+      process.kill(killed, 'SIGKILL');
+      await cluster.restart(1);
+      assert.notEqual(cluster.processIds[1], killed);
+      const member = await until(async () => {
+        const status = (await engine.status(1_000))[1]!;
+        return status.state !== 'unreachable' && status.state !== 'forming' && status;
+      }, 'the replica to know where it stands');
+      assert.equal(member.state, 'outside');
+      assert.equal((await client.get('key'))?.toString(), 'value');
+    } finally {
+      await client.close();
+    }
+  } finally {
+    await cluster.stop();
+    await Promise.all(proxies.map((proxy) => proxy.close()));
+  }
+  assert(!cluster.processIds.some(isAlive), 'the one that was started again has ended, too');
+  await cluster.restart(0);
+  assert(!cluster.processIds.some(isAlive), 'a cluster that was stopped starts nothing');
+  assert.deepEqual(readdirSync(root), []);
 });
