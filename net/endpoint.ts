@@ -6,7 +6,9 @@ import { Inbox } from './inbox.ts';
 import type { Incoming } from './inbox.ts';
 import {
   ACKNOWLEDGE_AFTER_MS,
-  CREDIT_SHARE,
+  CREDIT_AGE_MS,
+  CREDIT_BYTES_MIN,
+  CREDIT_PART,
   DATAGRAM_BYTES_MAX,
   DATAGRAM_BYTES_MIN,
   EVICT_IDLE_MS,
@@ -66,13 +68,16 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
   readonly drops: DropCounters;
   readonly sessions = new SessionTable<P>();
   readonly datagramBytes: number;
-  readonly creditBytes: number;
   readonly #sealing: DatagramSealing;
   readonly #application: EndpointApplication<P>;
   readonly #handshakes: Handshakes<P>;
   readonly #inbox: Inbox<P>;
   readonly #outbox: Outbox<P>;
   readonly #liveByPeer = new Map<string, Session<P>>();
+  /** Of the receive buffer: divided among those that send. */
+  readonly #sharedBytes: number;
+  /** Peers that have sent of late. */
+  #senderCount = 0;
   #nowMs = 0;
   #tickedMs = -Infinity;
 
@@ -83,7 +88,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     assert(datagramBytes % 8 === 0, 'datagramBytes is a multiple of 8');
     this.drops = drops;
     this.datagramBytes = datagramBytes;
-    this.creditBytes = Math.max(datagramBytes, Math.floor(transport.receiveBufferBytes / CREDIT_SHARE));
+    this.#sharedBytes = Math.floor(transport.receiveBufferBytes * CREDIT_PART);
     this.#sealing = sealing;
     this.#application = application;
     const endSession = (session: Session<P>): void => this.#end(session);
@@ -97,7 +102,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
       drops,
       sessions,
       datagramBytes,
-      creditBytes: this.creditBytes,
+      creditBytes: () => this.#creditBytesAmong(this.#senderCount + 1),
       send: (bytes, host, port) => this.#outbox.sendRaw(bytes, host, port),
       makeRoom: () => this.#makeRoom(),
       onEstablished: (link, session) => this.#onEstablished(link, session),
@@ -201,7 +206,11 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     this.#setTime(nowMs);
     if (nowMs - this.#tickedMs < TICK_INTERVAL_MS) return;
     this.#tickedMs = nowMs;
+    let senderCount = 0;
     for (const session of this.sessions) {
+      // Half-open ones have no share: anybody could make them with a stolen message 1.
+      if (session.state === 'live' && !session.initiator && nowMs - session.lastReceivedMs <= CREDIT_AGE_MS)
+        senderCount++;
       if (session.state === 'half-open') {
         if (nowMs - session.createdMs >= HALF_OPEN_TIMEOUT_MS) this.#end(session);
       } else if (session.state !== 'initiating' && (session.isExpired(nowMs) || nowMs >= session.retireAtMs)) {
@@ -210,7 +219,13 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
         this.append(session, 0, 0);
       }
     }
+    this.#senderCount = senderCount;
+    this.#outbox.creditBytes = this.#creditBytesAmong(Math.max(senderCount, 1));
     this.#handshakes.tick(nowMs);
+  }
+
+  #creditBytesAmong(senderCount: number): number {
+    return Math.max(CREDIT_BYTES_MIN, Math.floor(this.#sharedBytes / senderCount));
   }
 
   /** Ends the sessions that peers have made. */

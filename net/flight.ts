@@ -1,16 +1,26 @@
-import { FLIGHT_PACKETS_MAX, FLIGHT_TIMEOUT_MS_MAX, FLIGHT_TIMEOUT_MS_MIN } from './limits.ts';
+import {
+  CREDIT_AGE_MS,
+  CREDIT_BYTES_MIN,
+  CREDIT_OLD_PART,
+  DATAGRAM_RECORD_BYTES,
+  FLIGHT_PACKETS_MAX,
+  FLIGHT_TIMEOUT_MS_MAX,
+  FLIGHT_TIMEOUT_MS_MIN,
+} from './limits.ts';
 
 /**
- * Bytes in flight of one session: sent, and neither received nor given up. Every datagram acknowledges the largest
- * packet number received (in its preamble); what was sent up to there has arrived or is lost, and is in flight no more.
- * Keeps a sender within what the receiver's buffer holds; halves on loss of contact, grows back as answers come.
+ * Bytes in flight of one session: sent, and neither received nor given up; what the receiver's kernel adds to a datagram
+ * counts, too. Every datagram acknowledges the largest packet number received (in its preamble); what was sent up to
+ * there has arrived or is lost, and is in flight no more. Keeps a sender within the credit that the receiver grants, anew
+ * in each of its datagrams; halves on loss of contact, grows back as answers come.
  */
 export class Flight {
   /** Bytes that may be in flight now. */
   limitBytes: number;
-  readonly #limitBytesMax: number;
-  readonly #limitBytesMin: number;
-  /** Bytes sent up to and including a packet, by packet number. */
+  #creditBytes: number;
+  /** When the last datagram came, and with it the credit. */
+  #grantedMs: number;
+  /** In flight up to and including a packet since the session began, by packet number. */
   readonly #sentBytesAt = new Float64Array(FLIGHT_PACKETS_MAX);
   #sentBytes = 0;
   #sentNumber = -1;
@@ -19,38 +29,50 @@ export class Flight {
   #progressMs = 0;
   #timeoutMs = FLIGHT_TIMEOUT_MS_MIN;
 
-  /**
-   * @param creditBytes What the receiver grants.
-   * @param datagramBytes Largest datagram: one is always allowed.
-   */
-  constructor(creditBytes: number, datagramBytes: number) {
-    this.#limitBytesMin = datagramBytes;
-    this.#limitBytesMax = Math.max(creditBytes, datagramBytes);
-    this.limitBytes = this.#limitBytesMax;
+  /** @param creditBytes What the receiver grants at first. */
+  constructor(creditBytes: number, nowMs: number) {
+    this.#creditBytes = Math.max(creditBytes, CREDIT_BYTES_MIN);
+    this.limitBytes = this.#creditBytes;
+    this.#grantedMs = nowMs;
   }
 
   get inFlightBytes(): number {
     return this.#sentBytes - this.#goneBytes;
   }
 
-  /** Whether another datagram of at most byteCount bytes may be sent. */
-  allows(byteCount: number, nowMs: number): boolean {
-    if (this.#fits(byteCount)) return true;
-    if (nowMs - this.#progressMs < this.#timeoutMs) return false;
+  /**
+   * How large the next datagram may be; one of neededBytes may always go when nothing is in flight. Less than neededBytes:
+   * not now.
+   */
+  roomBytes(neededBytes: number, nowMs: number): number {
+    if (nowMs - this.#grantedMs > CREDIT_AGE_MS) {
+      // The receiver has counted on others meanwhile.
+      this.#grantedMs = nowMs;
+      this.limitBytes = Math.min(this.limitBytes, this.#creditBytes * CREDIT_OLD_PART);
+    }
+    const roomBytes = this.#roomBytes(neededBytes);
+    if (roomBytes >= neededBytes || nowMs - this.#progressMs < this.#timeoutMs) return roomBytes;
     // No answer for so long: take all of it as lost, and try again with less.
     this.#goneBytes = this.#sentBytes;
     this.#goneNumber = this.#sentNumber;
     this.#progressMs = nowMs;
     this.#timeoutMs = Math.min(this.#timeoutMs * 2, FLIGHT_TIMEOUT_MS_MAX);
-    this.limitBytes = Math.max(this.#limitBytesMin, this.limitBytes / 2);
-    return this.#fits(byteCount);
+    this.limitBytes = Math.max(CREDIT_BYTES_MIN, this.limitBytes / 2);
+    return this.#roomBytes(neededBytes);
   }
 
   onSent(packetNumber: number, byteCount: number, nowMs: number): void {
     if (this.inFlightBytes === 0) this.#progressMs = nowMs;
-    this.#sentBytes += byteCount;
+    this.#sentBytes += byteCount + DATAGRAM_RECORD_BYTES;
     this.#sentNumber = packetNumber;
     this.#sentBytesAt[packetNumber & (FLIGHT_PACKETS_MAX - 1)] = this.#sentBytes;
+  }
+
+  /** What the receiver grants from now on. */
+  onGranted(creditBytes: number, nowMs: number): void {
+    this.#grantedMs = nowMs;
+    this.#creditBytes = Math.max(creditBytes, CREDIT_BYTES_MIN);
+    this.limitBytes = Math.min(this.limitBytes, this.#creditBytes);
   }
 
   /** @param largestLow Low 32 bits of the largest packet number that the peer received; 0xffffffff for none. */
@@ -60,15 +82,15 @@ export class Flight {
     if (packetNumber <= this.#goneNumber || behind >= FLIGHT_PACKETS_MAX) return;
     this.#goneNumber = packetNumber;
     const goneBytes = this.#sentBytesAt[packetNumber & (FLIGHT_PACKETS_MAX - 1)]!;
-    this.limitBytes = Math.min(this.#limitBytesMax, this.limitBytes + (goneBytes - this.#goneBytes));
+    this.limitBytes = Math.min(this.#creditBytes, this.limitBytes + (goneBytes - this.#goneBytes));
     this.#goneBytes = goneBytes;
     this.#progressMs = nowMs;
     this.#timeoutMs = FLIGHT_TIMEOUT_MS_MIN;
   }
 
-  #fits(byteCount: number): boolean {
-    return (
-      this.inFlightBytes + byteCount <= this.limitBytes && this.#sentNumber - this.#goneNumber < FLIGHT_PACKETS_MAX - 1
-    );
+  #roomBytes(neededBytes: number): number {
+    if (this.#sentNumber - this.#goneNumber >= FLIGHT_PACKETS_MAX - 1) return 0;
+    const roomBytes = this.limitBytes - this.inFlightBytes - DATAGRAM_RECORD_BYTES;
+    return this.inFlightBytes === 0 ? Math.max(roomBytes, neededBytes) : roomBytes;
   }
 }

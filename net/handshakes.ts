@@ -98,7 +98,8 @@ export interface HandshakesOptions<P> {
   readonly drops: DropCounters;
   readonly sessions: SessionTable<P>;
   readonly datagramBytes: number;
-  readonly creditBytes: number;
+  /** What may be in flight to this end, from one more peer. */
+  creditBytes(): number;
   send(bytes: Uint8Array, host: string, port: number): void;
   makeRoom(): void;
   onEstablished(link: Link<P>, session: Session<P>): void;
@@ -401,7 +402,7 @@ export class Handshakes<P> {
   #withTerms(payload: Uint8Array): Uint8Array {
     const bytes = new Uint8Array(TERMS_BYTES + payload.length);
     writeU32(bytes, 0, this.#options.datagramBytes);
-    writeU32(bytes, 4, this.#options.creditBytes);
+    writeU32(bytes, 4, this.#options.creditBytes());
     bytes.set(payload, TERMS_BYTES);
     return bytes;
   }

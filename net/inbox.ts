@@ -16,6 +16,7 @@ import {
   OFFSET_KIND,
   OFFSET_VERSION,
   PREAMBLE_BYTES,
+  readCreditBytes,
   readPacketNumber,
   readSessionIndex,
   readValueBytes,
@@ -169,7 +170,10 @@ export class Inbox<P> {
     session.unansweredSinceMs = Infinity;
     if (session.state === 'half-open') this.#options.onFirstData(session);
     const controlWord = (HEADER_BYTES + readValueBytes(region.words)) >> 2;
-    session.flight?.onAcknowledged(region.words[controlWord + 1]! >>> 0, this.nowMs);
+    if (session.flight !== undefined) {
+      session.flight.onAcknowledged(region.words[controlWord + 1]! >>> 0, this.nowMs);
+      session.flight.onGranted(readCreditBytes(region.words), this.nowMs);
+    }
     const incoming = this.#incoming as Incoming<P>;
     incoming.session = session;
     incoming.region = region;

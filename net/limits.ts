@@ -3,7 +3,7 @@ import { assert } from './assert.ts';
 /** Every bound of the message layer, with its reason. Relations between them are asserted at the end. */
 
 /** Changes with every change of docs/wire.md; golden packets are kept by version. */
-export const WIRE_VERSION = 1;
+export const WIRE_VERSION = 2;
 
 /** Largest UDP payload over IPv4 is 65,507 bytes (RFC 768, 791); ours are multiples of 8. */
 export const DATAGRAM_BYTES_MAX = 65_504;
@@ -74,8 +74,15 @@ export const FLIGHT_PACKETS_MAX = 1_024;
 /** No progress for so long: what is in flight is taken as lost (doubled each time, RFC 9002 6.2). */
 export const FLIGHT_TIMEOUT_MS_MIN = 20;
 export const FLIGHT_TIMEOUT_MS_MAX = 1_000;
-/** A receiver's buffer is shared by so many senders until credits divide it by the sessions that exist. */
-export const CREDIT_SHARE = 8;
+/** Part of the receive buffer that is divided among those that send; the rest is for handshakes and bursts after idling. */
+export const CREDIT_PART = 3 / 4;
+/** Who has sent within this time has a share. A grant that is older than that is good for a part of itself only. */
+export const CREDIT_AGE_MS = 1_000;
+export const CREDIT_OLD_PART = 1 / 4;
+/** What a datagram takes of the receiver's buffer beside its bytes: the kernel's own record (Linux: 768 bytes). */
+export const DATAGRAM_RECORD_BYTES = 768;
+/** Less than this nobody is granted: the smallest path's datagram, or handshakes and small requests would crawl. */
+export const CREDIT_BYTES_MIN = DATAGRAM_BYTES_MIN + DATAGRAM_RECORD_BYTES;
 
 assert((SESSIONS_MAX & (SESSIONS_MAX - 1)) === 0, 'the session index masks with SESSIONS_MAX - 1');
 assert((FLIGHT_PACKETS_MAX & (FLIGHT_PACKETS_MAX - 1)) === 0, 'the flight ring masks with FLIGHT_PACKETS_MAX - 1');

@@ -37,6 +37,8 @@ export interface OutboxOptions<P> {
 export class Outbox<P> {
   /** Written into each datagram of messages. */
   epoch = 0;
+  /** Granted to those that ask, in each answer. */
+  creditBytes = 0;
   /** Time of the turn, handed in by the endpoint. */
   nowMs = 0;
   readonly out: Outgoing;
@@ -79,15 +81,15 @@ export class Outbox<P> {
   append(session: Session<P>, controlBytes: number, valueBytes: number): boolean {
     const valuePadded = alignUp(valueBytes);
     const tagBytes = this.#sealing.datagramTagBytes;
-    const bytesMax = session.datagramBytesMax;
     if (
       session.slot !== -1 &&
-      session.valueEnd + valuePadded + session.controlEnd + controlBytes + tagBytes > bytesMax
+      session.valueEnd + valuePadded + session.controlEnd + controlBytes + tagBytes > session.slotBytesMax
     ) {
       this.#seal(session);
     }
     if (session.slot === -1) {
-      if (!this.fits(session, controlBytes, valueBytes) || !this.#beginDatagram(session)) return false;
+      const neededBytes = HEADER_BYTES + PREAMBLE_BYTES + controlBytes + valuePadded + tagBytes;
+      if (neededBytes > session.datagramBytesMax || !this.#beginDatagram(session, neededBytes)) return false;
     }
     const slot = session.slot;
     const out = this.out;
@@ -100,9 +102,10 @@ export class Outbox<P> {
     return true;
   }
 
-  #beginDatagram(session: Session<P>): boolean {
+  #beginDatagram(session: Session<P>, neededBytes: number): boolean {
     if (!session.canSend()) return false;
-    if (session.flight?.allows(session.datagramBytesMax, this.nowMs) === false) {
+    const roomBytes = session.flight?.roomBytes(neededBytes, this.nowMs) ?? session.datagramBytesMax;
+    if (roomBytes < neededBytes) {
       this.#drops.count('flight-full');
       return false;
     }
@@ -112,6 +115,7 @@ export class Outbox<P> {
       return false;
     }
     session.slot = slot;
+    session.slotBytesMax = Math.min(roomBytes, session.datagramBytesMax);
     session.valueEnd = HEADER_BYTES;
     session.controlEnd = PREAMBLE_BYTES;
     if (!session.listed) {
@@ -137,7 +141,8 @@ export class Outbox<P> {
     const packet = this.#ring.packet(slot);
     const control = this.#ring.control(slot);
     const packetNumber = session.sendNumber++;
-    writeDataHeader(packet.words, session.peerIndex, packetNumber, session.valueEnd - HEADER_BYTES);
+    const creditBytes = session.initiator ? 0 : this.creditBytes;
+    writeDataHeader(packet.words, session.peerIndex, packetNumber, session.valueEnd - HEADER_BYTES, creditBytes);
     control.words[0] = this.epoch;
     control.words[1] = session.window.largest | 0;
     const byteCount = session.valueEnd + session.controlEnd + this.#sealing.datagramTagBytes;

@@ -46,6 +46,8 @@ export class Session<P> {
 
   /** The datagram under construction: ring slot (-1 none), end of its value part, end of its control part, bytes. */
   slot = -1;
+  /** What it may grow to. */
+  slotBytesMax = 0;
   valueEnd = 0;
   controlEnd = 0;
   /** Listed for the next flush. */
@@ -80,7 +82,7 @@ export class Session<P> {
     this.sendKey = keys.sendKey;
     this.receiveKey = keys.receiveKey;
     this.datagramBytesMax = Math.min(this.datagramBytesMax, datagramBytesMax);
-    if (this.initiator) this.flight = new Flight(creditBytes, this.datagramBytesMax);
+    if (this.initiator) this.flight = new Flight(creditBytes, this.createdMs);
   }
 
   needsRenewal(nowMs: number): boolean {

@@ -25,7 +25,7 @@ const WORD_KIND = 0;
 const WORD_SESSION = 1;
 const WORD_NUMBER = 2;
 const WORD_VALUE_BYTES = 4;
-const WORD_RESERVED = 5;
+const WORD_CREDIT_BYTES = 5;
 
 /** The control part begins with epoch and acknowledgement. */
 export const PREAMBLE_BYTES = 8;
@@ -58,12 +58,13 @@ export function writeDataHeader(
   sessionIndex: number,
   packetNumber: number,
   valueBytes: number,
+  creditBytes: number,
 ): void {
   words[WORD_KIND] = DATA_FIRST_WORD;
   words[WORD_SESSION] = sessionIndex;
   writeU53(words, WORD_NUMBER, packetNumber);
   words[WORD_VALUE_BYTES] = valueBytes;
-  words[WORD_RESERVED] = 0;
+  words[WORD_CREDIT_BYTES] = creditBytes;
 }
 
 export function readSessionIndex(words: Int32Array): number {
@@ -78,7 +79,12 @@ export function readValueBytes(words: Int32Array): number {
   return words[WORD_VALUE_BYTES]! >>> 0;
 }
 
+/** What the receiver of the datagram may have in flight to its sender; 0 from the side that made the session. */
+export function readCreditBytes(words: Int32Array): number {
+  return words[WORD_CREDIT_BYTES]! >>> 0;
+}
+
 /** Reserved bytes are zero in this version. */
 export function reservedIsZero(words: Int32Array): boolean {
-  return words[WORD_RESERVED] === 0 && words[WORD_KIND]! >>> 16 === 0;
+  return words[WORD_KIND]! >>> 16 === 0;
 }

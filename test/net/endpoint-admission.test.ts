@@ -11,6 +11,7 @@ import {
   HANDSHAKES_PER_HOST_MAX,
   RENEW_AFTER_MS,
   SESSIONS_MAX,
+  WIRE_VERSION,
 } from '../../net/limits.ts';
 import { Session } from '../../net/session.ts';
 import { KIND_REQUEST, KIND_RESPONSE, MAC_BYTES } from '../../net/wire.ts';
@@ -124,7 +125,7 @@ test('should drop cookies and hints that answer nothing', () => {
   const strays = [4, 5].flatMap((kind) =>
     [0, 1, 2, 3, 4, 5, 200].map((reason) => {
       const bytes = seededBytes(kind === 4 ? 40 : 24, reason);
-      bytes.set([kind, 1, 0, reason]);
+      bytes.set([kind, WIRE_VERSION, 0, reason]);
       return { fromHost, fromPort, toHost, toPort, bytes };
     }),
   );

@@ -8,6 +8,7 @@ import {
   HINTS_INTERVAL_MS,
   HINTS_MAX,
   SILENCE_MS,
+  WIRE_VERSION,
 } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import {
@@ -150,7 +151,7 @@ test('should send a spoofed address no more bytes than came from it, in plaintex
       spoofedBytes += request!.bytes.length;
       // Data for any session, as if a handshake had been.
       const data = new Uint8Array(1_472);
-      data.set([KIND_DATA, 1]);
+      data.set([KIND_DATA, WIRE_VERSION]);
       new DataView(data.buffer).setUint32(4, 4_096 + (i % 3), true);
       world.network.inject({ ...request!, ...victim, bytes: data });
       spoofedBytes += data.length;
@@ -245,12 +246,13 @@ test('should spend a bounded number of handshakes on hints, which anybody can fo
   const { world, a, b, link } = pair;
   const hintTo = (index: number): MemoryDatagram => {
     const bytes = new Uint8Array(24);
-    bytes.set([KIND_HINT, 1, 0, HINT_REASONS.indexOf('no-session')]);
+    bytes.set([KIND_HINT, WIRE_VERSION, 0, HINT_REASONS.indexOf('no-session')]);
     new DataView(bytes.buffer).setUint32(8, index, true);
     const [from, to] = [b.transport, a.transport];
     return { fromHost: from.host, fromPort: from.port, toHost: to.host, toPort: to.port, bytes };
   };
   const before = a.handshakeCount;
+  b.onMessage = ({ session }) => b.send(session, 0);
   for (let i = 0; i < 2_000; i++) {
     for (let copies = 0; copies < 5; copies++) world.network.inject(hintTo(link.session!.peerIndex));
     a.send(link.session!, i);
@@ -264,7 +266,7 @@ test('should spend a bounded number of handshakes on hints, which anybody can fo
 test('should believe no hint from another address than its peer', () => {
   const { world, a, b, link } = connectPair();
   const bytes = new Uint8Array(24);
-  bytes.set([KIND_HINT, 1]);
+  bytes.set([KIND_HINT, WIRE_VERSION]);
   new DataView(bytes.buffer).setUint32(8, link.session!.peerIndex, true);
   const [from, to] = [b.transport, a.transport];
   world.network.inject({ fromHost: '10.6.6.6', fromPort: from.port, toHost: to.host, toPort: to.port, bytes });
@@ -278,7 +280,7 @@ test('should keep using the session that a hint speaks against, until a new one 
   const { world, a, b, link, session } = connectPair();
   world.network.route = (datagram) => (kindOf(datagram) === KIND_DATA ? [{ delayMs: 0, datagram }] : []);
   const bytes = new Uint8Array(24);
-  bytes.set([KIND_HINT, 1]);
+  bytes.set([KIND_HINT, WIRE_VERSION]);
   new DataView(bytes.buffer).setUint32(8, session.peerIndex, true);
   const [from, to] = [b.transport, a.transport];
   world.network.inject({ fromHost: from.host, fromPort: from.port, toHost: to.host, toPort: to.port, bytes });
@@ -292,7 +294,7 @@ test('should keep using the session that a hint speaks against, until a new one 
 test('should answer strangers with so many hints a second and no more', () => {
   const { world, b } = openPair();
   const bytes = new Uint8Array(64);
-  bytes.set([KIND_DATA, 1]);
+  bytes.set([KIND_DATA, WIRE_VERSION]);
   const to = b.transport;
   const flood = () => {
     for (let i = 0; i < 3 * HINTS_MAX; i++) {
@@ -325,7 +327,7 @@ test('should learn from a hint of another version that the versions differ', () 
   world.network.route = (datagram) => {
     if (kindOf(datagram) !== KIND_REQUEST) return [];
     const bytes = new Uint8Array(24);
-    bytes.set([KIND_HINT, 2, 0, HINT_REASONS.indexOf('version')]);
+    bytes.set([KIND_HINT, WIRE_VERSION + 1, 0, HINT_REASONS.indexOf('version')]);
     bytes.set(datagram.bytes.subarray(4, 8), 4);
     bytes.set(datagram.bytes.subarray(-2 * MAC_BYTES, -MAC_BYTES), 8);
     const { host, port } = b.transport;
@@ -333,7 +335,7 @@ test('should learn from a hint of another version that the versions differ', () 
     return [{ delayMs: 0, datagram: { fromHost: host, fromPort: port, toHost: fromHost, toPort: fromPort, bytes } }];
   };
   world.run(30);
-  assert.match(link.refusal!, /another wire version than 1/);
+  assert.match(link.refusal!, /another wire version than 2/);
 });
 
 test('should answer a request of another version with the hint that says so', () => {
@@ -341,7 +343,7 @@ test('should answer a request of another version with the hint that says so', ()
   world.network.route = () => [];
   const [request] = world.record(() => world.run(20));
   const bytes = request!.bytes.slice();
-  bytes[1] = 2;
+  bytes[1] = WIRE_VERSION + 1;
   world.network.inject({ ...request!, bytes });
   const [hint] = world.record(() => world.run(2)).filter(({ fromPort }) => fromPort === b.transport.port);
   assert.equal(kindOf(hint!), KIND_HINT);
@@ -355,7 +357,7 @@ test('should believe no hint about a request that its sender has not seen', () =
   world.network.route = () => [];
   const [request] = world.record(() => world.run(20));
   const bytes = new Uint8Array(24);
-  bytes.set([KIND_HINT, 1, 2, HINT_REASONS.indexOf('mode')]);
+  bytes.set([KIND_HINT, WIRE_VERSION, 2, HINT_REASONS.indexOf('mode')]);
   bytes.set(request!.bytes.subarray(4, 8), 4);
   const [from, to] = [b.transport, a.transport];
   world.network.inject({ fromHost: from.host, fromPort: from.port, toHost: to.host, toPort: to.port, bytes });

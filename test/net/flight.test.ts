@@ -2,31 +2,86 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Flight } from '../../net/flight.ts';
-import { FLIGHT_PACKETS_MAX, FLIGHT_TIMEOUT_MS_MAX, FLIGHT_TIMEOUT_MS_MIN } from '../../net/limits.ts';
+import {
+  CREDIT_AGE_MS,
+  CREDIT_BYTES_MIN,
+  CREDIT_OLD_PART,
+  DATAGRAM_RECORD_BYTES,
+  FLIGHT_PACKETS_MAX,
+  FLIGHT_TIMEOUT_MS_MAX,
+  FLIGHT_TIMEOUT_MS_MIN,
+} from '../../net/limits.ts';
 
-const DATAGRAM = 1_000;
-const CREDIT = 10_000;
+/** What a datagram takes, the receiver's record included, and its payload. */
+const COST = 2_000;
+const DATAGRAM = COST - DATAGRAM_RECORD_BYTES;
+const CREDIT = 10 * COST;
 /** What a datagram carries whose sender has received nothing. */
 const NONE_RECEIVED = 0xffff_ffff;
 
 function flightWith(sentCount: number, firstNumber = 0): Flight {
-  const flight = new Flight(CREDIT, DATAGRAM);
+  const flight = new Flight(CREDIT, 0);
   for (let i = 0; i < sentCount; i++) flight.onSent(firstNumber + i, DATAGRAM, 0);
   return flight;
+}
+
+function allows(flight: Flight, byteCount: number, nowMs: number): boolean {
+  return flight.roomBytes(byteCount, nowMs) >= byteCount;
 }
 
 test('should hold a sender within the credit, and let it on as answers come', () => {
   const flight = flightWith(10);
   assert.equal(flight.inFlightBytes, CREDIT);
-  assert.equal(flight.allows(DATAGRAM, 1), false);
+  assert.equal(allows(flight, 8, 1), false);
   flight.onAcknowledged(3, 1);
-  assert.equal(flight.inFlightBytes, 6 * DATAGRAM);
-  assert.equal(flight.allows(4 * DATAGRAM, 1), true);
-  assert.equal(flight.allows(4 * DATAGRAM + 1, 1), false);
+  assert.equal(flight.inFlightBytes, 6 * COST);
+  assert.equal(flight.roomBytes(8, 1), 4 * COST - DATAGRAM_RECORD_BYTES);
 });
 
-test('should always allow one datagram, however small the credit', () => {
-  for (const credit of [0, 1, DATAGRAM]) assert.equal(new Flight(credit, DATAGRAM).allows(DATAGRAM, 0), true);
+test("should count what the receiver's kernel adds to a datagram, however small it is", () => {
+  const flight = new Flight(CREDIT, 0);
+  let sent = 0;
+  for (; allows(flight, 8, 0); sent++) flight.onSent(sent, 8, 0);
+  assert.equal(sent, Math.floor(CREDIT / (8 + DATAGRAM_RECORD_BYTES)));
+});
+
+test('should always allow one datagram, however small the credit and however large the datagram', () => {
+  for (const credit of [0, 1, CREDIT_BYTES_MIN, CREDIT]) {
+    const flight = new Flight(credit, 0);
+    assert.equal(allows(flight, 60_000, 0), true);
+    flight.onSent(0, 60_000, 0);
+    assert.equal(allows(flight, 8, 0), false);
+  }
+});
+
+test('should keep to what the receiver grants from now on, and grow to it as answers come', () => {
+  const flight = flightWith(2);
+  flight.onGranted(3 * COST, 1);
+  assert.equal(flight.limitBytes, 3 * COST);
+  assert.equal(allows(flight, DATAGRAM, 1), true);
+  assert.equal(allows(flight, DATAGRAM + 1, 1), false);
+  flight.onGranted(5 * COST, 2);
+  assert.equal(flight.limitBytes, 3 * COST, 'nothing has shown that there is room yet');
+  flight.onAcknowledged(1, 2);
+  assert.equal(flight.limitBytes, 5 * COST);
+});
+
+test('should not be starved by a grant, whatever it says', () => {
+  const flight = flightWith(0);
+  for (const granted of [0, 1]) {
+    flight.onGranted(granted, 1);
+    assert.equal(flight.limitBytes, CREDIT_BYTES_MIN);
+  }
+});
+
+test('should trust an old grant in part only: the receiver has counted on others', () => {
+  const flight = flightWith(0);
+  assert.equal(flight.roomBytes(8, CREDIT_AGE_MS), CREDIT - DATAGRAM_RECORD_BYTES);
+  assert.equal(flight.roomBytes(8, CREDIT_AGE_MS + 1), CREDIT * CREDIT_OLD_PART - DATAGRAM_RECORD_BYTES);
+  flight.onGranted(CREDIT, CREDIT_AGE_MS + 1);
+  flight.onSent(0, DATAGRAM, CREDIT_AGE_MS + 1);
+  flight.onAcknowledged(0, CREDIT_AGE_MS + 1);
+  assert.equal(flight.limitBytes, CREDIT * CREDIT_OLD_PART + COST);
 });
 
 test('should take an acknowledgement for all that was sent before it', () => {
@@ -43,7 +98,7 @@ test('should not be moved by acknowledgements that are old, of nothing, or of wh
     flight.onAcknowledged(largest, 2);
     assert.equal(flight.inFlightBytes, bytes, `${largest}`);
   }
-  const fresh = new Flight(CREDIT, DATAGRAM);
+  const fresh = new Flight(CREDIT, 0);
   fresh.onAcknowledged(NONE_RECEIVED, 0);
   fresh.onAcknowledged(0, 0);
   assert.equal(fresh.inFlightBytes, 0);
@@ -53,39 +108,45 @@ test('should know packet numbers beyond 32 bits by their low half', () => {
   const first = 2 ** 32 - 4;
   const flight = flightWith(8, first);
   flight.onAcknowledged((first + 5) % 2 ** 32, 1);
-  assert.equal(flight.inFlightBytes, 2 * DATAGRAM);
+  assert.equal(flight.inFlightBytes, 2 * COST);
 });
 
 test('should give up what is in flight after a time without progress, halve its limit, and wait twice as long next', () => {
   const flight = flightWith(10);
-  assert.equal(flight.allows(DATAGRAM, FLIGHT_TIMEOUT_MS_MIN - 1), false);
-  assert.equal(flight.allows(DATAGRAM, FLIGHT_TIMEOUT_MS_MIN), true);
+  assert.equal(allows(flight, DATAGRAM, FLIGHT_TIMEOUT_MS_MIN - 1), false);
+  assert.equal(allows(flight, DATAGRAM, FLIGHT_TIMEOUT_MS_MIN), true);
   assert.equal(flight.inFlightBytes, 0);
   assert.equal(flight.limitBytes, CREDIT / 2);
   let nowMs = FLIGHT_TIMEOUT_MS_MIN;
   for (let i = 10; i < 15; i++) flight.onSent(i, DATAGRAM, nowMs);
-  assert.equal(flight.allows(DATAGRAM, nowMs + 2 * FLIGHT_TIMEOUT_MS_MIN - 1), false);
+  assert.equal(allows(flight, DATAGRAM, nowMs + 2 * FLIGHT_TIMEOUT_MS_MIN - 1), false);
   nowMs += 2 * FLIGHT_TIMEOUT_MS_MIN;
-  assert.equal(flight.allows(DATAGRAM, nowMs), true);
+  assert.equal(allows(flight, DATAGRAM, nowMs), true);
   assert.equal(flight.limitBytes, CREDIT / 4);
 });
 
-test('should never wait longer than the maximum nor fall below one datagram', () => {
+test('should give up also when there is room for less than is to be sent', () => {
+  const flight = flightWith(9);
+  assert.equal(allows(flight, DATAGRAM + 1, FLIGHT_TIMEOUT_MS_MIN - 1), false);
+  assert.equal(allows(flight, DATAGRAM + 1, FLIGHT_TIMEOUT_MS_MIN), true);
+});
+
+test('should never wait longer than the maximum nor fall below the smallest credit', () => {
   const flight = flightWith(10);
   let nowMs = 0;
   let number = 10;
   for (let i = 0; i < 30; i++) {
     nowMs += FLIGHT_TIMEOUT_MS_MAX;
-    assert.equal(flight.allows(DATAGRAM, nowMs), true);
-    assert.ok(flight.limitBytes >= DATAGRAM);
-    while (flight.allows(DATAGRAM, nowMs)) flight.onSent(number++, DATAGRAM, nowMs);
+    assert.equal(allows(flight, DATAGRAM, nowMs), true);
+    assert.ok(flight.limitBytes >= CREDIT_BYTES_MIN);
+    while (allows(flight, DATAGRAM, nowMs)) flight.onSent(number++, DATAGRAM, nowMs);
   }
-  assert.equal(flight.limitBytes, DATAGRAM);
+  assert.equal(flight.limitBytes, CREDIT_BYTES_MIN);
 });
 
 test('should grow back to the credit as answers come, not beyond', () => {
   const flight = flightWith(10);
-  flight.allows(DATAGRAM, FLIGHT_TIMEOUT_MS_MIN);
+  flight.roomBytes(DATAGRAM, FLIGHT_TIMEOUT_MS_MIN);
   assert.equal(flight.limitBytes, CREDIT / 2);
   for (let number = 10; number < 30; number++) {
     flight.onSent(number, DATAGRAM, 100);
@@ -96,12 +157,12 @@ test('should grow back to the credit as answers come, not beyond', () => {
 });
 
 test('should remember no more packets than its ring holds', () => {
-  const flight = new Flight(1e9, DATAGRAM);
+  const flight = new Flight(1e9, 0);
   let sent = 0;
-  while (flight.allows(8, 0)) flight.onSent(sent++, 8, 0);
+  while (allows(flight, 8, 0)) flight.onSent(sent++, 8, 0);
   assert.ok(sent < FLIGHT_PACKETS_MAX && sent > FLIGHT_PACKETS_MAX - 10);
   flight.onAcknowledged(0, 0);
-  assert.equal(flight.inFlightBytes, (sent - 1) * 8);
+  assert.equal(flight.inFlightBytes, (sent - 1) * (8 + DATAGRAM_RECORD_BYTES));
 });
 
 test('should count exactly what was sent and not yet acknowledged or given up', () => {
@@ -114,22 +175,22 @@ test('should count exactly what was sent and not yet acknowledged or given up', 
   );
   fc.assert(
     fc.property(moves, fc.constantFrom(0, 2 ** 32 - 30), (list, first) => {
-      const flight = new Flight(CREDIT, DATAGRAM);
-      const sizes: number[] = [];
+      const flight = new Flight(CREDIT, 0);
+      const costs: number[] = [];
       let goneCount = 0;
       for (const move of list) {
         if ('bytes' in move) {
           // No time passes: nothing is given up.
-          if (!flight.allows(move.bytes, 0)) continue;
-          flight.onSent(first + sizes.length, move.bytes, 0);
-          sizes.push(move.bytes);
+          if (!allows(flight, move.bytes, 0)) continue;
+          flight.onSent(first + costs.length, move.bytes, 0);
+          costs.push(move.bytes + DATAGRAM_RECORD_BYTES);
         } else {
-          const place = sizes.length - 1 - move.behind;
+          const place = costs.length - 1 - move.behind;
           if (place < 0) continue;
           flight.onAcknowledged((first + place) % 2 ** 32, 0);
           goneCount = Math.max(goneCount, place + 1);
         }
-        const expected = sizes.slice(goneCount).reduce((sum, bytes) => sum + bytes, 0);
+        const expected = costs.slice(goneCount).reduce((sum, bytes) => sum + bytes, 0);
         assert.equal(flight.inFlightBytes, expected);
         assert.ok(expected <= CREDIT);
       }

@@ -179,7 +179,7 @@ export function recordGolden(mode: SecurityMode): Golden {
   packets['data, answers'] = hexOf(data[1]!);
   for (const [name, hint] of [
     ['hint mode', withByte(own[0]!, 2, (SECURITY_MODES.indexOf(mode) + 1) % 3)],
-    ['hint version', withByte(own[0]!, 1, 2)],
+    ['hint version', withByte(own[0]!, 1, 0xff)],
     ['hint no-session', withByte(data[0]!, 5, 0xff)],
   ] as const) {
     const [answer] = world.record(() => {

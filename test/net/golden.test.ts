@@ -71,7 +71,7 @@ test('should lay out clear-text parts as docs/wire.md says', () => {
     const bytes = (name: string) => Buffer.from(kept[mode].packets[name]!, 'hex');
     const modeByte = SECURITY_MODES.indexOf(mode);
     const request = bytes('request');
-    assert.deepEqual([...request.subarray(0, 4)], [2, 1, modeByte, 0]);
+    assert.deepEqual([...request.subarray(0, 4)], [2, WIRE_VERSION, modeByte, 0]);
     assert.ok(
       request.subarray(-16).every((byte) => byte === 0),
       'no cookie yet: mac2 is zero',
@@ -81,19 +81,20 @@ test('should lay out clear-text parts as docs/wire.md says', () => {
     assert.ok(proved.subarray(-16).some((byte) => byte !== 0));
     const cookie = bytes('cookie');
     assert.equal(cookie.length, 40);
-    assert.deepEqual([...cookie.subarray(0, 4)], [4, 1, modeByte, 0]);
+    assert.deepEqual([...cookie.subarray(0, 4)], [4, WIRE_VERSION, modeByte, 0]);
     assert.deepEqual(cookie.subarray(4, 8), request.subarray(4, 8), 'it goes to the session that asked');
     assert.deepEqual(cookie.subarray(24, 40), request.subarray(-32, -16), 'it quotes mac1');
     const response = bytes('response');
-    assert.deepEqual([...response.subarray(0, 4)], [3, 1, modeByte, 0]);
+    assert.deepEqual([...response.subarray(0, 4)], [3, WIRE_VERSION, modeByte, 0]);
     assert.deepEqual(response.subarray(4, 8), request.subarray(4, 8));
     const data = bytes('data, requests');
-    assert.deepEqual([...data.subarray(0, 4)], [1, 1, 0, 0]);
+    assert.deepEqual([...data.subarray(0, 4)], [1, WIRE_VERSION, 0, 0]);
     assert.deepEqual(data.subarray(4, 8), response.subarray(8, 12), "it names the receiver's session");
     assert.equal(data.readBigUint64LE(8), 1n, 'the first datagram has number 0');
-    assert.equal(data.readUint32LE(20), 0);
+    assert.equal(data.readUint32LE(20), 0, 'it grants nothing: it asks');
+    assert.equal(bytes('data, answers').readUint32LE(20), 159_744, 'three quarters of its buffer');
     const hint = bytes('hint no-session');
-    assert.deepEqual([...hint.subarray(0, 4)], [5, 1, modeByte, 0]);
+    assert.deepEqual([...hint.subarray(0, 4)], [5, WIRE_VERSION, modeByte, 0]);
   }
 });
 

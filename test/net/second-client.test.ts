@@ -18,9 +18,10 @@ import { fileURLToPath } from 'node:url';
 import { blake2b } from '../../workers/sodium.ts';
 import type { Golden } from './golden-recording.ts';
 
-const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v1.json', import.meta.url));
+const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v2.json', import.meta.url));
 const golden = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Golden>;
 
+const VERSION = 2;
 const MODES = { secure: 0, authenticated: 1, plaintext: 2 } as const;
 type Mode = keyof typeof MODES;
 
@@ -136,7 +137,7 @@ for (const mode of Object.keys(MODES) as Mode[]) {
   const peerKey = publicBytes(input('static secret key of replica'));
   // The first draw of an endpoint is its cookie secret, the next ones are ephemeral keys.
   const ephemeral = Buffer.from((inputs['random bytes drawn by client'] as string[])[1] ?? '', 'hex');
-  const noise = new Noise(Buffer.concat([input('cluster id'), Buffer.of(1, MODES[mode])]));
+  const noise = new Noise(Buffer.concat([input('cluster id'), Buffer.of(VERSION, MODES[mode])]));
 
   /** Message 1, and what message 2 says. */
   const message1 = (payload: Buffer): Buffer => {
@@ -165,10 +166,10 @@ for (const mode of Object.keys(MODES) as Mode[]) {
     const request = packet('request');
     const payload = Buffer.alloc(16);
     payload.writeUInt32LE(1_472, 0);
-    payload.writeUInt32LE(Math.floor(212_992 / 8), 4);
+    payload.writeUInt32LE((212_992 * 3) / 4, 4);
     payload.writeInt32LE(77, 8);
     payload.writeInt32LE(-5, 12);
-    const head = Buffer.concat([Buffer.of(2, 1, MODES[mode], 0), request.subarray(4, 8)]);
+    const head = Buffer.concat([Buffer.of(2, VERSION, MODES[mode], 0), request.subarray(4, 8)]);
     const body = Buffer.concat([head, message1(Buffer.concat([payload, input('certificate (a stand-in)')]))]);
     const withMac1 = Buffer.concat([body, mac1(peerKey, body)]);
     assert.deepEqual(Buffer.concat([withMac1, Buffer.alloc(16)]), request);
@@ -183,14 +184,18 @@ for (const mode of Object.keys(MODES) as Mode[]) {
     assert.deepEqual(response.subarray(-16), mac1(publicBytes(secret), response.subarray(0, -16)));
     const answer = message2(response.subarray(16, -16));
     assert.equal(answer.length, 32);
-    assert.deepEqual([answer.readUInt32LE(0), answer.readUInt32LE(4)], [1_472, 26_624]);
+    assert.deepEqual(
+      [answer.readUInt32LE(0), answer.readUInt32LE(4)],
+      [1_472, 79_872],
+      'shared with the one who is there already',
+    );
     assert.deepEqual([answer.readUInt32LE(24), answer.readUInt32LE(28)], [1, 0], 'epoch, zero');
     const session = response.readUInt32LE(8);
     const [sendKey, receiveKey] = noise.split();
 
     // DATA, made: the empty first one.
     const data = Buffer.alloc(24);
-    data.set([1, 1]);
+    data.set([1, VERSION]);
     data.writeUInt32LE(session, 4);
     const preamble = Buffer.alloc(8);
     preamble.writeUInt32LE(1, 0);
