@@ -6,6 +6,7 @@ import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
 import type { MemberState, StateMessage } from './state-message.ts';
 import { readState, sendState } from './state-message.ts';
+import { Vote } from './vote.ts';
 
 /**
  * How replicas become a cluster instance, and why one that restarted empty can't vote.
@@ -15,9 +16,14 @@ import { readState, sendState } from './state-message.ts';
  * active when all n have voted for its set, or when an active member shows it a set that it belongs to.
  *
  *     forming --all n propose one set--> voted --all n voted for it--> active
- *     forming, voted --an active member shows a set with this incarnation--> active
- *     forming, voted --an active member shows a set without it--> outside (until the process ends)
- *     voted --the set cannot come about any more--> forming, as a new incarnation
+ *     voted --an incarnation of the set is gone--> withdrawn: not active by votes any more
+ *     forming, voted, withdrawn --an active member shows a set with this incarnation--> active
+ *     forming, voted, withdrawn --an active member shows a set without it--> outside (until the process ends)
+ *     voted, withdrawn --nobody of the set is active, nor will be--> forming, as a new incarnation
+ *     forming --its incarnation is in a set that a member withdrew from--> forming, as a new incarnation
+ *
+ * Withdrawing is there for a crash in the instant in which some members saw all votes and others did not: those that
+ * did are active and need the others, so these may not go on as someone else (vote.ts).
  *
  * Two instances that were both voted for have no incarnation in common, so a second one takes n new processes: while a
  * single member of the first lives, there is none. A replica that comes back with another incarnation meets an active
@@ -34,13 +40,17 @@ export interface FormationOptions {
   drawIncarnation(): string;
   /** Sessions with the other replicas that can be sent on now. */
   peerSessions(): Iterable<Session<Peer>>;
-  onStateChange(state: Exclude<MemberState, 'voted'>, reason: string): void;
+  onStateChange(state: Exclude<MemberState, 'voted' | 'withdrawn'>, reason: string): void;
   /** This process goes on as another incarnation: sessions that were made with the old one must end. */
   onNewIncarnation(): void;
 }
 
 /** While it forms, a replica repeats what it knows: a lost message must not hold the cluster up. */
 const ANNOUNCE_INTERVAL_MS = 100;
+/** Each was a process that crashed while the cluster formed; late words are of the last few. */
+const GONE_COUNT_MAX = 64;
+
+const UNDECIDED_STATES: readonly string[] = ['forming', 'voted', 'withdrawn'];
 
 export class Formation {
   readonly #options: FormationOptions;
@@ -48,8 +58,11 @@ export class Formation {
   readonly #incarnations: (string | undefined)[];
   readonly #proposals: (string | undefined)[];
   readonly #votes: (string | undefined)[];
+  /** Incarnations that will not speak again: what still comes from them was under way. */
+  readonly #gone = new Set<string>();
   #state: MemberState = 'forming';
-  /** The set voted for, then pinned. */
+  #vote: Vote | undefined;
+  /** Pinned when active. */
   #instance: Instance | undefined;
   #announcedMs = -Infinity;
 
@@ -77,7 +90,7 @@ export class Formation {
 
   /** The pinned instance, once active. */
   get instance(): Instance | undefined {
-    return this.isActive ? this.#instance : undefined;
+    return this.#instance;
   }
 
   get incarnation(): string {
@@ -90,7 +103,7 @@ export class Formation {
   }
 
   tick(nowMs: number): void {
-    if (!this.#isUndecided() || nowMs - this.#announcedMs < ANNOUNCE_INTERVAL_MS) return;
+    if (!this.isUndecided || nowMs - this.#announcedMs < ANNOUNCE_INTERVAL_MS) return;
     this.#announcedMs = nowMs;
     this.#announce();
   }
@@ -105,29 +118,54 @@ export class Formation {
     // A member speaks for itself only, and clients not at all.
     if (message === undefined || identity.role !== 'replica' || identity.memberIndex !== message.memberIndex) return;
     if (message.memberIndex === this.#options.memberIndex || message.epoch !== this.#options.epoch) return;
-    if (!this.#isUndecided()) {
+    if (this.#gone.has(message.incarnation)) return;
+    const isFromUndecided = UNDECIDED_STATES.includes(message.state);
+    if (!this.isUndecided) {
       // Those that are still forming are told how it ended.
-      if (message.state === 'forming' || message.state === 'voted') this.onStateRequest(session);
+      if (isFromUndecided) this.onStateRequest(session);
       return;
     }
     if (message.state === 'active') return this.#onActive(message);
-    if (message.state === 'outside') return;
-    this.#learn(message);
-    if (this.#state === 'voted' && this.#isHopeless()) this.#beginAnew();
+    if (message.state === 'replaced') this.#onReplaced(message);
+    else if (isFromUndecided) this.#learn(session, message);
+    if (this.#vote?.isOver() === true) this.#beginAnew();
     this.#decide();
   }
 
-  #isUndecided(): boolean {
-    return this.#state === 'forming' || this.#state === 'voted';
+  get isUndecided(): boolean {
+    return UNDECIDED_STATES.includes(this.#state);
   }
 
-  #learn(message: StateMessage): void {
-    const { memberIndex: member } = message;
-    const named = message.incarnations.length === this.#options.memberCount;
-    const id = named ? this.#instanceOf(message.incarnations).id : undefined;
-    this.#incarnations[member] = message.incarnation;
+  #learn(session: Session<Peer>, message: StateMessage): void {
+    const { memberIndex: member, state, incarnation, incarnations } = message;
+    const named = incarnations.length === this.#options.memberCount;
+    const id = named ? this.#instanceOf(incarnations).id : undefined;
+    this.#incarnations[member] = incarnation;
     this.#proposals[member] = id;
-    this.#votes[member] = message.state === 'voted' ? id : undefined;
+    this.#votes[member] = state === 'voted' ? id : undefined;
+    if (id === undefined || state === 'forming') return;
+    this.#vote?.onVoteOf(member, incarnation, id, message.goneMask);
+    if (incarnations[this.#options.memberIndex] !== this.incarnation) this.#sayReplaced(session, incarnations);
+    // It has not voted, so that set will never be; the one that waits for it is told so the next time.
+    else if (state === 'withdrawn' && this.#vote === undefined) this.#beginAnew();
+  }
+
+  /** Whoever voted for a set with another incarnation at this place must know that it came before this one. */
+  #sayReplaced(session: Session<Peer>, incarnations: readonly string[]): void {
+    sendState(this.#options.messenger, session, { ...this.#message(), state: 'replaced', incarnations, goneMask: 0 });
+  }
+
+  /** The answer names the set, so it was sent after that was made: the sender's incarnation is the later one. */
+  #onReplaced({ memberIndex: member, incarnation, incarnations }: StateMessage): void {
+    if (this.#vote === undefined || incarnations.length !== this.#options.memberCount) return;
+    const { instance } = this.#vote;
+    const before = instance.incarnations[member]!;
+    if (incarnation === before || this.#instanceOf(incarnations).id !== instance.id) return;
+    if (this.#gone.size >= GONE_COUNT_MAX) this.#gone.delete(this.#gone.values().next().value!);
+    this.#gone.add(before);
+    this.#vote.onGone(member);
+    this.#state = 'withdrawn';
+    this.#announce();
   }
 
   /** A member that is active decides for those that still form: they are in its set, or outside for good. */
@@ -145,22 +183,11 @@ export class Formation {
     );
   }
 
-  /** Someone in the set is another process by now, or has voted for another set. */
-  #isHopeless(): boolean {
-    const { incarnations, id } = this.#instance!;
-    return incarnations.some(
-      (incarnation, member) => this.#incarnations[member] !== incarnation || (this.#votes[member] ?? id) !== id,
-    );
-  }
-
-  /**
-   * The vote can't be taken back, but its owner holds nothing yet: it goes on as someone else. Whoever may have become
-   * active with the old incarnation has lost an empty member.
-   */
+  /** The vote can't be taken back, but its owner holds nothing yet and nobody needs it: it goes on as someone else. */
   #beginAnew(): void {
     const { memberIndex } = this.#options;
     this.#state = 'forming';
-    this.#instance = undefined;
+    this.#vote = undefined;
     this.#incarnations[memberIndex] = this.#options.drawIncarnation();
     this.#proposals[memberIndex] = undefined;
     this.#votes[memberIndex] = undefined;
@@ -179,17 +206,17 @@ export class Formation {
       }
       if (!this.#proposals.every((proposal) => proposal === instance.id)) return;
       this.#state = 'voted';
-      this.#instance = instance;
+      this.#vote = new Vote(instance, memberIndex);
       this.#votes[memberIndex] = instance.id;
       this.#announce();
     }
     if (this.#state !== 'voted') return;
-    const instance = this.#instance!;
+    const { instance } = this.#vote!;
     if (this.#votes.every((vote) => vote === instance.id)) this.#activate(instance);
   }
 
   #activate(instance: Instance): void {
-    assert(this.#isUndecided(), 'a replica becomes active once');
+    assert(this.isUndecided, 'a replica becomes active once');
     assert(instance.incarnations[this.#options.memberIndex] === this.incarnation, 'it belongs to its own instance');
     this.#instance = instance;
     this.#state = 'active';
@@ -213,12 +240,14 @@ export class Formation {
       epoch: this.#options.epoch,
       incarnation: this.incarnation,
       incarnations: this.#namedSet(),
+      goneMask: this.#state === 'withdrawn' ? this.#vote!.goneMask : 0,
     };
   }
 
   #namedSet(): readonly string[] {
     if (this.#state === 'outside') return [];
-    if (this.#instance !== undefined) return this.#instance.incarnations;
+    const instance = this.#instance ?? this.#vote?.instance;
+    if (instance !== undefined) return instance.incarnations;
     const known = this.#incarnations.filter((incarnation) => incarnation !== undefined);
     return known.length === this.#options.memberCount ? known : [];
   }

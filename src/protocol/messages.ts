@@ -69,7 +69,7 @@ export const STAMP_REPLY_BYTES = 16;
 
 export const WRITE_REPLY_BYTES = 8;
 
-/** STATE: state u8 | member index u8 | member count u8 | 0; epoch; then an incarnation (16) for each member. */
+/** STATE: state u8 | member index u8 | member count u8 | gone mask u8; epoch; own incarnation (16); then one for each member. */
 export const STATE_REQUEST_BYTES = 8;
 export const WORD_STATE = 2;
 export const WORD_STATE_EPOCH = 3;

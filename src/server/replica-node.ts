@@ -195,7 +195,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   #status(): Record<string, unknown> {
     const stats = this.store.stats();
     return {
-      state: this.formation.state === 'voted' ? 'forming' : this.formation.state,
+      state: this.formation.isUndecided ? 'forming' : this.formation.state,
       incarnation: this.formation.incarnation,
       instance: this.formation.instance?.id,
       epoch: this.formation.epoch,

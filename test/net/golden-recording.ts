@@ -148,6 +148,7 @@ export function replicaMessages(mode: SecurityMode): Message[] {
     epoch: EPOCH,
     incarnation: INCARNATIONS[0]!,
     incarnations: INCARNATIONS,
+    goneMask: 0,
   } as const;
   sendState(recorder, harness.session, state);
   return [...answers, ...recorder.take()];

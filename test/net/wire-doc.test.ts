@@ -8,7 +8,7 @@ import * as limits from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import * as wire from '../../net/wire.ts';
 import * as messages from '../../src/protocol/messages.ts';
-import { MEMBER_STATES } from '../../src/protocol/state-message.ts';
+import { STATE_KINDS } from '../../src/protocol/state-message.ts';
 
 const DOC = fileURLToPath(new URL('../../../docs/wire.md', import.meta.url));
 const text = readFileSync(DOC, 'utf8');
@@ -74,7 +74,7 @@ test('should list every message, flag and state', () => {
       `${number} ${name}`,
     );
   }
-  const states = MEMBER_STATES.map((state, i) => `${i} ${state}`).join(', ');
+  const states = STATE_KINDS.map((state, i) => `${i} ${state}`).join(', ');
   assert.ok(
     rows.some((row) => row[2] === `state: ${states}`),
     states,

@@ -55,6 +55,7 @@ class ViewHarness {
       epoch: 1,
       incarnation: session.peer.incarnation!,
       incarnations: FIRST,
+      goneMask: 0,
       ...message,
     });
     this.view.onState(session, recorder.take()[0]!.control, 0);
@@ -201,6 +202,7 @@ test('should not count a member of a later version, whose state it cannot read',
     epoch: 1,
     incarnation: FIRST[0]!,
     incarnations: [],
+    goneMask: 0,
   });
   const { control } = recorder.take()[0]!;
   control[2]! |= 0xff;

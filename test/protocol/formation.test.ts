@@ -135,10 +135,26 @@ class World {
   }
 
   #note(member: Member, { state, incarnation, incarnations }: StateMessage): void {
-    if (state !== 'voted') return;
+    if (state !== 'voted' && state !== 'withdrawn') return;
     assert.equal(incarnations[member.index], incarnation, 'nobody votes for a set without itself');
     const sets = this.votes.get(incarnation) ?? new Set();
     this.votes.set(incarnation, sets.add(instanceOf(CLUSTER_ID, incarnations, hash).id));
+  }
+
+  /** Whether crashes alone took the quorum of an instance that somebody was active in: by design, people must help. */
+  isLostToCrashes(): boolean {
+    const crashed = this.members.filter(({ alive }) => !alive).map(({ formation }) => formation.incarnation);
+    return [...this.active.values()].some(
+      (set) => set.filter((incarnation) => !crashed.includes(incarnation)).length < quorumOf(this.memberCount),
+    );
+  }
+
+  /** Whether a quorum of members is active in one instance. */
+  isServing(): boolean {
+    return [...this.active.keys()].some(
+      (id) =>
+        this.living().filter(({ formation }) => formation.instance?.id === id).length >= quorumOf(this.memberCount),
+    );
   }
 
   /** What must hold at all times. */
@@ -248,8 +264,7 @@ test('should come to an end when a member restarts before the vote, or in its mi
         states.every((state) => state === 'active' || state === 'outside'),
         states.join(),
       );
-      // Restarted between the first activation and the last, it can take a second one with it: all must start anew.
-      assert.ok(states.includes('active'));
+      assert.ok(world.isServing(), 'one restart never costs the cluster its quorum');
     }),
   );
 });
@@ -292,6 +307,8 @@ test('should never let two instances rule, nor an incarnation vote twice, in any
         states.every((state) => state === 'active' || state === 'outside'),
         `all is decided: ${states.join()}`,
       );
+      // With more members, one may be outside an instance that then lost its only active member.
+      if (memberCount <= 3) assert.ok(world.isServing() || world.isLostToCrashes(), `service: ${states.join()}`);
     }),
     { numRuns: 300 },
   );
@@ -378,6 +395,7 @@ test('should believe no STATE of a client, of another member, of another epoch, 
       epoch: 1,
       incarnation: b.formation.incarnation,
       incarnations: [a.formation.incarnation, b.formation.incarnation],
+      goneMask: 0,
       ...message,
     });
     return recorder.take()[0]!.control;
@@ -392,4 +410,35 @@ test('should believe no STATE of a client, of another member, of another epoch, 
   assert.equal(formation.state, 'forming');
   formation.onState(a.sessionTo(b), claim({}), 0);
   assert.equal(formation.state, 'active');
+});
+
+test('should withdraw only when another incarnation answers to the set that it voted for', () => {
+  const world = new World(3);
+  const [a, b, c] = world.members as [Member, Member, Member];
+  for (const member of [a, b, c]) world.tick(member);
+  while (a.formation.state !== 'voted' && world.flying.length > 0) {
+    const next = world.flying.shift()!;
+    if (next.to === a) world.deliver(next);
+    else if (readState(next.control, 0)!.state === 'forming') world.deliver(next);
+  }
+  assert.equal(a.formation.state, 'voted');
+  const set = world.members.map(({ formation }) => formation.incarnation);
+  const claim = (message: Partial<StateMessage>): void => {
+    const recorder = new MessageRecorder();
+    const said = { memberIndex: 2, epoch: 1, incarnation: 'f'.repeat(32), incarnations: set, goneMask: 0 } as const;
+    sendState(recorder, a.sessionTo(c), { ...said, state: 'replaced', ...message });
+    a.formation.onState(a.sessionTo(c), recorder.take()[0]!.control, 0);
+  };
+  const late = 'e'.repeat(32);
+  claim({ incarnation: set[2]! });
+  claim({ incarnations: [set[0]!, set[1]!, late] });
+  claim({ incarnations: [] });
+  // Words of an incarnation that came before the one in the set.
+  claim({ state: 'forming', incarnation: late, incarnations: [set[0]!, set[1]!, late] });
+  assert.equal(a.formation.state, 'voted');
+  claim({});
+  assert.equal(a.formation.state, 'withdrawn');
+  // What the one that is gone said is not believed any more, not even by being active.
+  claim({ state: 'active', incarnation: set[2]! });
+  assert.equal(a.formation.state, 'withdrawn');
 });

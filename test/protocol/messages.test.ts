@@ -21,7 +21,7 @@ import {
   messageEnvelopeBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
-import { MEMBER_STATES, readState, sendState } from '../../src/protocol/state-message.ts';
+import { STATE_KINDS, readState, sendState } from '../../src/protocol/state-message.ts';
 import { readStatus, sendStatus, sendStatusRequest } from '../../src/protocol/status-message.ts';
 import {
   askOf,
@@ -102,11 +102,12 @@ test('should send nothing when the session takes nothing', () => {
 const incarnation = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes).toString('hex'));
 const state = fc.record(
   {
-    state: fc.constantFrom(...MEMBER_STATES),
+    state: fc.constantFrom(...STATE_KINDS),
     memberIndex: fc.nat(MEMBERS_MAX - 1),
     epoch: fc.nat(0xffff_ffff),
     incarnation,
     incarnations: fc.array(incarnation, { maxLength: MEMBERS_MAX }),
+    goneMask: fc.nat(2 ** MEMBERS_MAX - 1),
   },
   plain,
 );
@@ -132,6 +133,7 @@ test('should read no state that a later version may add', () => {
     epoch: 1,
     incarnation: incarnationZero,
     incarnations: [],
+    goneMask: 0,
   });
   const { control } = messenger.take()[0]!;
   control[2]! |= 0xff;
@@ -189,6 +191,7 @@ const validMessages: readonly Message[] = (() => {
     epoch: 1,
     incarnation: none,
     incarnations: [none, none, none],
+    goneMask: 0,
   });
   sendStatus(recorder, session, 1, 2, { keys: 12_345 });
   sendStatusRequest(recorder, session, 3);
