@@ -98,6 +98,8 @@ export class Repairs {
   #entryOf(job: Job): number {
     const store = this.#store;
     const entry = store.find(job.keyWords, 0, job.keyBytes);
+    // A key that was never written has the stamp (0, 0, 0), which anybody can offer.
+    if (entry === NO_ENTRY) return NO_ENTRY;
     if (store.compareStamp(entry, job.counter, job.writerHigh, job.writerLow, job.rmw) !== 0) return NO_ENTRY;
     return !store.isTombstone(entry) &&
       store.envelopeBytes(entry) === job.envelopeBytes &&

@@ -88,6 +88,14 @@ test('should not take another tag, stamp, length or key than it has', () => {
   assert.deepEqual([harness.repairs.tamperedCount, harness.repairs.repairedCount], [0, 0]);
 });
 
+test('should not take a copy of a key that was never written, under the stamp that such keys have', () => {
+  const { harness, envelope, tag } = holding();
+  const stamp = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 0 };
+  harness.ask([writeOf({ type: MESSAGE_REPAIR, key: bytesOf('another'), stamp, tag, envelope })]);
+  harness.settleRepairs();
+  assert.deepEqual(harness.drops.nonZero(), { 'repair-unusable': 1 });
+});
+
 test('should not put back an older value when a newer one was written while the repair was under way', () => {
   const { harness, offer, stored, tamper } = holding();
   tamper();
