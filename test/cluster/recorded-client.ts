@@ -1,6 +1,7 @@
 import type { ClientNode } from '../../src/client/client-node.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
+import type { ClientObserver } from './client-observer.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 import type { Operation } from './linearizability.ts';
 
@@ -33,6 +34,7 @@ export class RecordedClient implements OperationSink {
   readonly name: string;
   readonly process: SimulatedProcess;
   readonly attempts: Attempt[] = [];
+  observer: ClientObserver | undefined;
   readonly #journal: Journal;
   #running: Attempt[] = [];
   #node: ClientNode | undefined;
@@ -54,15 +56,27 @@ export class RecordedClient implements OperationSink {
   }
 
   get(key: string, deadlineMs: number, onEnd?: () => void): Attempt {
-    return this.#start('get', key, undefined, deadlineMs, onEnd);
+    return this.#startSurely('get', key, undefined, deadlineMs, onEnd);
   }
 
   put(key: string, value: string, deadlineMs: number, onEnd?: () => void): Attempt {
-    return this.#start('put', key, value, deadlineMs, onEnd);
+    return this.#startSurely('put', key, value, deadlineMs, onEnd);
   }
 
   delete(key: string, deadlineMs: number, onEnd?: () => void): Attempt {
-    return this.#start('delete', key, undefined, deadlineMs, onEnd);
+    return this.#startSurely('delete', key, undefined, deadlineMs, onEnd);
+  }
+
+  #startSurely(
+    kind: Operation['kind'],
+    key: string,
+    value: string | undefined,
+    deadlineMs: number,
+    onEnd?: () => void,
+  ): Attempt {
+    const attempt = this.tryStart(kind, key, value, deadlineMs, onEnd);
+    if (attempt === undefined) throw new Error('tests start no more than the table holds');
+    return attempt;
   }
 
   cancel(attempt: Attempt): void {
@@ -90,16 +104,18 @@ export class RecordedClient implements OperationSink {
     if (attempt.kind === 'get' && outcome === 'ok') {
       attempt.readValue = Buffer.from(value.subarray(0, valueBytes)).toString('latin1');
     }
+    this.observer?.onEnded(attempt);
     attempt.onEnd?.();
   }
 
-  #start(
+  /** Undefined when there is no room for another one: nothing was started. */
+  tryStart(
     kind: Operation['kind'],
     key: string,
     value: string | undefined,
     deadlineMs: number,
     onEnd: (() => void) | undefined,
-  ): Attempt {
+  ): Attempt | undefined {
     const token = this.attempts.length;
     const attempt: Attempt = {
       id: token,
@@ -115,8 +131,6 @@ export class RecordedClient implements OperationSink {
       endMs: Infinity,
       onEnd,
     };
-    this.attempts.push(attempt);
-    this.#running.push(attempt);
     const { coordinator } = this.node;
     const { nowMs } = this.process;
     const keyBytes = Buffer.from(key);
@@ -126,7 +140,10 @@ export class RecordedClient implements OperationSink {
         : kind === 'put'
           ? coordinator.startPut(token, keyBytes, Buffer.from(value!, 'latin1'), deadlineMs, nowMs)
           : coordinator.startDelete(token, keyBytes, deadlineMs, nowMs);
-    if (attempt.operationId === TABLE_FULL) throw new Error('tests start no more than the table holds');
+    if (attempt.operationId === TABLE_FULL) return undefined;
+    this.attempts.push(attempt);
+    this.#running.push(attempt);
+    this.observer?.onStarted(attempt);
     this.process.schedule();
     return attempt;
   }

@@ -1,23 +1,35 @@
 import assert from 'node:assert/strict';
 import { allocateRegion } from '../../net/bytes.ts';
+import { DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
+import type { Endpoint } from '../../net/endpoint.ts';
 import type { SecurityMode } from '../../net/mode.ts';
+import type { Session } from '../../net/session.ts';
 import { ClientNode } from '../../src/client/client-node.ts';
+import type { Peer } from '../../src/protocol/peer.ts';
 import { quorumOf } from '../../src/protocol/quorum.ts';
 import type { MemberState } from '../../src/protocol/state-message.ts';
 import { ReplicaNode } from '../../src/server/replica-node.ts';
 import { NO_REF } from '../../src/store/host-memory.ts';
 import { NO_ENTRY } from '../../src/store/trusted-index.ts';
+import type { Authority } from '../../src/trust/authority.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
 import { ReorderingSealing } from '../workers/reordering-sealing.ts';
+import { ClientObserver } from './client-observer.ts';
 import { Dice } from './dice.ts';
 import type { Operation } from './linearizability.ts';
 import { LossyNetwork } from './lossy-network.ts';
+import { NonceLedger } from './nonce-ledger.ts';
+import { ObservedSealing } from './observed-sealing.ts';
 import { RecordedClient } from './recorded-client.ts';
+import { ReplicaObserver } from './replica-observer.ts';
+import type { Address } from './lossy-network.ts';
 import { SimulatedProcess } from './simulated-process.ts';
 import { SimulatedTime } from './simulated-time.ts';
 import { REPLICA_PORT, authorityOf, replicaHost } from './simulated-trust.ts';
+import type { OtherParty } from './simulated-trust.ts';
+import { WorldObserver } from './world-observer.ts';
 
 /**
  * A whole cluster, the real code in simulated time on a simulated network: replicas and clients are put together as
@@ -29,12 +41,25 @@ export interface ClusterOptions {
   readonly mode?: SecurityMode;
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
+  /** What a member has of both, when that differs. */
+  readonly memoryOf?: (memberIndex: number) => { readonly trustedBytesMax?: number; readonly hostBytesMax?: number };
   /** Whether a process's cryptography finishes late and out of order; asked by its name at each start. */
   readonly isCryptoSlow?: (processName: string) => boolean;
+  /** Of replicas, and of clients that don't say otherwise. */
+  readonly datagramBytes?: number;
+  /** Writes each datagram and message to the log. */
+  readonly isTraced?: boolean;
+}
+
+export interface ClientOptions {
+  readonly party?: OtherParty;
+  readonly datagramBytes?: number;
+  /** Operations in flight at once. */
+  readonly capacity?: number;
 }
 
 /** The smallest datagrams: more of them, and values come near their limit soon. */
-const DATAGRAM_BYTES = 1_200;
+const DATAGRAM_BYTES = DATAGRAM_BYTES_MIN;
 const TRUSTED_BYTES_MAX = 8 * 1024 * 1024;
 const HOST_BYTES_MAX = 64 * 1024 * 1024;
 const CLIENT_CAPACITY = 64;
@@ -45,19 +70,25 @@ export class SimulatedCluster {
   readonly dice: Dice;
   readonly time = new SimulatedTime();
   readonly network: LossyNetwork;
+  readonly observer: WorldObserver;
+  readonly nonces = new NonceLedger();
   readonly replicas: SimulatedReplica[] = [];
   readonly clients: RecordedClient[] = [];
   /** What happened besides operations, for people. */
   readonly log: string[] = [];
   /** Instances that had an active quorum at some time. */
   readonly instances = new Set<string>();
+  /** Keys of which a replica was sent two values under one stamp. */
+  readonly conflictingKeys = new Set<string>();
   readonly #options: ClusterOptions;
   #number = 0;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.dice = new Dice(options.seed);
-    this.network = new LossyNetwork(this.time, this.dice.split());
+    this.observer = new WorldObserver(this.time, options.isTraced === true ? this.log : undefined);
+    this.network = new LossyNetwork(this.time, this.dice.split(), this.observer.coverage);
+    this.observer.watchNetwork(this.network);
     this.memberCount = options.memberCount ?? 3;
     for (let index = 0; index < this.memberCount; index++) this.replicas.push(new SimulatedReplica(this, index));
   }
@@ -66,47 +97,64 @@ export class SimulatedCluster {
     return quorumOf(this.memberCount);
   }
 
+  get datagramBytes(): number {
+    return this.#options.datagramBytes ?? DATAGRAM_BYTES;
+  }
+
   get mode(): SecurityMode {
     return this.#options.mode ?? 'secure';
   }
 
   /** @param instance Id that the client has pinned before. */
-  addClient(instance?: string): RecordedClient {
+  addClient(instance?: string, options: ClientOptions = {}): RecordedClient {
     const number = this.clients.length;
     const name = `client ${number}`;
-    const process = new SimulatedProcess(this.time, this.network, this.dice.split(), {
-      host: '10.0.1.1',
-      port: CLIENT_PORT_FIRST + number,
-    });
+    const process = this.createProcess(name, { host: '10.0.1.1', port: CLIENT_PORT_FIRST + number });
     const client = new RecordedClient(name, process, {
       nextNumber: () => this.#number++,
       nowMs: () => this.time.nowMs,
     });
     const dice = this.dice.split();
-    const authority = authorityOf(this.mode, this.memberCount, 'client');
-    const sealing = this.createSealing(name, dice);
-    const node = new ClientNode({
+    const authority = authorityOf(this.mode, this.memberCount, options.party ?? 'client');
+    const sealing = this.createSealing(name, dice, process);
+    const crypto = createHandshakeCrypto({
+      mode: this.mode,
+      staticKeyPair: authority.staticKeyPair,
+      sealing,
+      randomBytes: dice.bytes,
+    });
+    const node: ClientNode = new ClientNode({
       authority,
       hosts: authority.configuration.members.map(({ host }) => host),
       transport: process,
       sealing,
-      crypto: createHandshakeCrypto({
-        mode: this.mode,
-        staticKeyPair: authority.staticKeyPair,
-        sealing,
-        randomBytes: dice.bytes,
-      }),
-      datagramBytes: DATAGRAM_BYTES,
-      capacity: CLIENT_CAPACITY,
+      crypto: this.observer.watchHandshakes(
+        name,
+        crypto,
+        () => process.nowMs,
+        (key) => sessionsWith(node, authority, key),
+      ),
+      datagramBytes: options.datagramBytes ?? this.datagramBytes,
+      capacity: options.capacity ?? CLIENT_CAPACITY,
       sink: client,
       pinnedInstance: instance,
       randomBytes: dice.bytes,
       onTick: () => {},
       onStatus: () => {},
     });
+    this.observer.watchDrops(name, node.drops);
+    const observer = new ClientObserver(this.observer, name, this.quorum);
+    sealing.observer = observer;
+    client.observer = observer;
     client.run(node, this.isCryptoSlow(name));
     this.clients.push(client);
     return client;
+  }
+
+  createProcess(name: string, address: Address): SimulatedProcess {
+    const process = new SimulatedProcess(this.time, this.network, this.dice.split(), address);
+    this.observer.watchProcess(name, process);
+    return process;
   }
 
   /** Runs until all replicas are active. */
@@ -147,10 +195,17 @@ export class SimulatedCluster {
     return this.#options.isCryptoSlow?.(processName) ?? false;
   }
 
-  createSealing(processName: string, dice: Dice): Sealing & KeyRegistry {
-    const { dataKeys } = authorityOf(this.mode, this.memberCount, 'client');
-    const sealing = createInlineSealing({ mode: this.mode, dataKeys, randomBytes: dice.bytes });
-    return this.isCryptoSlow(processName) ? new ReorderingSealing(sealing, dice.fraction) : sealing;
+  /** Real cryptography, watched; late and out of order when that is its process's lot. */
+  createSealing(processName: string, dice: Dice, process?: SimulatedProcess, mode = this.mode): ObservedSealing {
+    const { dataKeys } = authorityOf(mode, this.memberCount, 'client');
+    let sealing: Sealing & KeyRegistry = createInlineSealing({ mode, dataKeys, randomBytes: dice.bytes });
+    if (this.isCryptoSlow(processName)) {
+      this.observer.coverage.faults.add('late cryptography');
+      sealing = new ReorderingSealing(sealing, dice.fraction);
+    }
+    const observed = new ObservedSealing(sealing, this.nonces);
+    if (process !== undefined) process.contentsOf = (token) => observed.takeSealed(token);
+    return observed;
   }
 
   createReplicaNode(
@@ -158,29 +213,40 @@ export class SimulatedCluster {
     process: SimulatedProcess,
     onStateChange: (state: MemberState, reason: string) => void,
   ): ReplicaNode {
+    const name = `replica ${index}`;
     const dice = this.dice.split();
     const authority = authorityOf(this.mode, this.memberCount, index);
-    const sealing = this.createSealing(`replica ${index}`, dice);
-    return new ReplicaNode({
+    const sealing = this.createSealing(name, dice, process);
+    const crypto = createHandshakeCrypto({
+      mode: this.mode,
+      staticKeyPair: authority.staticKeyPair,
+      sealing,
+      randomBytes: dice.bytes,
+    });
+    const memory = { ...this.#options, ...this.#options.memoryOf?.(index) };
+    const node: ReplicaNode = new ReplicaNode({
       authority,
       memberIndex: index,
       hosts: authority.configuration.members.map(({ host }) => host),
       transport: process,
       sealing,
-      crypto: createHandshakeCrypto({
-        mode: this.mode,
-        staticKeyPair: authority.staticKeyPair,
-        sealing,
-        randomBytes: dice.bytes,
-      }),
-      datagramBytes: DATAGRAM_BYTES,
-      trustedBytesMax: this.#options.trustedBytesMax ?? TRUSTED_BYTES_MAX,
-      hostBytesMax: this.#options.hostBytesMax ?? HOST_BYTES_MAX,
+      crypto: this.observer.watchHandshakes(
+        name,
+        crypto,
+        () => process.nowMs,
+        (key) => sessionsWith(node, authority, key),
+      ),
+      datagramBytes: this.datagramBytes,
+      trustedBytesMax: memory.trustedBytesMax ?? TRUSTED_BYTES_MAX,
+      hostBytesMax: memory.hostBytesMax ?? HOST_BYTES_MAX,
       randomBytes: dice.bytes,
-      nowSeconds: () => 0,
+      nowSeconds: () => process.clock.wallSeconds,
       onStateChange,
       processFigures: () => ({}),
     });
+    this.observer.watchDrops(name, node.drops);
+    sealing.observer = new ReplicaObserver(this.observer, node, (key) => this.conflictingKeys.add(key));
+    return node;
   }
 
   /** Whenever a replica has become active: which instances could serve now. */
@@ -194,6 +260,16 @@ export class SimulatedCluster {
       if (count >= this.quorum) this.instances.add(id);
     }
   }
+}
+
+/** A node's sessions with the member that holds a static key. */
+function sessionsWith(
+  node: { readonly endpoint: Endpoint<Peer> },
+  authority: Authority,
+  staticKey: Uint8Array,
+): Session<Peer>[] {
+  const member = authority.configuration.members.find((one) => Buffer.compare(one.staticKey, staticKey) === 0);
+  return [...node.endpoint.sessions].filter(({ host, port }) => host === member?.host && port === member.port);
 }
 
 export class SimulatedReplica {
@@ -229,6 +305,7 @@ export class SimulatedReplica {
 
   crash(): void {
     this.#cluster.note(`${this.name} crashes`);
+    this.#cluster.observer.rule('repair applied', this.#node.repairs.repairedCount);
     this.#process.kill();
   }
 
@@ -250,6 +327,15 @@ export class SimulatedReplica {
     return hostMemory.region(ref).bytes.subarray(start, start + store.envelopeBytes(entry));
   }
 
+  /** The whole block that the envelope lies in, which is longer by what its size class rounds up. */
+  hostBlock(key: string): Uint8Array | undefined {
+    const copy = this.hostCopy(key);
+    if (copy === undefined) return undefined;
+    const { store, hostMemory } = this.#node;
+    const blockBytes = hostMemory.blockBytes(store.hostRef(this.#entryOf(key)));
+    return new Uint8Array(copy.buffer, copy.byteOffset, blockBytes);
+  }
+
   /** The counter of the key's stamp; 0 when it was never written here. */
   counterOf(key: string): number {
     const entry = this.#entryOf(key);
@@ -265,13 +351,13 @@ export class SimulatedReplica {
 
   #start(): void {
     const cluster = this.#cluster;
-    const { time, network, dice } = cluster;
-    const address = { host: replicaHost(this.index), port: REPLICA_PORT };
-    const process = new SimulatedProcess(time, network, dice.split(), address);
+    const { time } = cluster;
+    const process = cluster.createProcess(this.name, { host: replicaHost(this.index), port: REPLICA_PORT });
     this.#process = process;
     this.#node = cluster.createReplicaNode(this.index, process, (state, reason) => {
       cluster.note(`${this.name} is ${state}: ${reason}`);
       // Its own constructor may call, before there is a node to look at.
+      if (state === 'outside') cluster.observer.rule('restarted replica stays outside');
       if (state === 'active') time.after(0, () => cluster.onActive());
     });
     const isSlow = cluster.isCryptoSlow(this.name);
