@@ -1,9 +1,9 @@
-import type { Tally } from './coverage.ts';
 import type { Fault } from './coverage-names.ts';
 import type { Dice } from './dice.ts';
 import { MESSAGE_READ, MESSAGE_REPAIR } from '../../src/protocol/messages.ts';
 import type { Message } from './messages-seen.ts';
-import type { SimulatedReplica } from './simulated-cluster.ts';
+import type { SimulatedReplica } from './simulated-replica.ts';
+import type { WorldObserver } from './world-observer.ts';
 
 /** Earlier ciphertexts kept of each key. */
 const OLD_COPIES_MAX = 4;
@@ -15,15 +15,15 @@ export class HostTampering {
   readonly #replica: SimulatedReplica;
   readonly #keys: readonly string[];
   readonly #dice: Dice;
-  readonly #faults: Tally<Fault>;
+  readonly #world: WorldObserver;
   readonly #oldCopies = new Map<string, Uint8Array[]>();
   readonly #counters = new Map<string, number>();
 
-  constructor(replica: SimulatedReplica, keys: readonly string[], dice: Dice, faults: Tally<Fault>) {
+  constructor(replica: SimulatedReplica, keys: readonly string[], dice: Dice, world: WorldObserver) {
     this.#replica = replica;
     this.#keys = keys;
     this.#dice = dice;
-    this.#faults = faults;
+    this.#world = world;
   }
 
   tamperAny(): void {
@@ -65,17 +65,22 @@ export class HostTampering {
     if (way < 0.3 && older.length > 0) {
       const fitting = older.filter(({ length }) => length === copy.length);
       copy.set(dice.pick(fitting.length > 0 ? fitting : older).subarray(0, copy.length));
-      this.#faults.add('host puts an old copy back');
+      this.#tell('host puts an old copy back', key);
     } else if (way < 0.6 && other !== undefined) {
       const block = replica.hostBlock(key)!;
       const byteCount = Math.min(block.length, other.length);
       const held = block.slice(0, byteCount);
       block.set(other.subarray(0, byteCount));
       other.set(held);
-      this.#faults.add('host swaps two values');
+      this.#tell('host swaps two values', `${key} and ${otherKey}`);
     } else {
       copy[dice.integer(0, copy.length - 1)]! ^= 1 << dice.integer(0, 7);
-      this.#faults.add('host flips a bit');
+      this.#tell('host flips a bit', key);
     }
+  }
+
+  #tell(fault: Fault, what: string): void {
+    this.#world.coverage.faults.add(fault);
+    this.#world.tell(`${this.#replica.name}: ${fault}: ${what}`);
   }
 }

@@ -5,7 +5,7 @@ import { HostTampering } from './host-tampering.ts';
 import { LinkFaults } from './link-faults.ts';
 import { CALM, nameOf } from './lossy-network.ts';
 import type { Plan } from './plan.ts';
-import { drawWeather } from './random-weather.ts';
+import { describeWeather, drawWeather } from './random-weather.ts';
 import { Schedule } from './schedule.ts';
 import type { SimulatedCluster, SimulatedReplica } from './simulated-cluster.ts';
 import { GOOD_SERVICE } from './simulated-process.ts';
@@ -88,8 +88,10 @@ export class RandomFaults {
     const plan = this.#plan;
     const { network } = this.#cluster;
     network.weather = dice.chance(0.3) ? CALM : drawWeather(dice, plan);
+    this.#cluster.observer.tell(`weather: ${describeWeather(network.weather)}`);
     if (plan.schedule !== 'even') {
       network.schedule = Schedule.draw(dice, this.#processes().map(nameOf), plan.schedule);
+      this.#cluster.observer.tell(`schedule: ${network.schedule.describe()}`);
     }
     if (plan.pauses && dice.chance(0.5)) this.#pause(dice.pick(this.#processes()));
     if (plan.slowNodes || plan.sendTrouble) this.#changeService(dice.pick(this.#processes()));
@@ -184,7 +186,7 @@ export class RandomFaults {
     const hosts = new Map(
       this.#plan.tampering.map((member) => {
         const replica = replicas[member]!;
-        return [replica.name, new HostTampering(replica, this.#keys, this.#dice, this.#faults)];
+        return [replica.name, new HostTampering(replica, this.#keys, this.#dice, observer)];
       }),
     );
     for (const host of hosts.values()) this.#tamperLater(host);

@@ -1,4 +1,5 @@
 import type { Dice } from './dice.ts';
+import { CALM } from './lossy-network.ts';
 import type { Weather } from './lossy-network.ts';
 import type { Plan } from './plan.ts';
 
@@ -22,4 +23,10 @@ export function drawWeather(dice: Dice, plan: Plan): Weather {
     clog: plan.clogs ? dice.pick([0, 0.01, 0.05]) : 0,
     clogMsMax: dice.pick([2, 20, 100]),
   };
+}
+
+/** What of it is not calm. */
+export function describeWeather(weather: Weather): string {
+  const fields = Object.entries(weather).filter(([name, value]) => value !== CALM[name as keyof Weather]);
+  return fields.map(([name, value]) => `${name} ${value}`).join(', ') || 'calm';
 }

@@ -34,6 +34,13 @@ export class Schedule {
     return schedule;
   }
 
+  describe(): string {
+    const texts = [...this.#byName].map(([name, { loss, delayMs }]) =>
+      loss > 0 ? `${name} lost ${loss}` : `${name} late by up to ${delayMs} ms`,
+    );
+    return texts.join(', ') || 'even';
+  }
+
   /** The strongest of what applies. */
   of(from: string, to: string, messages: readonly Message[]): Bias {
     if (this.#byName.size === 0) return NO_BIAS;
