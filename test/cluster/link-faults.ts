@@ -10,7 +10,7 @@ import type { SimulatedCluster } from './simulated-cluster.ts';
 const BAD_LINK_SHARE = 0.2;
 /** A write on its way is looked for so often. */
 export const LOOK_INTERVAL_MS = 0.2;
-export const SPLIT_MS_MAX = 20;
+const SPLIT_MS_MAX = 20;
 
 /** Who reaches whom, in each direction on its own. */
 export class LinkFaults {

@@ -36,6 +36,8 @@ export class ObservedSealing implements Sealing, KeyRegistry {
   readonly #inner: Sealing & KeyRegistry;
   readonly #ledger: NonceLedger;
   readonly #keyNames = new Map<KeyHandle, string>();
+  /** Imported and not erased yet. */
+  readonly #liveKeys = new Set<KeyHandle>();
   /** By token, i.e. by the slot that the datagram is sent from. */
   readonly #sealing = new Map<number, readonly Message[]>();
   readonly #opening = new Map<number, { readonly packet: Uint8Array; readonly controlOffset: number }>();
@@ -67,10 +69,16 @@ export class ObservedSealing implements Sealing, KeyRegistry {
   importKey(key: Uint8Array): KeyHandle {
     const handle = this.#inner.importKey(key);
     this.#keyNames.set(handle, Buffer.from(key).toString('hex'));
+    this.#liveKeys.add(handle);
     return handle;
   }
 
+  get liveKeyCount(): number {
+    return this.#liveKeys.size;
+  }
+
   eraseKey(key: KeyHandle): void {
+    if (key >= 0 && !this.#liveKeys.delete(key)) throw new Error('a session key is erased once');
     this.#inner.eraseKey(key);
   }
 

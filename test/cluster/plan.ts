@@ -69,10 +69,14 @@ export interface Plan {
   readonly crashing: readonly number[];
   readonly crashMsMax: number;
   readonly restartsMax: number;
+  /** They crash when somebody has just voted for an instance, too. */
+  readonly crashesOnVote: boolean;
   /** Their cryptography finishes late and out of order. */
   readonly slowProcesses: ReadonlySet<string>;
   /** At the end all members go, and come back as another instance. */
   readonly totalLoss: boolean;
+  /** After all of it nothing happens for minutes: what was left over must go. */
+  readonly rests: boolean;
 
   // Hosts and strangers.
   /** Members whose hosts tamper with their memory. */
@@ -150,8 +154,10 @@ export function drawPlan(dice: Dice): Plan {
     crashing: dice.chance(0.5) ? members.slice(0, faultsMax) : [],
     crashMsMax: dice.pick([5, 200, 200]),
     restartsMax: dice.pick([0, 2, 4]),
+    crashesOnVote: dice.chance(0.5),
     slowProcesses: new Set(dice.chance(0.25) ? PROCESSES.filter(() => dice.chance(0.5)) : []),
     totalLoss: dice.chance(0.05),
+    rests: dice.chance(0.02),
     // In plaintext nobody could notice.
     tampering: isProtected && dice.chance(0.4) ? dice.pick([members.slice(0, 1), members.slice(0, 1), members]) : [],
     memory,

@@ -2,7 +2,7 @@ import type { Tally } from './coverage.ts';
 import type { Fault } from './coverage-names.ts';
 import type { Dice } from './dice.ts';
 import { HostTampering } from './host-tampering.ts';
-import { LinkFaults } from './link-faults.ts';
+import { LOOK_INTERVAL_MS, LinkFaults } from './link-faults.ts';
 import { CALM, nameOf } from './lossy-network.ts';
 import type { Plan } from './plan.ts';
 import { describeWeather, drawWeather } from './random-weather.ts';
@@ -14,6 +14,8 @@ import { VALID_UNTIL_SECONDS } from './simulated-trust.ts';
 import { StrangerFaults } from './stranger-faults.ts';
 
 const RESTART_MS_MAX = 10;
+/** Of looks while a vote is on its way. */
+const CRASH_ON_VOTE_SHARE = 0.2;
 const TAMPER_INTERVAL_MS_MAX = 5;
 const CLOCK_INTERVAL_MS_MAX = 60;
 
@@ -41,10 +43,11 @@ export class RandomFaults {
 
   begin(): void {
     const { network, replicas } = this.#cluster;
-    const { links, crashing, splits, clockJumpMsMax, wallClockJumps } = this.#plan;
+    const { links, crashing, crashesOnVote, splits, clockJumpMsMax, wallClockJumps } = this.#plan;
     this.#changeWeather();
     if (links !== 'fine') this.#changeLinks();
     for (const member of crashing) this.#crashLater(replicas[member]!);
+    if (crashesOnVote && crashing.length > 0) this.#crashOnVoteLater();
     this.#tamper();
     if (clockJumpMsMax > 0) this.#jumpLater();
     if (wallClockJumps) this.#jumpWallClockLater();
@@ -164,14 +167,27 @@ export class RandomFaults {
 
   #crashLater(replica: SimulatedReplica): void {
     this.#after(this.#plan.crashMsMax, () => {
-      this.#faults.add('crash');
-      replica.crash();
-      if (this.#restartCount++ >= this.#plan.restartsMax) return;
-      this.#after(RESTART_MS_MAX, () => {
-        this.#restart(replica);
-        this.#crashLater(replica);
-      });
+      if (replica.process.isAlive) this.#crash(replica);
+      if (replica.process.isAlive || this.#restartCount <= this.#plan.restartsMax) this.#crashLater(replica);
     });
+  }
+
+  /** For good, when it has come back often enough. */
+  #crash(replica: SimulatedReplica): void {
+    this.#faults.add('crash');
+    replica.crash();
+    if (this.#restartCount++ >= this.#plan.restartsMax) return;
+    this.#after(RESTART_MS_MAX, () => this.#restart(replica));
+  }
+
+  /** The moment at which a member's word counts and it is gone. */
+  #crashOnVoteLater(): void {
+    const { replicas } = this.#cluster;
+    if (replicas.every(({ state }) => state === 'active' || state === 'outside')) return;
+    const hasVoted = replicas.some(({ state }) => state === 'voted');
+    const replica = replicas[this.#dice.pick(this.#plan.crashing)]!;
+    if (hasVoted && replica.process.isAlive && this.#dice.chance(CRASH_ON_VOTE_SHARE)) this.#crash(replica);
+    this.#after(LOOK_INTERVAL_MS, () => this.#crashOnVoteLater());
   }
 
   #restart(replica: SimulatedReplica): void {

@@ -5,6 +5,7 @@ import { describeViolation, findViolation } from './linearizability.ts';
 import { biasOf, drawBiasedPlan } from './random-plan.ts';
 import type { Bias } from './random-plan.ts';
 import { RandomFaults } from './random-faults.ts';
+import { SESSION_LIFE_MS } from './plan.ts';
 import type { Plan } from './plan.ts';
 import { DEADLINE_MS_MAX, RandomWork } from './random-work.ts';
 import type { Attempt, RecordedClient } from './recorded-client.ts';
@@ -41,6 +42,8 @@ export const END_MS_MAX = 2 * DEADLINE_MS_MAX;
  * handshake under way is repeated within two; a cluster that had not formed yet forms first.
  */
 export const RECOVERY_MS_MAX = 10_000;
+/** The life of a session (REFUSE_AFTER_MS, 180 s), at the slowest clock. */
+const REST_MS = SESSION_LIFE_MS;
 /** An operation that nobody can answer. */
 const UNANSWERED_MS = 3_000;
 
@@ -124,7 +127,9 @@ class RandomRun {
     const problem = this.#recover();
     cluster.invariants();
     this.#countRules();
-    return problem ?? this.#judge() ?? (plan.totalLoss ? this.#loseAll() : undefined);
+    const verdict = problem ?? this.#judge() ?? (plan.totalLoss ? this.#loseAll() : undefined) ?? this.#rest();
+    if (verdict === undefined) cluster.close();
+    return verdict;
   }
 
   #judge(): string | undefined {
@@ -168,7 +173,9 @@ class RandomRun {
     const gets = this.#forAll(workers, keys, (client, key, onEnd) =>
       client.tryStart('get', key, undefined, RECOVERY_MS_MAX, onEnd),
     );
-    for (const { startMs, endMs } of [...puts, ...gets]) this.recoveryMs = Math.max(this.recoveryMs, endMs - startMs);
+    for (const { startMs, endMs, outcome } of [...puts, ...gets]) {
+      if (outcome === 'ok') this.recoveryMs = Math.max(this.recoveryMs, endMs - startMs);
+    }
     const failed = [...puts, ...gets].find((attempt) => !this.#isFine(attempt));
     return failed === undefined ? undefined : `in calm a ${failed.kind} of ${failed.key} ends as ${failed.outcome}`;
   }
@@ -210,12 +217,36 @@ class RandomRun {
     // What had no room was refused, and what was there stays; a get that must write back needs room, too. With some members
     // gone there may be no quorum that has room, and nobody to say so.
     if (outcome === 'host-memory-full' || outcome === 'trusted-memory-full') return true;
-    if (kind === 'put') return crashing.length > 0 && outcome === 'deadline';
+    if (crashing.length > 0 && outcome === 'deadline') return true;
+    if (kind === 'put') return false;
     return outcome === 'absent' || outcome === 'unreadable' || (smallDatagrams && outcome === 'too-large');
   }
 
   #isReader(client: RecordedClient): boolean {
     return this.#plan.hasReader && this.#cluster.clients.indexOf(client) === 1;
+  }
+
+  /** Some time after the last trouble nobody holds more sessions than it has peers, in each direction. */
+  #rest(): string | undefined {
+    if (!this.#plan.rests) return undefined;
+    const { replicas, clients, memberCount, time } = this.#cluster;
+    time.run(REST_MS);
+    const peerCounts = [
+      // Clients that were killed, odd ones and earlier incarnations are forgotten when their sessions expire.
+      ...replicas.map(({ name, node, process }) => ({
+        name,
+        node,
+        process,
+        peerCount: 2 * (memberCount - 1) + clients.length,
+      })),
+      ...clients.map(({ name, node, process }) => ({ name, node, process, peerCount: memberCount })),
+    ];
+    for (const { name, node, process, peerCount } of peerCounts) {
+      // One that is being renewed has a successor.
+      const { length } = [...node.endpoint.sessions].filter(({ state }) => state !== 'retiring');
+      if (process.isAlive && length > peerCount) return `${name} holds ${length} sessions with ${peerCount} peers`;
+    }
+    return undefined;
   }
 
   /** What the product counts itself. */

@@ -13,6 +13,8 @@ export interface Attempt {
   readonly value: string | undefined;
   readonly start: number;
   readonly startMs: number;
+  /** On the process's own clock. */
+  readonly deadlineAtMs: number;
   operationId: number;
   /** Undefined while it runs. */
   outcome: Outcome | undefined;
@@ -22,6 +24,9 @@ export interface Attempt {
   endMs: number;
   onEnd: (() => void) | undefined;
 }
+
+/** Timers are a millisecond coarse (src/protocol/timer-wheel.ts). */
+const DEADLINE_SLACK_MS = 2;
 
 /** Numbers the events of a simulation, so that starts and ends are in order even at the same instant. */
 export interface Journal {
@@ -52,7 +57,27 @@ export class RecordedClient implements OperationSink {
   /** @param isSlow The sealing finishes late, so that turns are needed while it works. */
   run(node: ClientNode, isSlow: boolean): void {
     this.#node = node;
-    this.process.run(node, () => isSlow || node.coordinator.active > 0);
+    this.process.run(
+      {
+        onDatagram: (datagram, host, port) => node.onDatagram(datagram, host, port),
+        onSent: (token, failed) => node.onSent(token, failed),
+        turn: (nowMs) => {
+          node.turn(nowMs);
+          this.#checkDeadlines(nowMs);
+        },
+        close: () => node.close(),
+        invariants: () => node.invariants(),
+      },
+      () => isSlow || node.coordinator.active > 0,
+    );
+  }
+
+  /** Whatever goes wrong around it, an operation ends in the first turn after its deadline. */
+  #checkDeadlines(nowMs: number): void {
+    const overdue = this.#running.find(({ deadlineAtMs }) => deadlineAtMs + DEADLINE_SLACK_MS < nowMs);
+    if (overdue === undefined) return;
+    const lateMs = (nowMs - overdue.deadlineAtMs).toFixed(1);
+    throw new Error(`a ${overdue.kind} of ${this.name} goes on ${lateMs} ms after its deadline`);
   }
 
   get(key: string, deadlineMs: number, onEnd?: () => void): Attempt {
@@ -124,6 +149,7 @@ export class RecordedClient implements OperationSink {
       value,
       start: this.#journal.nextNumber(),
       startMs: this.#journal.nowMs(),
+      deadlineAtMs: this.process.nowMs + deadlineMs,
       operationId: TABLE_FULL,
       outcome: undefined,
       readValue: undefined,
