@@ -89,13 +89,20 @@ export class CalmChecks {
     const { memory, hasReader, crashing, smallDatagrams } = this.#plan;
     // Who may not write can't finish a read that meets a value on its way (design: RESOLVE, later).
     if (kind === 'get' && hasReader && outcome === 'not-permitted') return true;
-    if (memory === 'ample') return false;
+    if (memory === 'ample' || this.#hasRoomyQuorum()) return false;
     // What had no room was refused, and what was there stays; a get that must write back needs room, too. With some members
     // gone there may be no quorum that has room, and nobody to say so.
     if (outcome === 'host-memory-full' || outcome === 'trusted-memory-full') return true;
     if (crashing.length > 0 && outcome === 'deadline') return true;
     if (kind === 'put') return false;
     return outcome === 'absent' || outcome === 'unreadable' || (smallDatagrams && outcome === 'too-large');
+  }
+
+  /** What some members have no room for the others must take. */
+  #hasRoomyQuorum(): boolean {
+    const { replicas, quorum } = this.#cluster;
+    const { littleMemory } = this.#plan;
+    return replicas.filter(({ isActive, index }) => isActive && !littleMemory.includes(index)).length >= quorum;
   }
 
   #isReader(client: RecordedClient): boolean {

@@ -1,4 +1,4 @@
-import { WIRE_VERSION } from '../../net/limits.ts';
+import { COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS, HANDSHAKES_PER_HOST_MAX, WIRE_VERSION } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
 import {
@@ -24,10 +24,15 @@ import { authorityOf } from './simulated-trust.ts';
  */
 const FLOOD_HOST = '10.0.3.1';
 const FLOOD_PORT = 6_000;
-/** More than a host gets an interval, in bursts of an interval each, until its share of half-open sessions is used up. */
-const BURST_COUNT = 5;
-const BURST_INTERVAL_MS = 100;
-const REQUESTS_A_BURST = 28;
+/**
+ * In bursts, one an interval of the responder's: first more than a host gets at all (COOKIE_HANDSHAKES_MIN and then
+ * HANDSHAKES_PER_HOST_MAX with a cookie), then more than it gets with cookies, until its share of half-open sessions
+ * (HALF_OPEN_PER_HOST_MAX) is used up.
+ */
+const BURST_COUNT = 10;
+const BURST_INTERVAL_MS = COOKIE_INTERVAL_MS;
+const FIRST_BURST_REQUESTS = COOKIE_HANDSHAKES_MIN + HANDSHAKES_PER_HOST_MAX + 4;
+const BURST_REQUESTS = 2 * HANDSHAKES_PER_HOST_MAX;
 /** Largest datagram u32, credit u32 (net/handshakes.ts). */
 const TERMS = new Uint32Array([1_200, 100_000]);
 
@@ -65,16 +70,15 @@ export class HandshakeFlood {
       },
       () => false,
     );
-    for (let burst = 0; burst < BURST_COUNT; burst++)
-      cluster.time.after(burst * BURST_INTERVAL_MS, () => this.#burst());
+    this.#burst(FIRST_BURST_REQUESTS, BURST_COUNT - 1);
   }
 
-  #burst(): void {
-    if (!this.#process.isAlive) return;
-    for (let i = 0; i < REQUESTS_A_BURST; i++) this.#send(this.#newRequest());
-    if (this.#requests.length === BURST_COUNT * REQUESTS_A_BURST) {
-      this.#cluster.time.after(BURST_INTERVAL_MS, () => this.#process.kill());
-    }
+  #burst(requestCount: number, leftCount: number): void {
+    for (let i = 0; i < requestCount; i++) this.#send(this.#newRequest());
+    this.#cluster.time.after(BURST_INTERVAL_MS, () => {
+      if (leftCount > 0) this.#burst(BURST_REQUESTS, leftCount - 1);
+      else this.#process.kill();
+    });
   }
 
   #newRequest(): Uint8Array {

@@ -9,7 +9,7 @@ import type { SimulatedCluster } from './simulated-cluster.ts';
 /** Of links, when some are bad. */
 const BAD_LINK_SHARE = 0.2;
 /** A write on its way is looked for so often. */
-export const LOOK_INTERVAL_MS = 0.2;
+const LOOK_INTERVAL_MS = 0.2;
 const SPLIT_MS_MAX = 20;
 
 /** Who reaches whom, in each direction on its own. */

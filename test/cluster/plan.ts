@@ -115,7 +115,7 @@ export function drawPlan(dice: Dice): Plan {
   // Histories with deletes are harder to judge: fewer at once.
   const deleteShare = dice.pick([0, 0, 0.1]);
   const smallDatagrams = dice.chance(0.1);
-  const memory = dice.chance(0.9) ? 'ample' : dice.pick(['little host memory', 'little trusted memory'] as const);
+  const memory = dice.chance(0.85) ? 'ample' : dice.pick(['little host memory', 'little trusted memory'] as const);
   return {
     mode,
     memberCount,

@@ -2,7 +2,7 @@ import type { Tally } from './coverage.ts';
 import type { Fault } from './coverage-names.ts';
 import type { Dice } from './dice.ts';
 import { HostTampering } from './host-tampering.ts';
-import { LOOK_INTERVAL_MS, LinkFaults } from './link-faults.ts';
+import { LinkFaults } from './link-faults.ts';
 import { CALM, nameOf } from './lossy-network.ts';
 import type { Plan } from './plan.ts';
 import { describeWeather, drawWeather } from './random-weather.ts';
@@ -14,8 +14,10 @@ import { VALID_UNTIL_SECONDS } from './simulated-trust.ts';
 import { StrangerFaults } from './stranger-faults.ts';
 
 const RESTART_MS_MAX = 10;
-/** Of looks while a vote is on its way. */
-const CRASH_ON_VOTE_SHARE = 0.2;
+/** Nothing of it is left when operations in calm give up. */
+const STUCK_MS_MAX = 5_000;
+/** Of votes. */
+const CRASH_ON_VOTE_SHARE = 0.8;
 const TAMPER_INTERVAL_MS_MAX = 5;
 const CLOCK_INTERVAL_MS_MAX = 60;
 
@@ -30,6 +32,7 @@ export class RandomFaults {
   readonly #strangers: StrangerFaults;
   #calm = false;
   #restartCount = 0;
+  #stuck: SimulatedProcess | undefined;
 
   constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, keys: readonly string[]) {
     this.#cluster = cluster;
@@ -42,14 +45,15 @@ export class RandomFaults {
   }
 
   begin(): void {
-    const { network, replicas } = this.#cluster;
-    const { links, crashing, crashesOnVote, splits, clockJumpMsMax, wallClockJumps } = this.#plan;
+    const { network, replicas, observer } = this.#cluster;
+    const { links, crashing, crashesOnVote, splits, clockJumpMsMax, wallClockJumps, sendTrouble } = this.#plan;
     this.#changeWeather();
     if (links !== 'fine') this.#changeLinks();
     for (const member of crashing) this.#crashLater(replicas[member]!);
-    if (crashesOnVote && crashing.length > 0) this.#crashOnVoteLater();
+    if (crashesOnVote && crashing.length > 0) observer.onVoted = (name) => this.#crashOnVote(name);
     this.#tamper();
     if (clockJumpMsMax > 0) this.#jumpLater();
+    if (sendTrouble && this.#dice.chance(0.5)) this.#holdSocket();
     if (wallClockJumps) this.#jumpWallClockLater();
     this.#strangers.begin((delayMsMax, happen) => this.#after(delayMsMax, happen));
     if (!splits) return;
@@ -119,17 +123,24 @@ export class RandomFaults {
     process.pause(durationMs);
   }
 
+  /** One socket is stuck all the time: what is to be sent through it waits. */
+  #holdSocket(): void {
+    const { process } = this.#dice.pick(this.#cluster.replicas);
+    this.#stuck = process;
+    this.#faults.add('sending takes long');
+    process.service = { ...GOOD_SERVICE, sendingMsMax: STUCK_MS_MAX };
+  }
+
   #changeService(process: SimulatedProcess): void {
     const dice = this.#dice;
+    if (process === this.#stuck) return;
     if (dice.chance(0.5)) {
       process.service = GOOD_SERVICE;
       return;
     }
     const { slowNodes, sendTrouble } = this.#plan;
     const isSlow = slowNodes && dice.chance(0.5);
-    const sendingMsMax = sendTrouble
-      ? dice.pick([GOOD_SERVICE.sendingMsMax, 20, 500, 2_000])
-      : GOOD_SERVICE.sendingMsMax;
+    const sendingMsMax = sendTrouble ? dice.pick([GOOD_SERVICE.sendingMsMax, 20, 500]) : GOOD_SERVICE.sendingMsMax;
     if (isSlow) this.#faults.add('slow for a while');
     if (sendingMsMax > GOOD_SERVICE.sendingMsMax) this.#faults.add('sending takes long');
     process.service = {
@@ -180,14 +191,13 @@ export class RandomFaults {
     this.#after(RESTART_MS_MAX, () => this.#restart(replica));
   }
 
-  /** The moment at which a member's word counts and it is gone. */
-  #crashOnVoteLater(): void {
-    const { replicas } = this.#cluster;
-    if (replicas.every(({ state }) => state === 'active' || state === 'outside')) return;
-    const hasVoted = replicas.some(({ state }) => state === 'voted');
-    const replica = replicas[this.#dice.pick(this.#plan.crashing)]!;
-    if (hasVoted && replica.process.isAlive && this.#dice.chance(CRASH_ON_VOTE_SHARE)) this.#crash(replica);
-    this.#after(LOOK_INTERVAL_MS, () => this.#crashOnVoteLater());
+  /** Somebody has voted for a set whose member goes before it votes: that vote comes to nothing. */
+  #crashOnVote(voterName: string): void {
+    const replica = this.#cluster.replicas[this.#dice.pick(this.#plan.crashing)]!;
+    if (replica.name === voterName || replica.state !== 'forming' || !this.#dice.chance(CRASH_ON_VOTE_SHARE)) return;
+    this.#after(0, () => {
+      if (replica.process.isAlive) this.#crash(replica);
+    });
   }
 
   #restart(replica: SimulatedReplica): void {

@@ -82,7 +82,11 @@ const BIASES = {
     ...QUIET,
     hostile: true,
     strangers: true,
-    handshakeFlood: dice.chance(0.2),
+    handshakeFlood: dice.chance(0.25),
+    crashing: dice.chance(0.6) ? [dice.integer(0, 2)] : [],
+    hasReader: dice.chance(0.5),
+    restartsMax: 4,
+
     garbageFloods: true,
   }),
   /** Old sessions, jumping clocks, slow machines. */
@@ -120,21 +124,29 @@ const BIASES = {
     tinyCapacity: dice.chance(0.5) ? dice.integer(1, 4) : 0,
     memory: dice.pick(['little host memory', 'little trusted memory'] as const),
     littleMemory: dice.pick([[0, 1, 2], [0, 1, 2], [dice.integer(0, 2)]]),
-    sendTrouble: dice.chance(0.3),
+    sendTrouble: dice.chance(0.5),
   }),
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
 
 export type Bias = keyof typeof BIASES;
 export const biases = Object.keys(BIASES) as Bias[];
 
-/** The seed's own bias, for runs of many seeds; a third has none. */
+/** How many shares a bias has among the seeds that draw their own, when more than one: what only it does must come. */
+const SHARES: Partial<Record<Bias, number>> = { none: 4, schedules: 2, hostile: 2, clocks: 2, formation: 2, limits: 3 };
+const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
+
+/** The seed's own bias, for runs of many seeds. */
 export function biasOf(seed: number): Bias {
-  const dice = new SeededDice(seed ^ 0x5eed);
-  return dice.chance(0.25) ? 'none' : dice.pick(biases);
+  return new SeededDice(seed ^ 0x5eed).pick(SHARED_BIASES);
 }
 
 export function drawBiasedPlan(dice: Dice, bias: Bias): Plan {
   const plan: Plan = { ...drawPlan(dice), ...BIASES[bias](dice) };
-  // Many operations of one key at once, deletes among them, are more than can be judged.
-  return plan.deleteShare > 0 ? { ...plan, burstShare: 0 } : plan;
+  return {
+    ...plan,
+    // Many operations of one key at once, deletes among them, are more than can be judged.
+    burstShare: plan.deleteShare > 0 ? 0 : plan.burstShare,
+    // Floods leave something behind that must go.
+    rests: plan.rests || plan.handshakeFlood,
+  };
 }

@@ -20,13 +20,16 @@ import type { WorldObserver } from './world-observer.ts';
 export class ReplicaObserver implements SealingObserver {
   readonly #world: WorldObserver;
   readonly #node: ReplicaNode;
+  readonly #name: string;
   readonly #onConflict: (key: string) => void;
   #wasActive = false;
+  #hadVoted = false;
   #incarnation = '';
 
   /** @param onConflict A WRITE came whose stamp is known with another tag. */
-  constructor(world: WorldObserver, node: ReplicaNode, onConflict: (key: string) => void) {
+  constructor(world: WorldObserver, name: string, node: ReplicaNode, onConflict: (key: string) => void) {
     this.#world = world;
+    this.#name = name;
     this.#node = node;
     this.#onConflict = onConflict;
   }
@@ -38,6 +41,7 @@ export class ReplicaObserver implements SealingObserver {
   onOpened(messages: readonly Message[], words: Int32Array): void {
     const { formation } = this.#node;
     this.#wasActive = formation.isActive;
+    this.#hadVoted = formation.state === 'voted';
     this.#incarnation = formation.incarnation;
     if (!this.#wasActive) return;
     for (const message of messages) if (message.type === MESSAGE_WRITE) this.#onWrite(message, words);
@@ -46,6 +50,7 @@ export class ReplicaObserver implements SealingObserver {
   afterHandled(messages: readonly Message[]): void {
     const { formation } = this.#node;
     if (formation.incarnation !== this.#incarnation) this.#world.rule('vote that came to nothing');
+    if (formation.state === 'voted' && !this.#hadVoted) this.#world.onVoted(this.#name);
     if (this.#wasActive || !formation.isActive) return;
     const isTold = messages.some(({ type, state }) => type === MESSAGE_STATE && state === 'active');
     this.#world.rule(isTold ? 'active on the word of an active member' : 'active when all have voted');

@@ -1,6 +1,7 @@
 /**
- * Random runs of whole simulated clusters (random-run.ts): a fixed set, SEEDS of each bias (environment variable; 12
- * unless said otherwise) from FIRST_SEED on, and every seed that once found something. For more: `npm run sim -- --help`.
+ * Random runs of whole simulated clusters (random-run.ts): a fixed set, SEEDS of each bias (environment variable; 10
+ * unless said otherwise) from FIRST_SEED on, and seeds that
+ * find what is fixed. For more: `npm run sim -- --help`.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,7 +10,7 @@ import { runSeed } from './random-run.ts';
 import { REGRESSIONS } from './regressions.ts';
 import { commandOf } from './sim-report.ts';
 
-const SEED_COUNT = Number(process.env['SEEDS'] ?? 12);
+const SEED_COUNT = Number(process.env['SEEDS'] ?? 10);
 const FIRST_SEED = Number(process.env['FIRST_SEED'] ?? 1);
 
 for (const bias of biases) {
@@ -25,22 +26,19 @@ for (const bias of biases) {
   });
 }
 
-test('seeds that once found something', () => {
+test('seeds that find a bug of the past', () => {
   for (const { seed, bias, found } of REGRESSIONS) {
     assert.equal(runSeed(seed, bias).failure, undefined, `${found}; again with: ${commandOf(seed, bias)}`);
   }
 });
 
-test('a seed gives the same run twice', () => {
-  for (const bias of biases) assert.equal(runSeed(FIRST_SEED, bias, true).trace, runSeed(FIRST_SEED, bias, true).trace);
-});
-
-test('looking on changes nothing: a traced run does what the same run does untraced', () => {
+test('a seed gives the same run again, and looking on changes nothing', () => {
   for (const bias of biases) {
     const traced = runSeed(FIRST_SEED, bias, true);
+    assert.equal(runSeed(FIRST_SEED, bias, true).trace, traced.trace);
     const untraced = runSeed(FIRST_SEED, bias);
-    assert.deepEqual(JSON.stringify(traced.coverage), JSON.stringify(untraced.coverage));
-    assert.equal(traced.simulatedMs, untraced.simulatedMs);
+    assert.equal(JSON.stringify(untraced.coverage), JSON.stringify(traced.coverage));
+    assert.equal(untraced.simulatedMs, traced.simulatedMs);
   }
 });
 

@@ -13,8 +13,8 @@ export interface Failure {
 }
 
 /**
- * From so many seeds on whatever was never met fails a run. The rarest things (a handshake flood) come in about one seed
- * in 70; that 500 seeds miss one has a chance of one in a thousand.
+ * From so many seeds on whatever was never met fails a run. The rarest things (a vote that comes to nothing, a handshake
+ * flood) come in about one seed of 50: that 500 seeds have none of one has a chance of one in ten thousand or so.
  */
 export const COVERAGE_SEEDS_MIN = 500;
 

@@ -264,7 +264,7 @@ export class SimulatedCluster {
     });
     this.observer.watchDrops(name, node.drops);
     this.#sealings.set(process, sealing);
-    sealing.observer = new ReplicaObserver(this.observer, node, (key) => this.conflictingKeys.add(key));
+    sealing.observer = new ReplicaObserver(this.observer, name, node, (key) => this.conflictingKeys.add(key));
     return node;
   }
 

@@ -31,6 +31,8 @@ export class WorldObserver {
   readonly coverage = new Coverage();
   /** Told of messages when they reach a process. */
   onReceived: (processName: string, messages: readonly Message[]) => void = () => {};
+  /** Told when a replica has just voted for an instance. */
+  onVoted: (replicaName: string) => void = () => {};
   readonly #time: SimulatedTime;
   readonly #trace: string[] | undefined;
   readonly #names = new Map<string, string>();
