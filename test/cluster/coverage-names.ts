@@ -68,6 +68,7 @@ export const FAULTS = [
   // Processes.
   'crash',
   'restart with nothing in memory',
+  'two processes of one member',
   'pause',
   'slow for a while',
   'clock jumps forward',

@@ -115,8 +115,9 @@ export class LossyNetwork {
     this.#receivers.set(nameOf(address), receiver);
   }
 
-  detach(address: Address): void {
-    this.#receivers.delete(nameOf(address));
+  /** Without effect when somebody else is there by now. */
+  detach(address: Address, receiver: Receiver): void {
+    if (this.#receivers.get(nameOf(address)) === receiver) this.#receivers.delete(nameOf(address));
   }
 
   /** One direction only. A loss of 1 is a partition. */

@@ -69,6 +69,8 @@ export interface Plan {
   readonly crashing: readonly number[];
   readonly crashMsMax: number;
   readonly restartsMax: number;
+  /** Instead of crashing a member may run twice for a while. */
+  readonly copies: boolean;
   /** They crash when somebody has just voted for an instance, too. */
   readonly crashesOnVote: boolean;
   /** Their cryptography finishes late and out of order. */
@@ -154,6 +156,7 @@ export function drawPlan(dice: Dice): Plan {
     crashing: dice.chance(0.5) ? members.slice(0, faultsMax) : [],
     crashMsMax: dice.pick([5, 200, 200]),
     restartsMax: dice.pick([0, 2, 4]),
+    copies: dice.chance(0.3),
     crashesOnVote: dice.chance(0.5),
     slowProcesses: new Set(dice.chance(0.25) ? PROCESSES.filter(() => dice.chance(0.5)) : []),
     totalLoss: dice.chance(0.05),

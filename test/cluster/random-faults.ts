@@ -16,6 +16,10 @@ import { StrangerFaults } from './stranger-faults.ts';
 const RESTART_MS_MAX = 10;
 /** Nothing of it is left when operations in calm give up. */
 const STUCK_MS_MAX = 5_000;
+/** Of crashes, where members may run twice. */
+const COPY_SHARE = 0.5;
+const ROUTES_MAX = 12;
+const ROUTE_MS_MAX = 10;
 /** Of votes. */
 const CRASH_ON_VOTE_SHARE = 0.8;
 const TAMPER_INTERVAL_MS_MAX = 5;
@@ -69,6 +73,7 @@ export class RandomFaults {
     this.#cluster.note('calm');
     network.calm();
     this.#strangers.end();
+    for (const replica of replicas) replica.endCopy();
     for (const process of this.#processes()) {
       process.resume();
       process.clock.wallOffsetSeconds = 0;
@@ -185,10 +190,28 @@ export class RandomFaults {
 
   /** For good, when it has come back often enough. */
   #crash(replica: SimulatedReplica): void {
+    const { copies, restartsMax } = this.#plan;
+    if (copies && this.#restartCount < restartsMax && this.#dice.chance(COPY_SHARE)) return this.#copy(replica);
     this.#faults.add('crash');
     replica.crash();
-    if (this.#restartCount++ >= this.#plan.restartsMax) return;
+    if (this.#restartCount++ >= restartsMax) return;
     this.#after(RESTART_MS_MAX, () => this.#restart(replica));
+  }
+
+  /** A host that runs two processes with the same keys, and sends datagrams now to the one, now to the other. */
+  #copy(replica: SimulatedReplica): void {
+    this.#restartCount++;
+    this.#faults.add('two processes of one member');
+    replica.startCopy();
+    this.#routeLater(replica, this.#dice.integer(0, ROUTES_MAX));
+  }
+
+  #routeLater(replica: SimulatedReplica, leftCount: number): void {
+    this.#after(ROUTE_MS_MAX, () => {
+      if (leftCount === 0) return replica.endCopy();
+      replica.routeTo(this.#dice.pick(['first', 'second']));
+      this.#routeLater(replica, leftCount - 1);
+    });
   }
 
   /** Somebody has voted for a set whose member goes before it votes: that vote comes to nothing. */

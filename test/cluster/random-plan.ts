@@ -55,6 +55,7 @@ const BIASES = {
     crashing: [dice.integer(0, 2)],
     crashMsMax: 300,
     restartsMax: 4,
+    copies: dice.chance(0.3),
   }),
   tampering: (dice: Dice) => ({
     ...QUIET,
@@ -109,6 +110,7 @@ const BIASES = {
     crashMsMax: dice.pick([3, 10]),
     restartsMax: 4,
     crashesOnVote: true,
+    copies: dice.chance(0.5),
     operationCount: 30,
     totalLoss: dice.chance(0.3),
   }),

@@ -272,11 +272,11 @@ export class SimulatedCluster {
   onActive(): void {
     const counts = new Map<string, number>();
     for (const replica of this.replicas) {
-      if (!replica.isActive) continue;
-      const { id } = replica.node.formation.instance!;
-      const count = (counts.get(id) ?? 0) + 1;
-      counts.set(id, count);
-      if (count >= this.quorum) this.instances.add(id);
+      for (const id of new Set(replica.instanceIds)) {
+        const count = (counts.get(id) ?? 0) + 1;
+        counts.set(id, count);
+        if (count >= this.quorum) this.instances.add(id);
+      }
     }
   }
 }

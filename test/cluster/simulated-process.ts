@@ -125,7 +125,7 @@ export class SimulatedProcess implements Transport, Receiver {
   /** Nothing that was in memory is left, and nobody is told. */
   kill(): void {
     this.#alive = false;
-    this.#network.detach(this);
+    this.#network.detach(this, this);
   }
 
   #scheduleIn(delayMs: number): void {

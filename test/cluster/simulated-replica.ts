@@ -15,6 +15,8 @@ export class SimulatedReplica {
   readonly #cluster: SimulatedCluster;
   #process!: SimulatedProcess;
   #node!: ReplicaNode;
+  /** An earlier process that runs on beside the present one. */
+  #copy: { readonly process: SimulatedProcess; readonly node: ReplicaNode } | undefined;
 
   constructor(cluster: SimulatedCluster, index: number) {
     this.#cluster = cluster;
@@ -40,10 +42,45 @@ export class SimulatedReplica {
     return this.#process.isAlive ? this.#node.formation.state : 'crashed';
   }
 
+  /** Ids of the instances that its processes are active in. */
+  get instanceIds(): string[] {
+    return [{ process: this.#process, node: this.#node }, ...(this.#copy === undefined ? [] : [this.#copy])].flatMap(
+      ({ process, node }) => (process.isAlive && node.formation.isActive ? [node.formation.instance!.id] : []),
+    );
+  }
+
   crash(): void {
     this.#cluster.note(`${this.name} crashes`);
     this.#cluster.observer.rule('repair applied', this.#node.repairs.repairedCount);
+    this.endCopy();
     this.#process.kill();
+  }
+
+  /** The host starts another process with the same keys at the same address, and leaves the first one running. */
+  startCopy(): void {
+    assert.ok(this.#process.isAlive, 'what is copied runs');
+    this.endCopy();
+    this.#cluster.note(`${this.name} runs twice`);
+    this.#copy = { process: this.#process, node: this.#node };
+    this.#start();
+  }
+
+  /** From now on datagrams go to the other one of the two. */
+  routeTo(which: 'first' | 'second'): void {
+    if (this.#copy === undefined || !this.#process.isAlive) return;
+    this.#cluster.observer.tell(`datagrams to ${this.name} go to its ${which} process`);
+    const { process } = which === 'first' ? this.#copy : this;
+    this.#cluster.network.attach(process, process);
+  }
+
+  /** The first one is gone. */
+  endCopy(): void {
+    if (this.#copy === undefined) return;
+    this.#cluster.note(`the first process of ${this.name} crashes`);
+    this.routeTo('second');
+    this.#cluster.observer.rule('repair applied', this.#copy.node.repairs.repairedCount);
+    this.#copy.process.kill();
+    this.#copy = undefined;
   }
 
   /** Another process at the same address, with nothing in memory and a new incarnation. */
