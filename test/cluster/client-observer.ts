@@ -11,6 +11,7 @@ import {
   MESSAGE_WRITE_REPLY,
   OPERATION_SLOTS_MAX,
 } from '../../src/protocol/messages.ts';
+import { shorten } from './messages-seen.ts';
 import type { Message } from './messages-seen.ts';
 import type { SealingObserver } from './observed-sealing.ts';
 import type { Attempt } from './recorded-client.ts';
@@ -54,18 +55,20 @@ export class ClientObserver implements SealingObserver {
       refusals: 0,
       counterMax: 0,
     });
-    const { kind, key, value } = attempt;
     if (!this.#world.isTraced) return;
-    const length = value === undefined ? '' : ` ${value.length} B`;
-    this.#world.tell(`${this.#name} begins ${attempt.id}: ${kind} ${key}${length} in slot ${this.#slotOf(attempt)}`);
+    const { id, kind, key, value } = attempt;
+    const what = `${kind} ${shorten(key)}${value === undefined ? '' : ` ${shorten(value)}`}`;
+    this.#world.tell(`${this.#name} begins ${id}: ${what} in slot ${this.#slotOf(attempt)}`);
   }
 
   onEnded(attempt: Attempt): void {
     const { kind, outcome } = attempt;
     this.#world.coverage.outcomes.add(outcome!);
     if (this.#world.isTraced) {
-      const tookMs = (attempt.endMs - attempt.startMs).toFixed(3);
-      this.#world.tell(`${this.#name} ends ${attempt.id}: ${kind} ${attempt.key} -> ${outcome} after ${tookMs} ms`);
+      const { id, key, readValue, startMs, endMs } = attempt;
+      const read = readValue === undefined ? '' : ` ${shorten(readValue)}`;
+      const tookMs = (endMs - startMs).toFixed(3);
+      this.#world.tell(`${this.#name} ends ${id}: ${kind} ${shorten(key)} -> ${outcome}${read} after ${tookMs} ms`);
     }
     const trail = this.#trails.get(this.#slotOf(attempt));
     if (trail?.attempt !== attempt) return;

@@ -139,13 +139,18 @@ const FLAG_NAMES: readonly (readonly [number, string])[] = [
   [FLAG_CONFLICT, 'conflict'],
   [FLAG_TOO_LARGE, 'too-large'],
 ];
-const KEY_SHOWN_MAX = 24;
+const TEXT_SHOWN_MAX = 24;
+
+/** Keys and values are padded at their ends: what names them stands first. */
+export function shorten(text: string): string {
+  return text.length <= TEXT_SHOWN_MAX ? text : `${text.slice(0, TEXT_SHOWN_MAX / 2)}.. (${text.length} B)`;
+}
 
 /** "WRITE key-0 12.9f3a0c11 write-back 64 B op 3/41": stamp as counter and low half of the writer, operation id. */
 export function describe(message: Message): string {
   const { type, flags, slot, generation, key, counter, writer, envelopeBytes, state } = message;
   const parts: string[] = [nameOfType(type) ?? `type ${type}`];
-  if (key !== undefined) parts.push(key.length <= KEY_SHOWN_MAX ? key : `${key.slice(0, KEY_SHOWN_MAX)}..`);
+  if (key !== undefined) parts.push(shorten(key));
   if (counter !== undefined) parts.push(writer === undefined ? `${counter}` : `${counter}.${writer}`);
   for (const [flag, name] of FLAG_NAMES) if ((flags & flag) !== 0) parts.push(name);
   if (envelopeBytes > 0) parts.push(`${envelopeBytes} B`);

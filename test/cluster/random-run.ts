@@ -3,6 +3,7 @@ import { CalmChecks } from './calm-checks.ts';
 import type { Coverage } from './coverage.ts';
 import { Dice } from './dice.ts';
 import { describeViolation, findViolation } from './linearizability.ts';
+import { shorten } from './messages-seen.ts';
 import { biasOf, drawBiasedPlan } from './random-plan.ts';
 import type { Bias } from './random-plan.ts';
 import { RandomFaults } from './random-faults.ts';
@@ -171,7 +172,3 @@ const LITTLE_MEMORY = {
   'little host memory': { hostBytesMax: 1024 * 1024 },
   'little trusted memory': { trustedBytesMax: 7_410_000 },
 } as const;
-
-function shorten(value: string): string {
-  return value.length <= 12 ? value : `${value.slice(0, 8)}.. (${value.length})`;
-}
