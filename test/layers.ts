@@ -22,7 +22,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   'noise-handshake': ['workers/noise.ts'],
   piscina: [],
   'hdr-histogram-js': ['bench/histogram.ts'],
-  commander: ['src/cli/', 'bench/'],
+  commander: ['src/cli/', 'bench/', 'test/cluster/sim.ts'],
   'fast-check': ['test/'],
 };
 

@@ -73,7 +73,7 @@ export class Prober implements EndpointApplication<Peer> {
         close: () => endpoint.close(),
         invariants: () => endpoint.invariants(),
       },
-      () => false,
+      () => Infinity,
     );
   }
 

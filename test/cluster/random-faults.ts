@@ -1,19 +1,29 @@
+import type { Tally } from './coverage.ts';
+import type { Fault } from './coverage-names.ts';
 import type { Dice } from './dice.ts';
-import type { Address } from './lossy-network.ts';
-import { CALM } from './lossy-network.ts';
-import type { Plan } from './random-plan.ts';
-import { drawWeather } from './random-plan.ts';
-import type { RecordedClient } from './recorded-client.ts';
+import { HostTampering } from './host-tampering.ts';
+import { LinkFaults } from './link-faults.ts';
+import { CALM, nameOf } from './lossy-network.ts';
+import type { Plan } from './plan.ts';
+import { describeWeather, drawWeather } from './random-weather.ts';
+import { Schedule } from './schedule.ts';
 import type { SimulatedCluster, SimulatedReplica } from './simulated-cluster.ts';
+import { GOOD_SERVICE } from './simulated-process.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
+import { VALID_UNTIL_SECONDS } from './simulated-trust.ts';
+import { StrangerFaults } from './stranger-faults.ts';
 
-/** Of links, when some are bad. */
-const BAD_LINK_SHARE = 0.2;
-/** A write on its way is looked for so often. */
-const LOOK_INTERVAL_MS = 0.2;
-const SPLIT_MS_MAX = 20;
 const RESTART_MS_MAX = 10;
+/** Nothing of it is left when operations in calm give up. */
+const STUCK_MS_MAX = 5_000;
+/** Of crashes, where members may run twice. */
+const COPY_SHARE = 0.5;
+const ROUTES_MAX = 12;
+const ROUTE_MS_MAX = 10;
+/** Of votes. */
+const CRASH_ON_VOTE_SHARE = 0.8;
 const TAMPER_INTERVAL_MS_MAX = 5;
+const CLOCK_INTERVAL_MS_MAX = 60;
 
 /** What goes wrong in a random run, as its plan says, until it is calm. */
 export class RandomFaults {
@@ -21,28 +31,40 @@ export class RandomFaults {
   readonly #plan: Plan;
   readonly #dice: Dice;
   readonly #keys: readonly string[];
-  readonly #oldCopies = new Map<string, Uint8Array>();
-  readonly #writeBackCounts = new Map<RecordedClient, number>();
+  readonly #faults: Tally<Fault>;
+  readonly #links: LinkFaults;
+  readonly #strangers: StrangerFaults;
   #calm = false;
   #restartCount = 0;
+  #stuck: SimulatedProcess | undefined;
 
   constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, keys: readonly string[]) {
     this.#cluster = cluster;
     this.#plan = plan;
     this.#dice = dice;
     this.#keys = keys;
+    this.#faults = cluster.observer.coverage.faults;
+    this.#links = new LinkFaults(cluster, plan, dice, keys);
+    this.#strangers = new StrangerFaults(cluster, plan, dice.split());
   }
 
   begin(): void {
-    const { network, replicas } = this.#cluster;
-    const { links, crashing, tampering, splits } = this.#plan;
+    const { network, replicas, observer } = this.#cluster;
+    const { links, crashing, crashesOnVote, splits, clockJumpMsMax, wallClockJumps, sendTrouble } = this.#plan;
     this.#changeWeather();
     if (links !== 'fine') this.#changeLinks();
     for (const member of crashing) this.#crashLater(replicas[member]!);
-    if (tampering !== -1) this.#tamperLater(replicas[tampering]!);
+    if (crashesOnVote && crashing.length > 0) observer.onVoted = (name) => this.#crashOnVote(name);
+    this.#tamper();
+    if (clockJumpMsMax > 0) this.#jumpLater();
+    if (sendTrouble && this.#dice.chance(0.5)) this.#holdSocket();
+    if (wallClockJumps) this.#jumpWallClockLater();
+    this.#strangers.begin((delayMsMax, happen) => this.#after(delayMsMax, happen));
     if (!splits) return;
     this.#splitLater();
-    network.onSend = (from) => this.#interruptWriteBack(from);
+    network.onSend = (from) => {
+      if (!this.#calm) this.#links.interruptWriteBack(from);
+    };
   }
 
   end(): void {
@@ -50,10 +72,15 @@ export class RandomFaults {
     this.#calm = true;
     this.#cluster.note('calm');
     network.calm();
-    for (const process of this.#processes()) process.resume();
+    this.#strangers.end();
+    for (const replica of replicas) replica.endCopy();
+    for (const process of this.#processes()) {
+      process.resume();
+      process.clock.wallOffsetSeconds = 0;
+    }
     // Without all of its members a cluster can't form: whoever is lacking must come.
     if (replicas.filter((replica) => replica.isActive).length >= quorum) return;
-    for (const replica of replicas) if (!replica.process.isAlive) replica.restart();
+    for (const replica of replicas) if (!replica.process.isAlive) this.#restart(replica);
   }
 
   #processes(): SimulatedProcess[] {
@@ -70,90 +97,155 @@ export class RandomFaults {
 
   #changeWeather(): void {
     const dice = this.#dice;
-    const { mode, pauses, weatherMs } = this.#plan;
-    this.#cluster.network.weather = dice.chance(0.3) ? CALM : drawWeather(dice, mode);
-    if (pauses && dice.chance(0.5)) dice.pick(this.#processes()).pause(dice.between(1, dice.pick([10, 100])));
-    this.#after(2 * weatherMs, () => this.#changeWeather());
+    const plan = this.#plan;
+    const { network } = this.#cluster;
+    network.weather = dice.chance(0.3) ? CALM : drawWeather(dice, plan);
+    this.#cluster.observer.tell(`weather: ${describeWeather(network.weather)}`);
+    if (plan.schedule !== 'even') {
+      network.schedule = Schedule.draw(dice, this.#processes().map(nameOf), plan.schedule);
+      this.#cluster.observer.tell(`schedule: ${network.schedule.describe()}`);
+    }
+    if (plan.pauses && dice.chance(0.5)) this.#pause(dice.pick(this.#processes()));
+    if (plan.slowNodes || plan.sendTrouble) this.#changeService(dice.pick(this.#processes()));
+    this.#after(2 * plan.weatherMs, () => this.#changeWeather());
   }
 
   #changeLinks(): void {
-    const { network, clients, replicas, quorum } = this.#cluster;
-    const reachable = this.#dice.shuffled(replicas).slice(0, quorum);
-    network.clearLinks();
-    for (const { process: client } of clients) {
-      for (const replica of replicas) {
-        if (this.#plan.links === 'bad') {
-          this.#drawLink(client, replica.process);
-          this.#drawLink(replica.process, client);
-        } else if (!reachable.includes(replica)) network.setLink(client, replica.process, { loss: 1, delayMsMax: 0 });
-      }
-    }
+    this.#links.change();
     this.#after(2 * this.#plan.linksMs, () => this.#changeLinks());
   }
 
-  #drawLink(from: Address, to: Address): void {
-    if (!this.#dice.chance(BAD_LINK_SHARE)) return;
-    const loss = this.#dice.pick([0, 1]);
-    this.#cluster.network.setLink(from, to, { loss, delayMsMax: loss === 0 ? 10 : 0 });
-  }
-
-  /** Waits for a write that some have and others lack, and cuts its writer off from those that lack it. */
   #splitLater(): void {
-    const { clients, replicas, network } = this.#cluster;
+    this.#after(this.#links.splitWrites(), () => this.#splitLater());
+  }
+
+  // -- processes --------------------------------------------------------------------------------------------------
+
+  #pause(process: SimulatedProcess): void {
+    const durationMs = this.#dice.between(1, this.#dice.pick([10, 100]));
+    this.#faults.add('pause');
+    this.#cluster.observer.tell(`${nameOf(process)} is paused for ${durationMs.toFixed(1)} ms`);
+    process.pause(durationMs);
+  }
+
+  /** One socket is stuck all the time: what is to be sent through it waits. */
+  #holdSocket(): void {
+    const { process } = this.#dice.pick(this.#cluster.replicas);
+    this.#stuck = process;
+    this.#faults.add('sending takes long');
+    process.service = { ...GOOD_SERVICE, sendingMsMax: STUCK_MS_MAX };
+  }
+
+  #changeService(process: SimulatedProcess): void {
     const dice = this.#dice;
-    let restMs = LOOK_INTERVAL_MS;
-    for (const key of this.#keys) {
-      const newest = Math.max(...replicas.map((replica) => replica.counterOf(key)));
-      const lacking = replicas.filter((replica) => replica.process.isAlive && replica.counterOf(key) < newest);
-      const writers = clients.filter((client) => client.isWriting(key));
-      if (lacking.length === 0 || writers.length === 0) continue;
-      const writer = dice.pick(writers);
-      for (const { process } of lacking) network.interrupt(writer.process, process, dice.between(0, SPLIT_MS_MAX));
-      restMs = SPLIT_MS_MAX;
+    if (process === this.#stuck) return;
+    if (dice.chance(0.5)) {
+      process.service = GOOD_SERVICE;
+      return;
     }
-    this.#after(restMs, () => this.#splitLater());
+    const { slowNodes, sendTrouble } = this.#plan;
+    const isSlow = slowNodes && dice.chance(0.5);
+    const sendingMsMax = sendTrouble ? dice.pick([GOOD_SERVICE.sendingMsMax, 20, 500]) : GOOD_SERVICE.sendingMsMax;
+    if (isSlow) this.#faults.add('slow for a while');
+    if (sendingMsMax > GOOD_SERVICE.sendingMsMax) this.#faults.add('sending takes long');
+    process.service = {
+      turnDelayMsMax: isSlow ? dice.pick([2, 20]) : GOOD_SERVICE.turnDelayMsMax,
+      sendingMsMax,
+      sendFailures: sendTrouble ? dice.pick([0, 0.05, 0.5]) : 0,
+    };
   }
 
-  /** A client that has just begun to write a value back is cut off, with the datagram that it sends. */
-  #interruptWriteBack(from: Address): void {
-    const { clients, replicas, network } = this.#cluster;
-    const client = clients.find(({ process }) => process === from);
-    const count = client?.node.coordinator.counters.writeBacks ?? 0;
-    if (this.#calm || client === undefined || count === this.#writeBackCounts.get(client)) return;
-    this.#writeBackCounts.set(client, count);
-    if (this.#dice.chance(0.5)) return;
-    for (const { process } of replicas) network.interrupt(client.process, process, this.#dice.between(0, 10));
-  }
-
-  // -- replicas ---------------------------------------------------------------------------------------------------
-
-  #crashLater(replica: SimulatedReplica): void {
-    this.#after(this.#plan.crashMsMax, () => {
-      replica.crash();
-      if (this.#restartCount++ >= this.#plan.restartsMax) return;
-      this.#after(RESTART_MS_MAX, () => {
-        replica.restart();
-        this.#crashLater(replica);
-      });
+  #jumpLater(): void {
+    this.#after(CLOCK_INTERVAL_MS_MAX, () => {
+      const dice = this.#dice;
+      const process = dice.pick(this.#processes());
+      if (dice.chance(0.3)) {
+        this.#faults.add('clock drifts');
+        process.clock.drift(dice);
+      } else {
+        const forwardMs = dice.between(0, this.#plan.clockJumpMsMax);
+        this.#faults.add('clock jumps forward');
+        this.#cluster.observer.tell(`${nameOf(process)}: clock jumps ${forwardMs.toFixed(0)} ms`);
+        process.clock.jump(forwardMs);
+      }
+      this.#jumpLater();
     });
   }
 
-  #tamperLater(replica: SimulatedReplica): void {
-    if (replica.process.isAlive) this.#tamper(replica, this.#dice.pick(this.#keys));
-    this.#after(TAMPER_INTERVAL_MS_MAX, () => this.#tamperLater(replica));
+  #jumpWallClockLater(): void {
+    this.#after(CLOCK_INTERVAL_MS_MAX, () => {
+      const dice = this.#dice;
+      this.#faults.add('wall clock jumps');
+      dice.pick(this.#processes()).clock.wallOffsetSeconds = dice.between(-1, 2) * VALID_UNTIL_SECONDS;
+      this.#jumpWallClockLater();
+    });
   }
 
-  /** Flips a bit, puts back what lay there before, or exchanges two keys' values. */
-  #tamper(replica: SimulatedReplica, key: string): void {
-    const dice = this.#dice;
-    const copy = replica.hostCopy(key);
-    if (copy === undefined || copy.length === 0) return;
-    const old = this.#oldCopies.get(key);
-    const other = replica.hostCopy(dice.pick(this.#keys));
-    const way = dice.fraction();
-    this.#oldCopies.set(key, copy.slice());
-    if (way < 0.25 && old !== undefined) copy.set(old.subarray(0, copy.length));
-    else if (way < 0.5 && other !== undefined) copy.set(other.slice(0, copy.length));
-    else copy[dice.integer(0, copy.length - 1)]! ^= 1 << dice.integer(0, 7);
+  #crashLater(replica: SimulatedReplica): void {
+    this.#after(this.#plan.crashMsMax, () => {
+      if (replica.process.isAlive) this.#crash(replica);
+      if (replica.process.isAlive || this.#restartCount <= this.#plan.restartsMax) this.#crashLater(replica);
+    });
+  }
+
+  /** For good, when it has come back often enough. */
+  #crash(replica: SimulatedReplica): void {
+    const { copies, restartsMax } = this.#plan;
+    if (copies && this.#restartCount < restartsMax && this.#dice.chance(COPY_SHARE)) return this.#copy(replica);
+    this.#faults.add('crash');
+    replica.crash();
+    if (this.#restartCount++ >= restartsMax) return;
+    this.#after(RESTART_MS_MAX, () => this.#restart(replica));
+  }
+
+  /** A host that runs two processes with the same keys, and sends datagrams now to the one, now to the other. */
+  #copy(replica: SimulatedReplica): void {
+    this.#restartCount++;
+    this.#faults.add('two processes of one member');
+    replica.startCopy();
+    this.#routeLater(replica, this.#dice.integer(0, ROUTES_MAX));
+  }
+
+  #routeLater(replica: SimulatedReplica, leftCount: number): void {
+    this.#after(ROUTE_MS_MAX, () => {
+      if (leftCount === 0) return replica.endCopy();
+      replica.routeTo(this.#dice.pick(['first', 'second']));
+      this.#routeLater(replica, leftCount - 1);
+    });
+  }
+
+  /** Somebody has voted for a set whose member goes before it votes: that vote comes to nothing. */
+  #crashOnVote(voterName: string): void {
+    const replica = this.#cluster.replicas[this.#dice.pick(this.#plan.crashing)]!;
+    if (replica.name === voterName || replica.state !== 'forming' || !this.#dice.chance(CRASH_ON_VOTE_SHARE)) return;
+    this.#after(0, () => {
+      if (replica.process.isAlive) this.#crash(replica);
+    });
+  }
+
+  #restart(replica: SimulatedReplica): void {
+    this.#faults.add('restart with nothing in memory');
+    replica.restart();
+  }
+
+  // -- host memory ------------------------------------------------------------------------------------------------
+
+  #tamper(): void {
+    const { replicas, observer } = this.#cluster;
+    const hosts = new Map(
+      this.#plan.tampering.map((member) => {
+        const replica = replicas[member]!;
+        return [replica.name, new HostTampering(replica, this.#keys, this.#dice, observer)];
+      }),
+    );
+    for (const host of hosts.values()) this.#tamperLater(host);
+    observer.onReceived = (name, messages) => {
+      if (!this.#calm) hosts.get(name)?.onReceived(messages);
+    };
+  }
+
+  #tamperLater(host: HostTampering): void {
+    host.tamperAny();
+    this.#after(TAMPER_INTERVAL_MS_MAX, () => this.#tamperLater(host));
   }
 }

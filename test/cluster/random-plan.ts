@@ -1,67 +1,42 @@
-import type { SecurityMode } from '../../net/mode.ts';
+import { DATAGRAM_BYTES_ETHERNET } from '../../net/limits.ts';
 import type { Dice } from './dice.ts';
-import type { Weather } from './lossy-network.ts';
+import { Dice as SeededDice } from './dice.ts';
+import type { Plan } from './plan.ts';
+import { IDLE_MS, PROCESSES, SESSION_LIFE_MS, drawPlan } from './plan.ts';
 
-/**
- * What a random run is made of. Each seed draws which faults there are at all and how strong they are (swarm testing,
- * Groce et al. 2012). Even dice seldom make the schedules that matter, so there are biases towards some of them.
- */
-export interface Plan {
-  readonly mode: SecurityMode;
-  readonly memberCount: number;
-  readonly keyCount: number;
-  readonly clientCount: number;
-  /** Operations of each client: in all, and at once. */
-  readonly operationCount: number;
-  readonly outstanding: number;
-  readonly thinkMsMax: number;
-  /** By client. */
-  readonly getShares: readonly number[];
-  readonly deleteShare: number;
-  readonly cancelShare: number;
-  /** Deadlines of a few milliseconds: writes are left half done. */
-  readonly hasteShare: number;
-  readonly valueBytesMax: number;
-  /** The faults begin when the cluster has formed and all are connected. */
-  readonly startsCalm: boolean;
-  readonly weatherMs: number;
-  /** Links are fine; or some are cut or slow; or no client reaches a minority. Others each time. */
-  readonly links: 'fine' | 'bad' | 'minority';
-  readonly linksMs: number;
-  /** Writes that have reached some replicas, and write-backs, are kept from the others for a while. */
-  readonly splits: boolean;
-  readonly pauses: boolean;
-  /** Members that crash, at most f, and how often one comes back. */
-  readonly crashing: readonly number[];
-  readonly crashMsMax: number;
-  readonly restartsMax: number;
-  /** The member whose host tampers with its memory; -1 for none. */
-  readonly tampering: number;
-  /** Their cryptography finishes late and out of order. */
-  readonly slowProcesses: ReadonlySet<string>;
-  readonly newcomers: boolean;
-}
+/** Biases of random runs: each lays some of the plan down, whatever the dice said, so that rare schedules come often. */
 
-/** At once, and one that comes later. */
-export const CLIENTS_MAX = 5;
-const VALUE_BYTES_MAX = 1_000;
-
-const MEMBERS_MAX = 5;
-const PROCESSES = [
-  ...Array.from({ length: MEMBERS_MAX }, (_, i) => `replica ${i}`),
-  ...Array.from({ length: CLIENTS_MAX }, (_, i) => `client ${i}`),
-];
-
-/** What a bias lays down, whatever the dice said. */
+/** Nothing but the work and what a bias adds. */
 const QUIET = {
   mode: 'secure',
   memberCount: 3,
+  keyBytesMax: 5,
+  oddLengths: false,
+  sameLength: false,
+  burstShare: 0,
+  tinyCapacity: 0,
+  hasReader: false,
+  smallDatagrams: false,
   startsCalm: true,
+  clogs: false,
+  schedule: 'even',
   pauses: false,
+  slowNodes: false,
+  sendTrouble: false,
+  clockJumpMsMax: 0,
+  wallClockJumps: false,
+  idleMs: 0,
   crashing: [],
-  tampering: -1,
+  tampering: [],
+  memory: 'ample',
+  littleMemory: [],
   slowProcesses: new Set<string>(),
   newcomers: false,
+  totalLoss: false,
+  hostile: false,
+  strangers: false,
+  handshakeFlood: false,
+  garbageFloods: false,
 } satisfies Partial<Plan>;
 
 const BIASES = {
@@ -80,79 +55,100 @@ const BIASES = {
     crashing: [dice.integer(0, 2)],
     crashMsMax: 300,
     restartsMax: 4,
+    copies: dice.chance(0.3),
   }),
   tampering: (dice: Dice) => ({
     ...QUIET,
     keyCount: dice.integer(2, 4),
+    sameLength: dice.chance(0.5),
     links: 'minority',
     splits: false,
-    tampering: dice.integer(0, 2),
+    tampering: [dice.integer(0, 2)],
   }),
   /** Cryptography that finishes late and out of order, in every process. */
   'late crypto': () => ({ ...QUIET, slowProcesses: new Set(PROCESSES) }),
   /** Answers come when their operation's place has been taken by another one. */
   'late answers': () => ({ ...QUIET, keyCount: 3, links: 'bad', outstanding: 2, thinkMsMax: 0, hasteShare: 0.3 }),
+  /** The same senders, receivers and kinds of messages are slow or lost for a while; links clog. */
+  schedules: (dice: Dice) => ({
+    ...QUIET,
+    memberCount: dice.pick([3, 3, 5]),
+    keyCount: dice.integer(1, 2),
+    schedule: 'strong',
+    clogs: true,
+    thinkMsMax: 0,
+  }),
+  /** Everybody who does not belong here. */
+  hostile: (dice: Dice) => ({
+    ...QUIET,
+    hostile: true,
+    strangers: true,
+    handshakeFlood: dice.chance(0.25),
+    crashing: dice.chance(0.6) ? [dice.integer(0, 2)] : [],
+    hasReader: dice.chance(0.5),
+    restartsMax: 4,
+
+    garbageFloods: true,
+  }),
+  /** Old sessions, jumping clocks, slow machines. */
+  clocks: (dice: Dice) => ({
+    ...QUIET,
+    clockJumpMsMax: dice.pick([50, 5_000, SESSION_LIFE_MS, SESSION_LIFE_MS]),
+    wallClockJumps: true,
+    slowNodes: true,
+    sendTrouble: dice.chance(0.5),
+    idleMs: dice.chance(0.1) ? dice.between(...dice.pick(IDLE_MS)) : 0,
+    newcomers: true,
+  }),
+  /** Members crash and come back while the cluster forms. */
+  formation: (dice: Dice) => ({
+    ...QUIET,
+    memberCount: dice.pick([3, 3, 5]),
+    startsCalm: false,
+    links: dice.pick(['fine', 'bad', 'partitions'] as const),
+    crashing: [dice.integer(0, 2)],
+    crashMsMax: dice.pick([3, 10]),
+    restartsMax: 4,
+    crashesOnVote: true,
+    copies: dice.chance(0.5),
+    operationCount: 30,
+    totalLoss: dice.chance(0.3),
+  }),
+  /** Clients and replicas at their limits. */
+  limits: (dice: Dice) => ({
+    ...QUIET,
+    keyCount: 6,
+    keyBytesMax: dice.pick([5, 1_024]),
+    oddLengths: true,
+    datagramBytes: DATAGRAM_BYTES_ETHERNET,
+    smallDatagrams: dice.chance(0.5),
+    burstShare: 0.05,
+    tinyCapacity: dice.chance(0.5) ? dice.integer(1, 4) : 0,
+    memory: dice.pick(['little host memory', 'little trusted memory'] as const),
+    littleMemory: dice.pick([[0, 1, 2], [0, 1, 2], [dice.integer(0, 2)]]),
+    sendTrouble: dice.chance(0.5),
+  }),
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
 
 export type Bias = keyof typeof BIASES;
 export const biases = Object.keys(BIASES) as Bias[];
 
-export function drawPlan(dice: Dice, bias: Bias): Plan {
-  return { ...drawAny(dice), ...BIASES[bias](dice) };
+/** How many shares a bias has among the seeds that draw their own, when more than one: what only it does must come. */
+const SHARES: Partial<Record<Bias, number>> = { none: 4, schedules: 2, hostile: 2, clocks: 2, formation: 2, limits: 3 };
+const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
+
+/** The seed's own bias, for runs of many seeds. */
+export function biasOf(seed: number): Bias {
+  return new SeededDice(seed ^ 0x5eed).pick(SHARED_BIASES);
 }
 
-function drawAny(dice: Dice): Plan {
-  const mode = dice.pick<SecurityMode>(['secure', 'secure', 'secure', 'secure', 'authenticated', 'plaintext']);
-  const memberCount = dice.chance(0.85) ? 3 : MEMBERS_MAX;
-  const faultsMax = (memberCount - 1) / 2;
-  const members = Array.from({ length: memberCount }, (_, i) => i);
-  const isCryptoSlow = dice.chance(0.25);
-  // Histories with deletes are harder to judge: fewer at once.
-  const deleteShare = dice.pick([0, 0, 0.1]);
+export function drawBiasedPlan(dice: Dice, bias: Bias): Plan {
+  const plan: Plan = { ...drawPlan(dice), ...BIASES[bias](dice) };
   return {
-    mode,
-    memberCount,
-    keyCount: dice.pick([1, 2, 6]),
-    clientCount: dice.integer(2, CLIENTS_MAX - 1),
-    operationCount: dice.integer(40, 100),
-    outstanding: deleteShare > 0 ? 2 : dice.pick([1, 3, 6]),
-    thinkMsMax: dice.pick([0, 1, 4]),
-    getShares: Array.from({ length: CLIENTS_MAX }, () => dice.pick([0.3, 0.6, 0.9])),
-    deleteShare,
-    cancelShare: dice.pick([0, 0, 0.1]),
-    hasteShare: dice.pick([0, 0, 0.3]),
-    valueBytesMax: dice.pick([8, 100, VALUE_BYTES_MAX]),
-    startsCalm: dice.chance(0.9),
-    weatherMs: dice.pick([4, 15, 50]),
-    links: dice.pick(['fine', 'bad', 'minority', 'minority']),
-    linksMs: dice.pick([2, 5, 15]),
-    splits: dice.chance(0.6),
-    pauses: dice.chance(0.4),
-    crashing: dice.chance(0.5) ? dice.shuffled(members).slice(0, faultsMax) : [],
-    crashMsMax: 200,
-    restartsMax: dice.pick([0, 2, 4]),
-    // In plaintext nobody could notice.
-    tampering: mode !== 'plaintext' && dice.chance(0.4) ? dice.pick(members) : -1,
-    slowProcesses: new Set(isCryptoSlow ? PROCESSES.filter(() => dice.chance(0.5)) : []),
-    newcomers: dice.chance(0.3),
-  };
-}
-
-/** Mostly mild: where nothing gets through nothing happens. */
-export function drawWeather(dice: Dice, mode: SecurityMode): Weather {
-  const isHeavy = dice.chance(0.15);
-  const isProtected = mode !== 'plaintext';
-  return {
-    loss: isHeavy ? 0.3 : dice.pick([0, 0.02, 0.1]),
-    duplicate: isHeavy ? 0.3 : dice.pick([0, 0.05]),
-    corrupt: isProtected ? dice.pick([0, 0.02]) : 0,
-    replay: isHeavy ? 0.2 : dice.pick([0, 0.02]),
-    forge: isProtected ? dice.pick([0, 0.02]) : 0,
-    delayMsMin: 0.02,
-    delayMsMax: dice.pick([0.1, 0.3, 2]),
-    late: isHeavy ? 0.3 : dice.pick([0, 0.05]),
-    lateMsMax: dice.pick([2, 10, 100]),
-    outage: isHeavy ? 0.2 : dice.pick([0, 0.05, 0.1]),
-    outageMsMax: dice.pick([2, 10]),
+    ...plan,
+    // Many operations of one key at once, deletes among them, are more than can be judged.
+    burstShare: plan.deleteShare > 0 ? 0 : plan.burstShare,
+    // Floods leave something behind that must go.
+    rests: plan.rests || plan.handshakeFlood,
   };
 }

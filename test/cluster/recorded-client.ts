@@ -2,6 +2,7 @@ import type { Operation } from '../../bench/checker/operation.ts';
 import type { ClientNode } from '../../src/client/client-node.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
+import type { ClientObserver } from './client-observer.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 
 /** An operation that a test started, and what has become of it. */
@@ -12,6 +13,8 @@ export interface Attempt {
   readonly value: string | undefined;
   readonly start: number;
   readonly startMs: number;
+  /** On the process's own clock. */
+  readonly deadlineAtMs: number;
   operationId: number;
   /** Undefined while it runs. */
   outcome: Outcome | undefined;
@@ -21,6 +24,9 @@ export interface Attempt {
   endMs: number;
   onEnd: (() => void) | undefined;
 }
+
+/** Timers are a millisecond coarse (src/protocol/timer-wheel.ts). */
+const DEADLINE_SLACK_MS = 2;
 
 /** Numbers the events of a simulation, so that starts and ends are in order even at the same instant. */
 export interface Journal {
@@ -33,6 +39,7 @@ export class RecordedClient implements OperationSink {
   readonly name: string;
   readonly process: SimulatedProcess;
   readonly attempts: Attempt[] = [];
+  observer: ClientObserver | undefined;
   readonly #journal: Journal;
   #running: Attempt[] = [];
   #node: ClientNode | undefined;
@@ -50,19 +57,51 @@ export class RecordedClient implements OperationSink {
   /** @param isSlow The sealing finishes late, so that turns are needed while it works. */
   run(node: ClientNode, isSlow: boolean): void {
     this.#node = node;
-    this.process.run(node, () => isSlow || node.coordinator.active > 0);
+    this.process.run(
+      {
+        onDatagram: (datagram, host, port) => node.onDatagram(datagram, host, port),
+        onSent: (token, failed) => node.onSent(token, failed),
+        turn: (nowMs) => {
+          node.turn(nowMs);
+          this.#checkDeadlines(nowMs);
+        },
+        close: () => node.close(),
+        invariants: () => node.invariants(),
+      },
+      () => (isSlow ? 0 : node.coordinator.nextTickMs),
+    );
+  }
+
+  /** Whatever goes wrong around it, an operation ends in the first turn after its deadline. */
+  #checkDeadlines(nowMs: number): void {
+    const overdue = this.#running.find(({ deadlineAtMs }) => deadlineAtMs + DEADLINE_SLACK_MS < nowMs);
+    if (overdue === undefined) return;
+    const lateMs = (nowMs - overdue.deadlineAtMs).toFixed(1);
+    throw new Error(`a ${overdue.kind} of ${this.name} goes on ${lateMs} ms after its deadline`);
   }
 
   get(key: string, deadlineMs: number, onEnd?: () => void): Attempt {
-    return this.#start('get', key, undefined, deadlineMs, onEnd);
+    return this.#startSurely('get', key, undefined, deadlineMs, onEnd);
   }
 
   put(key: string, value: string, deadlineMs: number, onEnd?: () => void): Attempt {
-    return this.#start('put', key, value, deadlineMs, onEnd);
+    return this.#startSurely('put', key, value, deadlineMs, onEnd);
   }
 
   delete(key: string, deadlineMs: number, onEnd?: () => void): Attempt {
-    return this.#start('delete', key, undefined, deadlineMs, onEnd);
+    return this.#startSurely('delete', key, undefined, deadlineMs, onEnd);
+  }
+
+  #startSurely(
+    kind: Operation['kind'],
+    key: string,
+    value: string | undefined,
+    deadlineMs: number,
+    onEnd?: () => void,
+  ): Attempt {
+    const attempt = this.tryStart(kind, key, value, deadlineMs, onEnd);
+    if (attempt === undefined) throw new Error('tests start no more than the table holds');
+    return attempt;
   }
 
   cancel(attempt: Attempt): void {
@@ -90,16 +129,18 @@ export class RecordedClient implements OperationSink {
     if (attempt.kind === 'get' && outcome === 'ok') {
       attempt.readValue = Buffer.from(value.subarray(0, valueBytes)).toString('latin1');
     }
+    this.observer?.onEnded(attempt);
     attempt.onEnd?.();
   }
 
-  #start(
+  /** Undefined when there is no room for another one: nothing was started. */
+  tryStart(
     kind: Operation['kind'],
     key: string,
     value: string | undefined,
     deadlineMs: number,
     onEnd: (() => void) | undefined,
-  ): Attempt {
+  ): Attempt | undefined {
     const token = this.attempts.length;
     const attempt: Attempt = {
       id: token,
@@ -108,6 +149,7 @@ export class RecordedClient implements OperationSink {
       value,
       start: this.#journal.nextNumber(),
       startMs: this.#journal.nowMs(),
+      deadlineAtMs: this.process.nowMs + deadlineMs,
       operationId: TABLE_FULL,
       outcome: undefined,
       readValue: undefined,
@@ -115,8 +157,6 @@ export class RecordedClient implements OperationSink {
       endMs: Infinity,
       onEnd,
     };
-    this.attempts.push(attempt);
-    this.#running.push(attempt);
     const { coordinator } = this.node;
     const { nowMs } = this.process;
     const keyBytes = Buffer.from(key);
@@ -126,7 +166,10 @@ export class RecordedClient implements OperationSink {
         : kind === 'put'
           ? coordinator.startPut(token, keyBytes, Buffer.from(value!, 'latin1'), deadlineMs, nowMs)
           : coordinator.startDelete(token, keyBytes, deadlineMs, nowMs);
-    if (attempt.operationId === TABLE_FULL) throw new Error('tests start no more than the table holds');
+    if (attempt.operationId === TABLE_FULL) return undefined;
+    this.attempts.push(attempt);
+    this.#running.push(attempt);
+    this.observer?.onStarted(attempt);
     this.process.schedule();
     return attempt;
   }

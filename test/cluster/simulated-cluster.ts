@@ -1,23 +1,33 @@
 import type { Operation } from '../../bench/checker/operation.ts';
 import assert from 'node:assert/strict';
-import { allocateRegion } from '../../net/bytes.ts';
+import { DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
+import type { Endpoint } from '../../net/endpoint.ts';
 import type { SecurityMode } from '../../net/mode.ts';
+import type { Session } from '../../net/session.ts';
 import { ClientNode } from '../../src/client/client-node.ts';
+import type { Peer } from '../../src/protocol/peer.ts';
 import { quorumOf } from '../../src/protocol/quorum.ts';
 import type { MemberState } from '../../src/protocol/state-message.ts';
 import { ReplicaNode } from '../../src/server/replica-node.ts';
-import { NO_REF } from '../../src/store/host-memory.ts';
-import { NO_ENTRY } from '../../src/store/trusted-index.ts';
+import type { Authority } from '../../src/trust/authority.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
 import { ReorderingSealing } from '../workers/reordering-sealing.ts';
+import { ClientObserver } from './client-observer.ts';
 import { Dice } from './dice.ts';
 import { LossyNetwork } from './lossy-network.ts';
+import { NonceLedger } from './nonce-ledger.ts';
+import { ObservedSealing } from './observed-sealing.ts';
 import { RecordedClient } from './recorded-client.ts';
+import { ReplicaObserver } from './replica-observer.ts';
+import type { Address } from './lossy-network.ts';
 import { SimulatedProcess } from './simulated-process.ts';
 import { SimulatedTime } from './simulated-time.ts';
-import { REPLICA_PORT, authorityOf, replicaHost } from './simulated-trust.ts';
+import { SimulatedReplica } from './simulated-replica.ts';
+import { authorityOf } from './simulated-trust.ts';
+import type { OtherParty } from './simulated-trust.ts';
+import { WorldObserver } from './world-observer.ts';
 
 /**
  * A whole cluster, the real code in simulated time on a simulated network: replicas and clients are put together as
@@ -29,35 +39,60 @@ export interface ClusterOptions {
   readonly mode?: SecurityMode;
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
+  /** What a member has of both, when that differs. */
+  readonly memoryOf?: (memberIndex: number) => { readonly trustedBytesMax?: number; readonly hostBytesMax?: number };
   /** Whether a process's cryptography finishes late and out of order; asked by its name at each start. */
   readonly isCryptoSlow?: (processName: string) => boolean;
+  /** Of replicas, and of clients that don't say otherwise. */
+  readonly datagramBytes?: number;
+  /** Writes each datagram and message to the log. */
+  readonly isTraced?: boolean;
+}
+
+export type { SimulatedReplica };
+
+export interface ClientOptions {
+  readonly party?: OtherParty;
+  readonly datagramBytes?: number;
+  /** Operations in flight at once. */
+  readonly capacity?: number;
 }
 
 /** The smallest datagrams: more of them, and values come near their limit soon. */
-const DATAGRAM_BYTES = 1_200;
+const DATAGRAM_BYTES = DATAGRAM_BYTES_MIN;
 const TRUSTED_BYTES_MAX = 8 * 1024 * 1024;
 const HOST_BYTES_MAX = 64 * 1024 * 1024;
 const CLIENT_CAPACITY = 64;
 const CLIENT_PORT_FIRST = 9_000;
+/** A slow sealing does half of its jobs a turn. */
+const CLOSING_TURNS_MAX = 64;
 
 export class SimulatedCluster {
   readonly memberCount: number;
   readonly dice: Dice;
   readonly time = new SimulatedTime();
   readonly network: LossyNetwork;
+  readonly observer: WorldObserver;
+  readonly nonces = new NonceLedger();
   readonly replicas: SimulatedReplica[] = [];
   readonly clients: RecordedClient[] = [];
   /** What happened besides operations, for people. */
   readonly log: string[] = [];
   /** Instances that had an active quorum at some time. */
   readonly instances = new Set<string>();
+  /** Keys of which a replica was sent two values under one stamp. */
+  readonly conflictingKeys = new Set<string>();
   readonly #options: ClusterOptions;
+  /** Of the processes that are alive, or were. */
+  readonly #sealings = new Map<SimulatedProcess, ObservedSealing>();
   #number = 0;
 
   constructor(options: ClusterOptions) {
     this.#options = options;
     this.dice = new Dice(options.seed);
-    this.network = new LossyNetwork(this.time, this.dice.split());
+    this.observer = new WorldObserver(this.time, options.isTraced === true ? this.log : undefined);
+    this.network = new LossyNetwork(this.time, this.dice.split(), this.observer.coverage);
+    this.observer.watchNetwork(this.network);
     this.memberCount = options.memberCount ?? 3;
     for (let index = 0; index < this.memberCount; index++) this.replicas.push(new SimulatedReplica(this, index));
   }
@@ -66,47 +101,65 @@ export class SimulatedCluster {
     return quorumOf(this.memberCount);
   }
 
+  get datagramBytes(): number {
+    return this.#options.datagramBytes ?? DATAGRAM_BYTES;
+  }
+
   get mode(): SecurityMode {
     return this.#options.mode ?? 'secure';
   }
 
   /** @param instance Id that the client has pinned before. */
-  addClient(instance?: string): RecordedClient {
+  addClient(instance?: string, options: ClientOptions = {}): RecordedClient {
     const number = this.clients.length;
     const name = `client ${number}`;
-    const process = new SimulatedProcess(this.time, this.network, this.dice.split(), {
-      host: '10.0.1.1',
-      port: CLIENT_PORT_FIRST + number,
-    });
+    const process = this.createProcess(name, { host: '10.0.1.1', port: CLIENT_PORT_FIRST + number });
     const client = new RecordedClient(name, process, {
       nextNumber: () => this.#number++,
       nowMs: () => this.time.nowMs,
     });
     const dice = this.dice.split();
-    const authority = authorityOf(this.mode, this.memberCount, 'client');
-    const sealing = this.createSealing(name, dice);
-    const node = new ClientNode({
+    const authority = authorityOf(this.mode, this.memberCount, options.party ?? 'client');
+    const sealing = this.createSealing(name, dice, process);
+    const crypto = createHandshakeCrypto({
+      mode: this.mode,
+      staticKeyPair: authority.staticKeyPair,
+      sealing,
+      randomBytes: dice.bytes,
+    });
+    const node: ClientNode = new ClientNode({
       authority,
       hosts: authority.configuration.members.map(({ host }) => host),
       transport: process,
       sealing,
-      crypto: createHandshakeCrypto({
-        mode: this.mode,
-        staticKeyPair: authority.staticKeyPair,
-        sealing,
-        randomBytes: dice.bytes,
-      }),
-      datagramBytes: DATAGRAM_BYTES,
-      capacity: CLIENT_CAPACITY,
+      crypto: this.observer.watchHandshakes(
+        name,
+        crypto,
+        () => process.nowMs,
+        (key) => sessionsWith(node, authority, key),
+      ),
+      datagramBytes: options.datagramBytes ?? this.datagramBytes,
+      capacity: options.capacity ?? CLIENT_CAPACITY,
       sink: client,
       pinnedInstance: instance,
       randomBytes: dice.bytes,
       onTick: () => {},
       onStatus: () => {},
     });
+    this.observer.watchDrops(name, node.drops);
+    const observer = new ClientObserver(this.observer, name, this.quorum);
+    sealing.observer = observer;
+    client.observer = observer;
+    this.#sealings.set(process, sealing);
     client.run(node, this.isCryptoSlow(name));
     this.clients.push(client);
     return client;
+  }
+
+  createProcess(name: string, address: Address): SimulatedProcess {
+    const process = new SimulatedProcess(this.time, this.network, this.dice.split(), address);
+    this.observer.watchProcess(name, process);
+    return process;
   }
 
   /** Runs until all replicas are active. */
@@ -139,6 +192,19 @@ export class SimulatedCluster {
     for (const { process, node } of [...this.replicas, ...this.clients]) if (process.isAlive) node.invariants();
   }
 
+  /** Ends every process in order. Nothing that it held may be left: throws for a session key that is. */
+  close(): void {
+    for (const { name, process, node } of [...this.replicas, ...this.clients]) {
+      if (!process.isAlive) continue;
+      node.close();
+      // Jobs that are still at a slow sealing end first.
+      for (let turn = 0; turn < CLOSING_TURNS_MAX; turn++) node.turn(process.nowMs);
+      const { liveKeyCount } = this.#sealings.get(process)!;
+      assert.equal(liveKeyCount, 0, `${name} has closed and left ${liveKeyCount} session keys`);
+      process.kill();
+    }
+  }
+
   note(text: string): void {
     this.log.push(`${this.time.nowMs.toFixed(3)} ms: ${text}`);
   }
@@ -147,10 +213,17 @@ export class SimulatedCluster {
     return this.#options.isCryptoSlow?.(processName) ?? false;
   }
 
-  createSealing(processName: string, dice: Dice): Sealing & KeyRegistry {
-    const { dataKeys } = authorityOf(this.mode, this.memberCount, 'client');
-    const sealing = createInlineSealing({ mode: this.mode, dataKeys, randomBytes: dice.bytes });
-    return this.isCryptoSlow(processName) ? new ReorderingSealing(sealing, dice.fraction) : sealing;
+  /** Real cryptography, watched; late and out of order when that is its process's lot. */
+  createSealing(processName: string, dice: Dice, process?: SimulatedProcess, mode = this.mode): ObservedSealing {
+    const { dataKeys } = authorityOf(mode, this.memberCount, 'client');
+    let sealing: Sealing & KeyRegistry = createInlineSealing({ mode, dataKeys, randomBytes: dice.bytes });
+    if (this.isCryptoSlow(processName)) {
+      this.observer.coverage.faults.add('late cryptography');
+      sealing = new ReorderingSealing(sealing, dice.fraction);
+    }
+    const observed = new ObservedSealing(sealing, this.nonces);
+    if (process !== undefined) process.contentsOf = (token) => observed.takeSealed(token);
+    return observed;
   }
 
   createReplicaNode(
@@ -158,123 +231,62 @@ export class SimulatedCluster {
     process: SimulatedProcess,
     onStateChange: (state: MemberState, reason: string) => void,
   ): ReplicaNode {
+    const name = `replica ${index}`;
     const dice = this.dice.split();
     const authority = authorityOf(this.mode, this.memberCount, index);
-    const sealing = this.createSealing(`replica ${index}`, dice);
-    return new ReplicaNode({
+    const sealing = this.createSealing(name, dice, process);
+    const crypto = createHandshakeCrypto({
+      mode: this.mode,
+      staticKeyPair: authority.staticKeyPair,
+      sealing,
+      randomBytes: dice.bytes,
+    });
+    const memory = { ...this.#options, ...this.#options.memoryOf?.(index) };
+    const node: ReplicaNode = new ReplicaNode({
       authority,
       memberIndex: index,
       hosts: authority.configuration.members.map(({ host }) => host),
       transport: process,
       sealing,
-      crypto: createHandshakeCrypto({
-        mode: this.mode,
-        staticKeyPair: authority.staticKeyPair,
-        sealing,
-        randomBytes: dice.bytes,
-      }),
-      datagramBytes: DATAGRAM_BYTES,
-      trustedBytesMax: this.#options.trustedBytesMax ?? TRUSTED_BYTES_MAX,
-      hostBytesMax: this.#options.hostBytesMax ?? HOST_BYTES_MAX,
+      crypto: this.observer.watchHandshakes(
+        name,
+        crypto,
+        () => process.nowMs,
+        (key) => sessionsWith(node, authority, key),
+      ),
+      datagramBytes: this.datagramBytes,
+      trustedBytesMax: memory.trustedBytesMax ?? TRUSTED_BYTES_MAX,
+      hostBytesMax: memory.hostBytesMax ?? HOST_BYTES_MAX,
       randomBytes: dice.bytes,
-      nowSeconds: () => 0,
+      nowSeconds: () => process.clock.wallSeconds,
       onStateChange,
       processFigures: () => ({}),
     });
+    this.observer.watchDrops(name, node.drops);
+    this.#sealings.set(process, sealing);
+    sealing.observer = new ReplicaObserver(this.observer, name, node, (key) => this.conflictingKeys.add(key));
+    return node;
   }
 
   /** Whenever a replica has become active: which instances could serve now. */
   onActive(): void {
     const counts = new Map<string, number>();
     for (const replica of this.replicas) {
-      if (!replica.isActive) continue;
-      const { id } = replica.node.formation.instance!;
-      const count = (counts.get(id) ?? 0) + 1;
-      counts.set(id, count);
-      if (count >= this.quorum) this.instances.add(id);
+      for (const id of new Set(replica.instanceIds)) {
+        const count = (counts.get(id) ?? 0) + 1;
+        counts.set(id, count);
+        if (count >= this.quorum) this.instances.add(id);
+      }
     }
   }
 }
 
-export class SimulatedReplica {
-  readonly index: number;
-  readonly name: string;
-  readonly #cluster: SimulatedCluster;
-  #process!: SimulatedProcess;
-  #node!: ReplicaNode;
-
-  constructor(cluster: SimulatedCluster, index: number) {
-    this.#cluster = cluster;
-    this.index = index;
-    this.name = `replica ${index}`;
-    this.#start();
-  }
-
-  get process(): SimulatedProcess {
-    return this.#process;
-  }
-
-  get node(): ReplicaNode {
-    return this.#node;
-  }
-
-  /** Alive, and answers quorum messages. */
-  get isActive(): boolean {
-    return this.#process.isAlive && this.#node.formation.isActive;
-  }
-
-  get state(): MemberState | 'crashed' {
-    return this.#process.isAlive ? this.#node.formation.state : 'crashed';
-  }
-
-  crash(): void {
-    this.#cluster.note(`${this.name} crashes`);
-    this.#process.kill();
-  }
-
-  /** Another process at the same address, with nothing in memory and a new incarnation. */
-  restart(): void {
-    assert.ok(!this.#process.isAlive, 'what restarts has crashed');
-    this.#cluster.note(`${this.name} restarts`);
-    this.#start();
-  }
-
-  /** The envelope of a key as it lies in host memory: not a copy. Undefined when there is none. */
-  hostCopy(key: string): Uint8Array | undefined {
-    const { store, hostMemory } = this.#node;
-    const entry = this.#entryOf(key);
-    if (entry === NO_ENTRY || store.isTombstone(entry)) return undefined;
-    const ref = store.hostRef(entry);
-    if (ref === NO_REF) return undefined;
-    const start = hostMemory.wordOffset(ref) * 4;
-    return hostMemory.region(ref).bytes.subarray(start, start + store.envelopeBytes(entry));
-  }
-
-  /** The counter of the key's stamp; 0 when it was never written here. */
-  counterOf(key: string): number {
-    const entry = this.#entryOf(key);
-    return entry === NO_ENTRY ? 0 : this.#node.store.counter(entry);
-  }
-
-  #entryOf(key: string): number {
-    const bytes = Buffer.from(key);
-    const region = allocateRegion(bytes.length);
-    region.bytes.set(bytes);
-    return this.#node.store.find(region.words, 0, bytes.length);
-  }
-
-  #start(): void {
-    const cluster = this.#cluster;
-    const { time, network, dice } = cluster;
-    const address = { host: replicaHost(this.index), port: REPLICA_PORT };
-    const process = new SimulatedProcess(time, network, dice.split(), address);
-    this.#process = process;
-    this.#node = cluster.createReplicaNode(this.index, process, (state, reason) => {
-      cluster.note(`${this.name} is ${state}: ${reason}`);
-      // Its own constructor may call, before there is a node to look at.
-      if (state === 'active') time.after(0, () => cluster.onActive());
-    });
-    const isSlow = cluster.isCryptoSlow(this.name);
-    process.run(this.#node, () => isSlow);
-  }
+/** A node's sessions with the member that holds a static key. */
+function sessionsWith(
+  node: { readonly endpoint: Endpoint<Peer> },
+  authority: Authority,
+  staticKey: Uint8Array,
+): Session<Peer>[] {
+  const member = authority.configuration.members.find((one) => Buffer.compare(one.staticKey, staticKey) === 0);
+  return [...node.endpoint.sessions].filter(({ host, port }) => host === member?.host && port === member.port);
 }

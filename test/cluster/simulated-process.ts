@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
 import type { Dice } from './dice.ts';
 import type { Address, LossyNetwork, Receiver } from './lossy-network.ts';
+import type { Message } from './messages-seen.ts';
+import { SimulatedClock } from './simulated-clock.ts';
 import type { SimulatedTime } from './simulated-time.ts';
 
 /** What runs in a process: a ReplicaNode or a ClientNode. */
@@ -13,9 +15,9 @@ export interface Node extends TransportHandler {
 
 /** What Linux often grants, less the half for its own bookkeeping. */
 const RECEIVE_BUFFER_BYTES = 106_496;
-/** As src/server/turn-loop.ts: a turn soon after something arrived, and timers. */
+/** As src/server/turn-loop.ts: a turn soon after something arrived, and a timer for what is due, in whole milliseconds. */
 const TURN_DELAY_MS_MAX = 0.2;
-const BUSY_TICK_MS = 1;
+const TIMER_MS_MIN = 1;
 const IDLE_TICK_MS = 25;
 /** How long the system holds a buffer that is being sent. */
 const SENDING_MS_MAX = 0.3;
@@ -26,23 +28,47 @@ interface Arrival {
   readonly port: number;
 }
 
+/** How a process's machine serves it at present. */
+export interface Service {
+  /** Turns come late by up to so much. */
+  readonly turnDelayMsMax: number;
+  /** Buffers being sent come back within so much, and some with an error (EAGAIN, ENOBUFS). */
+  readonly sendingMsMax: number;
+  readonly sendFailures: number;
+}
+
+export const GOOD_SERVICE: Service = {
+  turnDelayMsMax: TURN_DELAY_MS_MAX,
+  sendingMsMax: SENDING_MS_MAX,
+  sendFailures: 0,
+};
+
+/** What the world learns of a process. */
+export interface ProcessObserver {
+  onSendFailed(): void;
+  onOverrun(): void;
+  onReceived(messages: readonly Message[]): void;
+}
+
 /**
  * A process in simulated time: a socket with a bounded receive buffer, a clock of its own, and turns as the event loop
- * of Node gives them. It can be paused, as by SIGSTOP, and killed.
+ * of Node gives them. It can be paused, as by SIGSTOP, slowed down, and killed.
  */
 export class SimulatedProcess implements Transport, Receiver {
   readonly host: string;
   readonly port: number;
   readonly receiveBufferBytes = RECEIVE_BUFFER_BYTES;
+  readonly clock: SimulatedClock;
+  service: Service = GOOD_SERVICE;
+  observer: ProcessObserver | undefined;
+  /** What the datagram in a send buffer carries. */
+  contentsOf: (token: number) => readonly Message[] = () => [];
   readonly #time: SimulatedTime;
   readonly #network: LossyNetwork;
   readonly #dice: Dice;
-  /** Clocks of different machines neither agree nor run at the same pace. */
-  readonly #clockOffsetMs: number;
-  readonly #clockRate: number;
   #handler: TransportHandler | undefined;
   #node: Node | undefined;
-  #isBusy: () => boolean = () => false;
+  #nextTurnMs: () => number = () => Infinity;
   #inbox: Arrival[] = [];
   #inboxBytes = 0;
   #turnAtMs = Infinity;
@@ -55,8 +81,7 @@ export class SimulatedProcess implements Transport, Receiver {
     this.#time = time;
     this.#network = network;
     this.#dice = dice;
-    this.#clockOffsetMs = dice.between(0, 1e6);
-    this.#clockRate = dice.between(0.95, 1.05);
+    this.clock = new SimulatedClock(time, dice);
     network.attach(address, this);
   }
 
@@ -69,20 +94,20 @@ export class SimulatedProcess implements Transport, Receiver {
   }
 
   get nowMs(): number {
-    return this.#clockOffsetMs + this.#time.nowMs * this.#clockRate;
+    return this.clock.nowMs;
   }
 
-  /** @param isBusy True while the node needs timers of a millisecond. */
-  run(node: Node, isBusy: () => boolean): void {
+  /** @param nextTurnMs When the node's next turn is due though nothing arrives; Infinity when it need not be soon. */
+  run(node: Node, nextTurnMs: () => number): void {
     this.#node = node;
-    this.#isBusy = isBusy;
+    this.#nextTurnMs = nextTurnMs;
     this.start(node);
     this.schedule();
   }
 
   /** Something was started: a turn at the end of this loop iteration. */
   schedule(): void {
-    this.#scheduleIn(this.#dice.between(0, TURN_DELAY_MS_MAX));
+    this.#scheduleIn(this.#dice.between(0, this.service.turnDelayMsMax));
   }
 
   pause(durationMs: number): void {
@@ -90,16 +115,17 @@ export class SimulatedProcess implements Transport, Receiver {
     this.#time.after(this.#pausedUntilMs - this.#time.nowMs, () => this.schedule());
   }
 
-  /** Ends a pause before its time. */
+  /** Ends a pause before its time, and whatever else its machine did to it. */
   resume(): void {
     this.#pausedUntilMs = -Infinity;
+    this.service = GOOD_SERVICE;
     this.schedule();
   }
 
   /** Nothing that was in memory is left, and nobody is told. */
   kill(): void {
     this.#alive = false;
-    this.#network.detach(this);
+    this.#network.detach(this, this);
   }
 
   #scheduleIn(delayMs: number): void {
@@ -118,15 +144,17 @@ export class SimulatedProcess implements Transport, Receiver {
     this.#inbox = [];
     this.#inboxBytes = 0;
     this.#node!.turn(this.nowMs);
-    this.#scheduleIn(this.#isBusy() ? BUSY_TICK_MS : IDLE_TICK_MS);
+    const dueInMs = Math.max(TIMER_MS_MIN, Math.ceil(this.#nextTurnMs() - this.nowMs));
+    this.#scheduleIn(Math.min(dueInMs, IDLE_TICK_MS));
   }
 
   // -- network ----------------------------------------------------------------------------------------------------
 
-  onArrival(datagram: Uint8Array, host: string, port: number): void {
-    if (this.#inboxBytes + datagram.length > RECEIVE_BUFFER_BYTES) return;
+  onArrival(datagram: Uint8Array, host: string, port: number, messages: readonly Message[] = []): void {
+    if (this.#inboxBytes + datagram.length > RECEIVE_BUFFER_BYTES) return this.observer?.onOverrun();
     this.#inbox.push({ datagram, host, port });
     this.#inboxBytes += datagram.length;
+    this.observer?.onReceived(messages);
     this.schedule();
   }
 
@@ -136,12 +164,16 @@ export class SimulatedProcess implements Transport, Receiver {
 
   send(token: number, buffer: Uint8Array, byteCount: number, host: string, port: number): void {
     if (!this.#alive) return;
+    const { sendFailures, sendingMsMax } = this.service;
+    const failed = sendFailures > 0 && this.#dice.chance(sendFailures);
     const datagram = Uint8Array.from(buffer.subarray(0, byteCount));
-    this.#network.send(datagram, this, { host, port });
-    this.#time.after(this.#dice.between(0, SENDING_MS_MAX), () => {
+    const messages = this.contentsOf(token);
+    if (failed) this.observer?.onSendFailed();
+    else this.#network.send(datagram, this, { host, port }, messages);
+    this.#time.after(this.#dice.between(0, sendingMsMax), () => {
       if (!this.#alive) return;
       assert.equal(Buffer.compare(datagram, buffer.subarray(0, byteCount)), 0, 'a buffer being sent stays untouched');
-      this.#handler!.onSent(token, false);
+      this.#handler!.onSent(token, failed);
     });
   }
 

@@ -6,6 +6,9 @@ interface Event {
   happen(): void;
 }
 
+/** Some hundred times what a run of minutes takes: where time stands still while things happen, nobody should wait. */
+const EVENTS_MAX = 20_000_000;
+
 export class SimulatedTime {
   nowMs = 0;
   /** Binary heap, the earliest first. */
@@ -14,6 +17,7 @@ export class SimulatedTime {
 
   after(delayMs: number, happen: () => void): void {
     const events = this.#events;
+    if (this.#count >= EVENTS_MAX) throw new Error(`${EVENTS_MAX} events, and no end of them`);
     events.push({ atMs: this.nowMs + delayMs, number: this.#count++, happen });
     let at = events.length - 1;
     while (at > 0) {

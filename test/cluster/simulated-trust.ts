@@ -1,4 +1,5 @@
 import type { SecurityMode } from '../../net/mode.ts';
+import { MEMBERS_MAX } from '../../src/protocol/messages.ts';
 import type { Authority, Identity } from '../../src/trust/authority.ts';
 import { STATIC_KEY_BYTES, x25519PublicKey } from '../../workers/sodium.ts';
 import { seededBytes } from '../workers/random.ts';
@@ -7,18 +8,22 @@ import { seededBytes } from '../workers/random.ts';
  * Authorities without files and signatures: who holds a static key is looked up. Certificates and cluster files have
  * tests of their own.
  */
-const MEMBERS_MAX = 5;
-const CLIENT = MEMBERS_MAX;
+
+/** Who is no member; the last one holds a key that no authority knows. */
+const OTHERS = ['client', 'reader', 'writer', 'stranger'] as const;
+export type OtherParty = (typeof OTHERS)[number];
 const EPOCH = 1;
 const DATA_KEY_ID = 7;
+/** Unix times between which certificates are valid; clocks that have jumped out of it refuse everybody. */
+export const VALID_UNTIL_SECONDS = 1_000_000;
 
 interface KeyPair {
   readonly publicKey: Uint8Array;
   readonly secretKey: Uint8Array;
 }
 
-/** Made once: the same in every simulation. The last one is the clients'. */
-const keyPairs: readonly KeyPair[] = Array.from({ length: MEMBERS_MAX + 1 }, (_, i) => {
+/** Made once: the same in every simulation. Members first. */
+const keyPairs: readonly KeyPair[] = Array.from({ length: MEMBERS_MAX + OTHERS.length }, (_, i) => {
   const secretKey = seededBytes(STATIC_KEY_BYTES, 1_000 + i);
   return { publicKey: x25519PublicKey(secretKey), secretKey };
 });
@@ -33,7 +38,7 @@ export function replicaHost(index: number): string {
   return `10.0.0.${index + 1}`;
 }
 
-export function authorityOf(mode: SecurityMode, memberCount: number, memberIndex: number | 'client'): Authority {
+export function authorityOf(mode: SecurityMode, memberCount: number, holder: number | OtherParty): Authority {
   return {
     clusterId,
     mode,
@@ -46,18 +51,22 @@ export function authorityOf(mode: SecurityMode, memberCount: number, memberIndex
         staticKey: keyPairs[index]!.publicKey,
       })),
     },
-    staticKeyPair: keyPairs[memberIndex === 'client' ? CLIENT : memberIndex]!,
+    staticKeyPair: keyPairs[typeof holder === 'number' ? holder : MEMBERS_MAX + OTHERS.indexOf(holder)]!,
     certificate,
     dataKeys: { currentId: DATA_KEY_ID, key: (id) => (id === DATA_KEY_ID ? dataKey : undefined) },
-    verify: (_certificate, staticKey) => {
-      const holder = keyPairs.findIndex(({ publicKey }) => Buffer.compare(publicKey, staticKey) === 0);
-      if (holder === -1) return { ok: false, reason: 'a key that nobody has' };
-      return { ok: true, identity: identityOf(holder) };
+    verify: (_certificate, staticKey, nowSeconds) => {
+      const found = keyPairs.findIndex(({ publicKey }) => Buffer.compare(publicKey, staticKey) === 0);
+      const identity = found === -1 ? undefined : identityOf(found);
+      if (identity === undefined) return { ok: false, reason: 'a key that nobody has' };
+      if (nowSeconds < 0 || nowSeconds > VALID_UNTIL_SECONDS) return { ok: false, reason: 'its certificate expired' };
+      return { ok: true, identity };
     },
   };
 }
 
-function identityOf(holder: number): Identity {
-  if (holder === CLIENT) return { role: 'client', memberIndex: -1, mayRead: true, mayWrite: true };
-  return { role: 'replica', memberIndex: holder, mayRead: false, mayWrite: false };
+function identityOf(holder: number): Identity | undefined {
+  if (holder < MEMBERS_MAX) return { role: 'replica', memberIndex: holder, mayRead: false, mayWrite: false };
+  const other = OTHERS[holder - MEMBERS_MAX]!;
+  if (other === 'stranger') return undefined;
+  return { role: 'client', memberIndex: -1, mayRead: other !== 'writer', mayWrite: other !== 'reader' };
 }

@@ -1,0 +1,164 @@
+import type { Plan } from './plan.ts';
+import { SESSION_LIFE_MS } from './plan.ts';
+import type { RandomWork } from './random-work.ts';
+import { DEADLINE_MS_MAX } from './random-work.ts';
+import type { Attempt, RecordedClient } from './recorded-client.ts';
+import type { SimulatedCluster } from './simulated-cluster.ts';
+
+/**
+ * Liveness: once the faults have stopped, an operation that was started before ends by its own deadline, and a turn or
+ * so later its place is free.
+ */
+const END_MS_MAX = 2 * DEADLINE_MS_MAX;
+/**
+ * And with a quorum up every new operation succeeds within so long: that a session broke is noticed after a second, and a
+ * handshake under way is repeated within two; a cluster that had not formed yet forms first.
+ */
+const RECOVERY_MS_MAX = 10_000;
+/** The life of a session (REFUSE_AFTER_MS, 180 s), at the slowest clock. */
+const REST_MS = SESSION_LIFE_MS;
+/** An operation that nobody can answer. */
+const UNANSWERED_MS = 3_000;
+
+/** What must hold when the faults of a random run have stopped. Each check says what is wrong, or undefined. */
+export class CalmChecks {
+  /** The longest that an operation took. */
+  recoveryMs = 0;
+  readonly #cluster: SimulatedCluster;
+  readonly #plan: Plan;
+  readonly #work: RandomWork;
+
+  constructor(cluster: SimulatedCluster, plan: Plan, work: RandomWork) {
+    this.#cluster = cluster;
+    this.#plan = plan;
+    this.#work = work;
+  }
+
+  /** Now that it is calm: what doesn't end, or doesn't work. */
+  recover(): string | undefined {
+    const { time } = this.#cluster;
+    const { keys } = this.#work;
+    const alive = this.#cluster.clients.filter((client) => client.process.isAlive);
+    const isOver = (): boolean => alive.every((client) => client.node.coordinator.active === 0);
+    if (!time.runUntil(isOver, END_MS_MAX)) return `an operation does not end within ${END_MS_MAX} ms of calm`;
+    const workers = [...alive, this.#cluster.addClient()];
+    const writers = workers.filter((client) => !this.#isReader(client));
+    const puts = this.#forAll(writers, keys, (client, key, onEnd) =>
+      client.tryStart('put', key, this.#work.smallValue(), RECOVERY_MS_MAX, onEnd),
+    );
+    const gets = this.#forAll(workers, keys, (client, key, onEnd) =>
+      client.tryStart('get', key, undefined, RECOVERY_MS_MAX, onEnd),
+    );
+    for (const { startMs, endMs, outcome } of [...puts, ...gets]) {
+      if (outcome === 'ok') this.recoveryMs = Math.max(this.recoveryMs, endMs - startMs);
+    }
+    const failed = [...puts, ...gets].find((attempt) => !this.#isFine(attempt));
+    return failed === undefined ? undefined : `in calm a ${failed.kind} of ${failed.key} ends as ${failed.outcome}`;
+  }
+
+  /** One operation of each key at each client, as many at once as it has room for; all have ended, or time is up. */
+  #forAll(
+    clients: readonly RecordedClient[],
+    keys: readonly string[],
+    start: (client: RecordedClient, key: string, onEnd: () => void) => Attempt | undefined,
+  ): Attempt[] {
+    const attempts: Attempt[] = [];
+    let leftCount = clients.length * keys.length;
+    for (const client of clients) {
+      const left = [...keys];
+      const next = (): void => {
+        while (left.length > 0) {
+          const attempt = start(client, left[0]!, () => {
+            leftCount--;
+            this.#cluster.time.after(0, next);
+          });
+          if (attempt === undefined) return;
+          attempts.push(attempt);
+          left.shift();
+        }
+      };
+      next();
+    }
+    this.#cluster.time.runUntil(() => leftCount === 0, 2 * RECOVERY_MS_MAX * keys.length);
+    return attempts;
+  }
+
+  /** Whether an operation in calm may end so. */
+  #isFine({ kind, outcome }: Attempt): boolean {
+    if (outcome === 'ok') return true;
+    const { memory, hasReader, crashing, smallDatagrams } = this.#plan;
+    // Who may not write can't finish a read that meets a value on its way (design: RESOLVE, later).
+    if (kind === 'get' && hasReader && outcome === 'not-permitted') return true;
+    if (memory === 'ample' || this.#hasRoomyQuorum()) return false;
+    // What had no room was refused, and what was there stays; a get that must write back needs room, too. With some members
+    // gone there may be no quorum that has room, and nobody to say so.
+    if (outcome === 'host-memory-full' || outcome === 'trusted-memory-full') return true;
+    if (crashing.length > 0 && outcome === 'deadline') return true;
+    if (kind === 'put') return false;
+    return outcome === 'absent' || outcome === 'unreadable' || (smallDatagrams && outcome === 'too-large');
+  }
+
+  /** What some members have no room for the others must take. */
+  #hasRoomyQuorum(): boolean {
+    const { replicas, quorum } = this.#cluster;
+    const { littleMemory } = this.#plan;
+    return replicas.filter(({ isActive, index }) => isActive && !littleMemory.includes(index)).length >= quorum;
+  }
+
+  #isReader(client: RecordedClient): boolean {
+    return this.#plan.hasReader && this.#cluster.clients.indexOf(client) === 1;
+  }
+
+  /** Some time after the last trouble nobody holds more sessions than it has peers, in each direction. */
+  rest(): string | undefined {
+    if (!this.#plan.rests) return undefined;
+    const { replicas, clients, memberCount, time } = this.#cluster;
+    time.run(REST_MS);
+    const peerCounts = [
+      // Clients that were killed, odd ones and earlier incarnations are forgotten when their sessions expire.
+      ...replicas.map(({ name, node, process }) => ({
+        name,
+        node,
+        process,
+        peerCount: 2 * (memberCount - 1) + clients.length,
+      })),
+      ...clients.map(({ name, node, process }) => ({ name, node, process, peerCount: memberCount })),
+    ];
+    for (const { name, node, process, peerCount } of peerCounts) {
+      // One that is being renewed has a successor.
+      const { length } = [...node.endpoint.sessions].filter(({ state }) => state !== 'retiring');
+      if (process.isAlive && length > peerCount) return `${name} holds ${length} sessions with ${peerCount} peers`;
+    }
+    return undefined;
+  }
+
+  /** All members go and come back empty: old clients must refuse what new ones may use. */
+  loseAll(): string | undefined {
+    if (!this.#plan.totalLoss) return undefined;
+    const cluster = this.#cluster;
+    const { replicas, time, observer } = cluster;
+    const key = this.#work.keys[0]!;
+    const old = cluster.clients.find(({ process, node }) => process.isAlive && node.view.instance !== undefined);
+    const before = replicas.find((replica) => replica.isActive)?.node.formation.instance;
+    for (const replica of replicas) {
+      if (replica.process.isAlive) replica.crash();
+      replica.restart();
+    }
+    const isFormed = (): boolean => replicas.every((replica) => replica.isActive);
+    if (!time.runUntil(isFormed, RECOVERY_MS_MAX)) return 'no instance forms when all members are new';
+    if (replicas[0]!.node.formation.instance!.id === before?.id) return 'an instance without a member lives on';
+    observer.rule('another instance forms when all members are gone');
+    const fresh = cluster.addClient();
+    const run = (attempt: Attempt): Attempt => {
+      time.runUntil(() => attempt.outcome !== undefined, 2 * RECOVERY_MS_MAX);
+      return attempt;
+    };
+    const first = run(fresh.get(key, RECOVERY_MS_MAX));
+    if (first.outcome !== 'absent') return `a new instance is not empty: ${first.outcome}`;
+    if (old === undefined) return undefined;
+    const stale = run(old.get(key, UNANSWERED_MS));
+    if (stale.outcome !== 'deadline') return `a client of the old instance reads from the new one: ${stale.outcome}`;
+    if (old.node.view.isForeign) observer.rule('client refuses another instance');
+    return undefined;
+  }
+}

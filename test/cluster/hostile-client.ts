@@ -1,0 +1,129 @@
+import { alignUp, writeU53 } from '../../net/bytes.ts';
+import type { Outgoing } from '../../net/outbox.ts';
+import {
+  ASK_BYTES,
+  FLAG_TOMBSTONE,
+  FLAG_VALUE,
+  FLAG_WRITE_BACK,
+  MESSAGE_READ,
+  MESSAGE_READ_REPLY,
+  MESSAGE_REPAIR,
+  MESSAGE_STAMP,
+  MESSAGE_STATUS_REQUEST,
+  MESSAGE_WRITE,
+  READ_REPLY_BYTES,
+  STATUS_REQUEST_BYTES,
+  WORD_ASK_KEY,
+  WORD_ENVELOPE_BYTES,
+  WORD_KEY_BYTES,
+  WORD_WRITE_COUNTER,
+  WORD_WRITE_KEY,
+  WORD_WRITE_TAG,
+  WORD_WRITE_WRITER,
+  WRITE_BYTES,
+  writeHead,
+} from '../../src/protocol/messages.ts';
+import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
+import type { OddClient } from './odd-client.ts';
+
+/**
+ * What a client with a valid key may try: every message that the protocol forbids, on keys that are not judged, for
+ * whoever holds the data key can spoil what it may write. The replicas, and everybody else's keys, must not suffer.
+ */
+export const HOSTILE_KEYS = ['hostile-conflict', 'hostile-greatest', 'hostile-garbage'] as const;
+
+export function isHostileKey(key: string): boolean {
+  return key.startsWith('hostile-');
+}
+
+const GARBAGE_BYTES = 64;
+const UNKNOWN_TYPE = 99;
+/** A WRITE of so many bytes more than its key needs. */
+const KEY_BYTES_TOO_MANY = 1_000_000;
+
+/** One hostile message to a member. */
+export function sendHostileMessage(client: OddClient, member: number): void {
+  const { dice } = client;
+  dice.pick(TRICKS)(client, member);
+}
+
+type Trick = (client: OddClient, member: number) => void;
+
+const TRICKS: readonly Trick[] = [
+  // Two values under one stamp.
+  (client, member) => sendWrite(client, member, { key: 'hostile-conflict', counter: client.dice.integer(1, 3) }),
+  // The greatest stamp there is: nobody can write the key any more.
+  (client, member) => sendWrite(client, member, { key: 'hostile-greatest', counter: STAMP_COUNTER_MAX }),
+  // A value that nobody can open.
+  (client, member) => sendWrite(client, member, { key: 'hostile-garbage', counter: client.dice.integer(1, 1_000) }),
+  (client, member) =>
+    sendWrite(client, member, {
+      key: 'hostile-garbage',
+      counter: client.dice.integer(1, 1_000),
+      flags: FLAG_WRITE_BACK,
+    }),
+  // In another's name.
+  (client, member) => sendWrite(client, member, { key: 'hostile-garbage', counter: 1, writerAhead: 1 }),
+  // No stamp at all.
+  (client, member) => sendWrite(client, member, { key: 'hostile-garbage', counter: 0 }),
+  (client, member) => sendWrite(client, member, { key: 'hostile-garbage', counter: 1, type: MESSAGE_REPAIR }),
+  (client, member) => sendAsk(client, member, MESSAGE_READ, client.dice.integer(0, 1) * FLAG_VALUE, 0),
+  (client, member) => sendAsk(client, member, MESSAGE_STAMP, 0, 0),
+  // Of another epoch.
+  (client, member) => sendAsk(client, member, MESSAGE_READ, FLAG_VALUE, client.dice.pick([-1, 1, 1_000])),
+  // What only replicas send.
+  (client, member) =>
+    client.send(member, READ_REPLY_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, MESSAGE_READ_REPLY, FLAG_TOMBSTONE, 0, 0);
+    }),
+  // Nothing that anybody knows, and a key that is longer than its datagram.
+  (client, member) =>
+    client.send(member, ASK_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, UNKNOWN_TYPE, 0, 0, 0);
+    }),
+  (client, member) =>
+    client.send(member, ASK_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, MESSAGE_READ, 0, 0, 0);
+      control.words[word + WORD_KEY_BYTES] = KEY_BYTES_TOO_MANY;
+    }),
+  (client, member) =>
+    client.send(member, STATUS_REQUEST_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, MESSAGE_STATUS_REQUEST, 0, 0, 0);
+    }),
+];
+
+interface Write {
+  readonly key: string;
+  readonly counter: number;
+  readonly type?: number;
+  readonly flags?: number;
+  readonly writerAhead?: number;
+}
+
+/** A WRITE or REPAIR of bytes that nobody has sealed. */
+function sendWrite(client: OddClient, member: number, write: Write): void {
+  const key = Buffer.from(write.key);
+  const { dice, writerLow, writerHigh } = client;
+  client.send(member, WRITE_BYTES + alignUp(key.length), GARBAGE_BYTES, ({ control, word, packet, valueWord }) => {
+    const { words } = control;
+    writeHead(words, word, write.type ?? MESSAGE_WRITE, write.flags ?? 0, 0, 0);
+    words[word + WORD_KEY_BYTES] = key.length;
+    words[word + WORD_ENVELOPE_BYTES] = GARBAGE_BYTES;
+    writeU53(words, word + WORD_WRITE_COUNTER, write.counter);
+    words[word + WORD_WRITE_WRITER] = writerLow + (write.writerAhead ?? 0);
+    words[word + WORD_WRITE_WRITER + 1] = writerHigh;
+    words[word + WORD_WRITE_TAG] = dice.integer(0, 0x7fff_ffff);
+    packet.words[valueWord] = dice.integer(0, 0x7fff_ffff);
+    control.bytes.set(key, 4 * (word + WORD_WRITE_KEY));
+  });
+}
+
+function sendAsk(client: OddClient, member: number, type: number, flags: number, epochAhead: number): void {
+  const key = Buffer.from(client.dice.pick(HOSTILE_KEYS));
+  const write = ({ control, word }: Outgoing): void => {
+    writeHead(control.words, word, type, flags, 0, 0);
+    control.words[word + WORD_KEY_BYTES] = key.length;
+    control.bytes.set(key, 4 * (word + WORD_ASK_KEY));
+  };
+  client.send(member, ASK_BYTES + alignUp(key.length), 0, write, epochAhead);
+}

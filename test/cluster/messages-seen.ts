@@ -1,0 +1,160 @@
+import { alignUp, readU53 } from '../../net/bytes.ts';
+import {
+  FLAG_CONFLICT,
+  FLAG_HOST_FULL,
+  FLAG_NOT_PERMITTED,
+  FLAG_TOMBSTONE,
+  FLAG_TOO_LARGE,
+  FLAG_TRUSTED_FULL,
+  FLAG_VALUE,
+  FLAG_WRITE_BACK,
+  MESSAGE_READ,
+  MESSAGE_READ_REPLY,
+  MESSAGE_REPAIR,
+  MESSAGE_STAMP,
+  MESSAGE_STAMP_REPLY,
+  MESSAGE_STATE,
+  MESSAGE_STATE_REQUEST,
+  MESSAGE_STATUS,
+  MESSAGE_STATUS_REQUEST,
+  MESSAGE_WRITE,
+  MESSAGE_WRITE_REPLY,
+  WORD_ASK_KEY,
+  WORD_KEY_BYTES,
+  WORD_REPLY_COUNTER,
+  WORD_REPLY_WRITER,
+  WORD_STAMP_COUNTER,
+  WORD_STATE,
+  WORD_WRITE_COUNTER,
+  WORD_WRITE_KEY,
+  WORD_WRITE_WRITER,
+  flagsOf,
+  messageBytes,
+  messageEnvelopeBytes,
+  slotOf,
+  typeOf,
+} from '../../src/protocol/messages.ts';
+import { STATE_KINDS } from '../../src/protocol/state-message.ts';
+
+/**
+ * What the simulated world sees of messages: on the network they are encrypted, but it owns the processes, and looks at
+ * control parts before they are sealed and after they were opened (observed-sealing.ts).
+ */
+export interface Message {
+  readonly type: number;
+  readonly flags: number;
+  readonly slot: number;
+  readonly generation: number;
+  /** Of requests. */
+  readonly key: string | undefined;
+  readonly counter: number | undefined;
+  readonly writer: string | undefined;
+  readonly envelopeBytes: number;
+  /** STATE: what the sender says of itself. */
+  readonly state: string | undefined;
+  /** Its first word in the control part that it was read from. */
+  readonly word: number;
+}
+
+export const MESSAGE_NAMES = {
+  [MESSAGE_READ]: 'READ',
+  [MESSAGE_READ_REPLY]: 'READ_REPLY',
+  [MESSAGE_STAMP]: 'STAMP',
+  [MESSAGE_STAMP_REPLY]: 'STAMP_REPLY',
+  [MESSAGE_WRITE]: 'WRITE',
+  [MESSAGE_WRITE_REPLY]: 'WRITE_REPLY',
+  [MESSAGE_REPAIR]: 'REPAIR',
+  [MESSAGE_STATE_REQUEST]: 'STATE_REQUEST',
+  [MESSAGE_STATE]: 'STATE',
+  [MESSAGE_STATUS_REQUEST]: 'STATUS_REQUEST',
+  [MESSAGE_STATUS]: 'STATUS',
+} as const;
+export type MessageName = (typeof MESSAGE_NAMES)[keyof typeof MESSAGE_NAMES];
+
+/** Undefined for a type that nobody knows: only hostile senders have such. */
+export function nameOfType(type: number): MessageName | undefined {
+  return (MESSAGE_NAMES as Readonly<Record<number, MessageName | undefined>>)[type];
+}
+
+/** The messages in words [word, wordEnd), up to the first malformed one. */
+export function messagesIn(words: Int32Array, word: number, wordEnd: number, valueBytes: number): Message[] {
+  const messages: Message[] = [];
+  let valueBytesLeft = valueBytes;
+  for (let at = word; at < wordEnd; ) {
+    const byteCount = messageBytes(words, at, wordEnd, valueBytesLeft);
+    if (byteCount < 0) break;
+    messages.push(messageAt(words, at));
+    valueBytesLeft -= alignUp(messageEnvelopeBytes(words, at));
+    at += byteCount >> 2;
+  }
+  return messages;
+}
+
+function messageAt(words: Int32Array, word: number): Message {
+  const type = typeOf(words, word);
+  const [keyWord, counterWord, writerWord] = fieldsOf(type);
+  return {
+    type,
+    flags: flagsOf(words, word),
+    slot: slotOf(words, word),
+    generation: words[word + 1]!,
+    key: keyWord === 0 ? undefined : keyAt(words, word + keyWord, words[word + WORD_KEY_BYTES]!),
+    counter: counterWord === 0 ? undefined : readU53(words, word + counterWord),
+    writer: writerWord === 0 ? undefined : (words[word + writerWord]! >>> 0).toString(16).padStart(8, '0'),
+    envelopeBytes: messageEnvelopeBytes(words, word),
+    state: type === MESSAGE_STATE ? STATE_KINDS[words[word + WORD_STATE]! & 0xff] : undefined,
+    word,
+  };
+}
+
+/** Words of key, counter and writer; 0 where a type has none. */
+function fieldsOf(type: number): readonly [number, number, number] {
+  switch (type) {
+    case MESSAGE_READ:
+    case MESSAGE_STAMP:
+      return [WORD_ASK_KEY, 0, 0];
+    case MESSAGE_WRITE:
+    case MESSAGE_REPAIR:
+      return [WORD_WRITE_KEY, WORD_WRITE_COUNTER, WORD_WRITE_WRITER];
+    case MESSAGE_READ_REPLY:
+      return [0, WORD_REPLY_COUNTER, WORD_REPLY_WRITER];
+    case MESSAGE_STAMP_REPLY:
+      return [0, WORD_STAMP_COUNTER, 0];
+    default:
+      return [0, 0, 0];
+  }
+}
+
+function keyAt(words: Int32Array, word: number, keyBytes: number): string {
+  return Buffer.from(words.buffer, words.byteOffset + word * 4, keyBytes).toString('latin1');
+}
+
+const FLAG_NAMES: readonly (readonly [number, string])[] = [
+  [FLAG_VALUE, 'value'],
+  [FLAG_TOMBSTONE, 'tombstone'],
+  [FLAG_WRITE_BACK, 'write-back'],
+  [FLAG_TRUSTED_FULL, 'trusted-full'],
+  [FLAG_HOST_FULL, 'host-full'],
+  [FLAG_NOT_PERMITTED, 'not-permitted'],
+  [FLAG_CONFLICT, 'conflict'],
+  [FLAG_TOO_LARGE, 'too-large'],
+];
+const TEXT_SHOWN_MAX = 24;
+
+/** Keys and values are padded at their ends: what names them stands first. */
+export function shorten(text: string): string {
+  return text.length <= TEXT_SHOWN_MAX ? text : `${text.slice(0, TEXT_SHOWN_MAX / 2)}.. (${text.length} B)`;
+}
+
+/** "WRITE key-0 12.9f3a0c11 write-back 64 B op 3/41": stamp as counter and low half of the writer, operation id. */
+export function describe(message: Message): string {
+  const { type, flags, slot, generation, key, counter, writer, envelopeBytes, state } = message;
+  const parts: string[] = [nameOfType(type) ?? `type ${type}`];
+  if (key !== undefined) parts.push(shorten(key));
+  if (counter !== undefined) parts.push(writer === undefined ? `${counter}` : `${counter}.${writer}`);
+  for (const [flag, name] of FLAG_NAMES) if ((flags & flag) !== 0) parts.push(name);
+  if (envelopeBytes > 0) parts.push(`${envelopeBytes} B`);
+  if (state !== undefined) parts.push(state);
+  if (type <= MESSAGE_REPAIR) parts.push(`op ${slot}/${generation >>> 0}`);
+  return parts.join(' ');
+}

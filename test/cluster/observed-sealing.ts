@@ -1,0 +1,219 @@
+import type { Region } from '../../net/bytes.ts';
+import { regionOf } from '../../net/bytes.ts';
+import { HEADER_BYTES, PREAMBLE_BYTES } from '../../net/wire.ts';
+import type { KeyHandle, KeyRegistry, Sealing, SealingSink, ValueSealingSink } from '../../workers/sealing.ts';
+import type { Message } from './messages-seen.ts';
+import { messagesIn } from './messages-seen.ts';
+import type { NonceLedger } from './nonce-ledger.ts';
+
+/** What a simulation learns from a process's sealing. */
+export interface SealingObserver {
+  /** Messages that are about to be sealed. */
+  onSealing(messages: readonly Message[]): void;
+  /** Messages that were opened and are about to be handled; afterHandled() is called when they were. */
+  onOpened(messages: readonly Message[], words: Int32Array): void;
+  afterHandled(messages: readonly Message[]): void;
+  /** A value is sealed, or opened, for the operation in this slot. */
+  onValueDone(kind: 'sealed' | 'opened', slot: number): void;
+}
+
+interface SealedPlace {
+  readonly envelope: Region;
+  readonly word: number;
+}
+
+/** Words of an envelope's header (workers/sealing.ts). */
+const NONCE_WORD = 1;
+const SALT_WORD = 4;
+const HEADER_WORDS = 8;
+
+/**
+ * The real sealing of a process, watched: messages in clear before they are sealed and after they were opened, and each
+ * nonce, which nobody may use twice.
+ */
+export class ObservedSealing implements Sealing, KeyRegistry {
+  observer: SealingObserver | undefined;
+  readonly #inner: Sealing & KeyRegistry;
+  readonly #ledger: NonceLedger;
+  readonly #keyNames = new Map<KeyHandle, string>();
+  /** Imported and not erased yet. */
+  readonly #liveKeys = new Set<KeyHandle>();
+  /** By token, i.e. by the slot that the datagram is sent from. */
+  readonly #sealing = new Map<number, readonly Message[]>();
+  readonly #opening = new Map<number, { readonly packet: Uint8Array; readonly controlOffset: number }>();
+  readonly #values = new Map<number, SealedPlace>();
+  #datagramSink: SealingSink | undefined;
+  #valueSink: ValueSealingSink | undefined;
+
+  constructor(inner: Sealing & KeyRegistry, ledger: NonceLedger) {
+    this.#inner = inner;
+    this.#ledger = ledger;
+  }
+
+  get datagramTagBytes(): number {
+    return this.#inner.datagramTagBytes;
+  }
+
+  get envelopeHeaderBytes(): number {
+    return this.#inner.envelopeHeaderBytes;
+  }
+
+  get openedValue(): Uint8Array {
+    return this.#inner.openedValue;
+  }
+
+  get openedValueBytes(): number {
+    return this.#inner.openedValueBytes;
+  }
+
+  importKey(key: Uint8Array): KeyHandle {
+    const handle = this.#inner.importKey(key);
+    this.#keyNames.set(handle, Buffer.from(key).toString('hex'));
+    this.#liveKeys.add(handle);
+    return handle;
+  }
+
+  get liveKeyCount(): number {
+    return this.#liveKeys.size;
+  }
+
+  eraseKey(key: KeyHandle): void {
+    if (key >= 0 && !this.#liveKeys.delete(key)) throw new Error('a session key is erased once');
+    this.#inner.eraseKey(key);
+  }
+
+  close(): void {
+    this.#inner.close();
+  }
+
+  /** What the datagram in this slot carries; empty for one that was never sealed. */
+  takeSealed(token: number): readonly Message[] {
+    const messages = this.#sealing.get(token) ?? [];
+    this.#sealing.delete(token);
+    return messages;
+  }
+
+  // -- datagrams --------------------------------------------------------------------------------------------------
+
+  submitSealDatagram(
+    token: number,
+    key: KeyHandle,
+    packetNumber: number,
+    packet: Uint8Array,
+    controlOffset: number,
+    control: Uint8Array,
+    controlBytes: number,
+  ): void {
+    if (this.datagramTagBytes > 0) this.#ledger.use(this.#keyNames.get(key)!, packetNumber);
+    const words = new Int32Array(control.buffer, control.byteOffset, controlBytes >> 2);
+    const messages = messagesIn(words, PREAMBLE_BYTES >> 2, words.length, controlOffset - HEADER_BYTES);
+    this.#sealing.set(token, messages);
+    this.observer?.onSealing(messages);
+    this.#inner.submitSealDatagram(token, key, packetNumber, packet, controlOffset, control, controlBytes);
+  }
+
+  submitOpenDatagram(
+    token: number,
+    key: KeyHandle,
+    packetNumber: number,
+    packet: Uint8Array,
+    controlOffset: number,
+  ): void {
+    this.#opening.set(token, { packet, controlOffset });
+    this.#inner.submitOpenDatagram(token, key, packetNumber, packet, controlOffset);
+  }
+
+  drainDatagrams(sink: SealingSink): number {
+    this.#datagramSink = sink;
+    return this.#inner.drainDatagrams(this.#onDatagrams);
+  }
+
+  readonly #onDatagrams: SealingSink = {
+    onDatagramSealed: (token) => this.#datagramSink!.onDatagramSealed(token),
+    onDatagramOpened: (token, opened) => {
+      const { packet, controlOffset } = this.#opening.get(token)!;
+      this.#opening.delete(token);
+      if (!opened || this.observer === undefined) return this.#datagramSink!.onDatagramOpened(token, opened);
+      const { words } = regionOf(packet.buffer, packet.byteOffset, packet.length);
+      const wordEnd = (packet.length - this.datagramTagBytes) >> 2;
+      const messages = messagesIn(words, (controlOffset + PREAMBLE_BYTES) >> 2, wordEnd, controlOffset - HEADER_BYTES);
+      this.observer.onOpened(messages, words);
+      this.#datagramSink!.onDatagramOpened(token, true);
+      this.observer.afterHandled(messages);
+    },
+  };
+
+  // -- values -----------------------------------------------------------------------------------------------------
+
+  submitSealValue(
+    token: number,
+    envelope: Region,
+    envelopeWord: number,
+    envelopeBytes: number,
+    tagWords: Int32Array,
+    tagWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): void {
+    this.#values.set(token, { envelope, word: envelopeWord });
+    this.#inner.submitSealValue(
+      token,
+      envelope,
+      envelopeWord,
+      envelopeBytes,
+      tagWords,
+      tagWord,
+      keyWords,
+      keyWord,
+      keyBytes,
+    );
+  }
+
+  submitOpenValue(
+    token: number,
+    envelope: Region,
+    envelopeWord: number,
+    envelopeBytes: number,
+    tagWords: Int32Array,
+    tagWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): void {
+    this.#inner.submitOpenValue(
+      token,
+      envelope,
+      envelopeWord,
+      envelopeBytes,
+      tagWords,
+      tagWord,
+      keyWords,
+      keyWord,
+      keyBytes,
+    );
+  }
+
+  drainValues(sink: ValueSealingSink): number {
+    this.#valueSink = sink;
+    return this.#inner.drainValues(this.#onValues);
+  }
+
+  readonly #onValues: ValueSealingSink = {
+    onValueSealed: (token) => {
+      const { envelope, word } = this.#values.get(token)!;
+      this.#values.delete(token);
+      if (this.envelopeHeaderBytes > 0) {
+        const header = envelope.words.subarray(word, word + HEADER_WORDS);
+        const salt = `value key of salt ${header.subarray(SALT_WORD, HEADER_WORDS).join()}`;
+        this.#ledger.use(salt, header.subarray(NONCE_WORD, SALT_WORD).join());
+      }
+      this.observer?.onValueDone('sealed', token);
+      this.#valueSink!.onValueSealed(token);
+    },
+    onValueOpened: (token, opened) => {
+      this.observer?.onValueDone('opened', token);
+      this.#valueSink!.onValueOpened(token, opened);
+    },
+  };
+}

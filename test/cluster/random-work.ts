@@ -1,0 +1,197 @@
+import { memberCountOf } from '../../src/protocol/quorum.ts';
+import type { Dice } from './dice.ts';
+import { HOSTILE_KEYS, isHostileKey } from './hostile-client.ts';
+import type { Operation } from '../../bench/checker/operation.ts';
+import type { Plan } from './plan.ts';
+import type { Attempt, RecordedClient } from './recorded-client.ts';
+import type { SimulatedCluster } from './simulated-cluster.ts';
+import { sendStatusRequest } from '../../src/protocol/status-message.ts';
+
+/** The longest deadline that operations of a run get. */
+export const DEADLINE_MS_MAX = 60;
+const HASTE_MS_MAX = 6;
+const CONNECT_LOOK_MS = 2;
+const CANCEL_MS_MAX = 5;
+const BURST_COUNT = 40;
+const ODD_LENGTH_SHARE = 0.1;
+const STATUS_SHARE = 0.01;
+/** Of operations while somebody hostile is about. */
+const HOSTILE_KEY_SHARE = 0.1;
+
+/** What the clients of a random run do: operations of all kinds, and what careless owners do to them. */
+export class RandomWork {
+  readonly keys: readonly string[];
+  readonly #cluster: SimulatedCluster;
+  readonly #plan: Plan;
+  readonly #dice: Dice;
+  /** Keys that the empty value was put under: values are unique, so that is done once. */
+  readonly #emptied = new Set<string>();
+  #valueCount = 0;
+  #isOver = false;
+
+  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice) {
+    this.#cluster = cluster;
+    this.#plan = plan;
+    this.#dice = dice;
+    this.keys = Array.from({ length: plan.keyCount }, (_, i) => this.#keyOf(i));
+  }
+
+  addClients(): void {
+    const { clientCount, startsCalm, tinyCapacity, hasReader, smallDatagrams } = this.#plan;
+    const { faults } = this.#cluster.observer.coverage;
+    for (let i = 0; i < clientCount; i++) {
+      const isTiny = i === 0 && tinyCapacity > 0;
+      if (isTiny) faults.add('tiny capacity');
+      const client = this.#cluster.addClient(undefined, {
+        party: i === 1 && hasReader ? 'reader' : 'client',
+        ...(isTiny && { capacity: tinyCapacity }),
+        ...(i === clientCount - 1 && smallDatagrams && { datagramBytes: 1_200 }),
+      });
+      if (startsCalm) this.#cluster.connect(client);
+    }
+  }
+
+  begin(): void {
+    for (const client of this.#cluster.clients) this.#work(client);
+  }
+
+  end(): void {
+    this.#isOver = true;
+  }
+
+  get isDone(): boolean {
+    return this.#cluster.clients.every(
+      ({ process, attempts, node }) =>
+        !process.isAlive || (attempts.length >= this.#plan.operationCount && node.coordinator.active === 0),
+    );
+  }
+
+  /** A client goes, with whatever it has under way, and another comes. */
+  replaceClient(): void {
+    if (this.#isOver) return;
+    const { faults } = this.#cluster.observer.coverage;
+    const leaving = this.#cluster.clients[0]!;
+    const isBusy = leaving.node.coordinator.active > 0;
+    if (this.#dice.chance(0.5)) {
+      if (isBusy) faults.add('closed with operations open');
+      leaving.close();
+    } else {
+      faults.add('client killed');
+      leaving.process.kill();
+    }
+    this.#work(this.#cluster.addClient());
+  }
+
+  /** Unique, and short enough for every client. */
+  smallValue(): string {
+    return `v${this.#valueCount++}`;
+  }
+
+  /** What is to be judged: nobody answers for what hostile clients have spoilt. */
+  history(): Operation[] {
+    return this.#cluster.history().filter(({ key }) => !isHostileKey(key));
+  }
+
+  // -- operations -------------------------------------------------------------------------------------------------
+
+  #work(client: RecordedClient): void {
+    const { time } = this.#cluster;
+    const { operationCount, outstanding, thinkMsMax, burstShare } = this.#plan;
+    let left = operationCount;
+    const next = (): void => {
+      if (left <= 0 || !client.process.isAlive || this.#isOver) return;
+      const isBurst = this.#dice.chance(burstShare);
+      if (isBurst) this.#cluster.observer.coverage.faults.add('burst of operations');
+      // One of a burst goes on, the others are extra.
+      for (let extra = isBurst ? BURST_COUNT : 0; extra > 0; extra--) if (!this.#startAny(client)) break;
+      left--;
+      const again = (): void => time.after(this.#dice.between(0, thinkMsMax), next);
+      if (!this.#startAny(client, again)) time.after(1, next);
+    };
+    this.#whenConnected(client, () => {
+      for (let i = 0; i < outstanding; i++) time.after(this.#dice.between(0, 2), next);
+    });
+  }
+
+  /** Operations started before only see their deadlines pass; a few do, all the same. */
+  #whenConnected(client: RecordedClient, begin: () => void): void {
+    const isConnected = memberCountOf(client.node.view.readyMask) >= this.#cluster.quorum;
+    if (isConnected || this.#dice.chance(0.001)) return begin();
+    if (!this.#isOver) this.#cluster.time.after(CONNECT_LOOK_MS, () => this.#whenConnected(client, begin));
+  }
+
+  /** False when the client had no room. */
+  #startAny(client: RecordedClient, onEnd?: () => void): boolean {
+    const dice = this.#dice;
+    const { cancelShare } = this.#plan;
+    const { observer, time } = this.#cluster;
+    if (dice.chance(STATUS_SHARE)) this.#askStatus(client);
+    const attempt = this.#tryAny(client, onEnd);
+    if (attempt === undefined) {
+      observer.rule('no room for another operation');
+      return false;
+    }
+    if (!dice.chance(cancelShare)) return true;
+    if (dice.chance(0.2)) {
+      observer.coverage.faults.add('cancelled at once');
+      client.cancel(attempt);
+    } else {
+      observer.coverage.faults.add('cancelled later');
+      time.after(dice.between(0, CANCEL_MS_MAX), () => client.cancel(attempt));
+    }
+    return true;
+  }
+
+  #tryAny(client: RecordedClient, onEnd: (() => void) | undefined): Attempt | undefined {
+    const dice = this.#dice;
+    const { getShares, deleteShare, hostile } = this.#plan;
+    const key = hostile && dice.chance(HOSTILE_KEY_SHARE) ? dice.pick(HOSTILE_KEYS) : dice.pick(this.keys);
+    const deadlineMs = this.#drawDeadlineMs();
+    const getShare = getShares[this.#cluster.clients.indexOf(client)] ?? getShares[0]!;
+    if (dice.chance(getShare)) return client.tryStart('get', key, undefined, deadlineMs, onEnd);
+    if (dice.chance(deleteShare)) return client.tryStart('delete', key, undefined, deadlineMs, onEnd);
+    return client.tryStart('put', key, this.#newValue(client, key), deadlineMs, onEnd);
+  }
+
+  #drawDeadlineMs(): number {
+    const dice = this.#dice;
+    if (!dice.chance(this.#plan.hasteShare)) return dice.between(10, DEADLINE_MS_MAX);
+    if (dice.chance(0.9)) return dice.between(0, HASTE_MS_MAX);
+    this.#cluster.observer.coverage.faults.add('deadline of zero');
+    return 0;
+  }
+
+  #askStatus(client: RecordedClient): void {
+    const session = this.#dice.pick(client.node.links).session;
+    if (session !== undefined) sendStatusRequest(client.node.endpoint, session, 0);
+  }
+
+  /** Unique, of any length up to the longest that the client can send now. */
+  #newValue(client: RecordedClient, key: string): string {
+    const dice = this.#dice;
+    const { oddLengths, sameLength, valueBytesMax } = this.#plan;
+    const { faults } = this.#cluster.observer.coverage;
+    const fitting = client.node.valueBytesMax(key.length);
+    const isOdd = oddLengths && dice.chance(ODD_LENGTH_SHARE);
+    if ((isOdd || this.#valueCount === 0) && dice.chance(0.3) && !this.#emptied.has(key)) {
+      this.#emptied.add(key);
+      this.#valueCount++;
+      faults.add('empty value');
+      return '';
+    }
+    const value = `v${this.#valueCount++}`;
+    if (isOdd) {
+      faults.add('value as large as possible');
+      const smallest = Math.min(...this.#cluster.clients.map(({ node }) => node.valueBytesMax(key.length)));
+      if (fitting > smallest) faults.add('value too large for others');
+      return value.padEnd(fitting, '.');
+    }
+    return value.padEnd(Math.min(fitting, sameLength ? valueBytesMax : dice.integer(0, valueBytesMax)), '.');
+  }
+
+  /** Of different lengths, the last one the longest. */
+  #keyOf(index: number): string {
+    const { keyBytesMax, keyCount } = this.#plan;
+    return `key-${index}`.padEnd(index === keyCount - 1 ? keyBytesMax : 0, '.');
+  }
+}

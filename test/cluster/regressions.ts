@@ -1,0 +1,18 @@
+import type { Bias } from './random-plan.ts';
+
+/**
+ * Seeds that find a bug which the product once had, replayed by the tests: each was seen to fail with the bug put back. A
+ * change of the simulated world makes other runs of the same seeds, so each bug also has a test of its own, named here.
+ */
+export const REGRESSIONS: readonly { readonly seed: number; readonly bias: Bias; readonly found: string }[] = [
+  {
+    seed: 3,
+    bias: 'limits',
+    found: 'one member without room for a key refused a put for all (test/protocol/coordinator-put.test.ts)',
+  },
+  {
+    seed: 5,
+    bias: 'limits',
+    found: 'the same for host memory',
+  },
+];
