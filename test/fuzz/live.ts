@@ -264,9 +264,10 @@ class LiveFuzz {
   }
 
   async #drops(): Promise<Record<string, number>> {
-    const drops = async (): Promise<Record<string, number> | undefined> =>
-      (await this.#observer.engine.status(1_000))[VICTIM]?.drops;
-    return await until(drops, `the replica to answer${this.#deaths.join()}`);
+    return await until(async () => {
+      assert.deepEqual(this.#deaths, []);
+      return (await this.#observer.engine.status(1_000))[VICTIM]?.drops;
+    }, 'the replica to answer');
   }
 
   #residentBytes(): number {

@@ -72,8 +72,10 @@ function keyed(dice: Dice, type: number, writerLow: number): HostileMessage {
   control[WORD_KEY_BYTES] = keyBytes;
   control[WORD_ENVELOPE_BYTES] = dice.chance(0.9) ? value.length : value.length + dice.pick([1, 8, 16, 1_000]);
   if (!isAsk) {
-    writeU53(control, WORD_WRITE_COUNTER, dice.pick(COUNTERS));
-    control[WORD_WRITE_WRITER] = dice.chance(0.8) ? writerLow : 0;
+    const counter = dice.pick(COUNTERS);
+    writeU53(control, WORD_WRITE_COUNTER, counter);
+    // (0, 0, 0) is the stamp of a key that was never written.
+    control[WORD_WRITE_WRITER] = counter === 0 || dice.chance(0.2) ? 0 : writerLow;
     control[WORD_WRITE_TAG] = dice.integer(0, 3);
   }
   const key = Buffer.alloc(keyBytes);
