@@ -1,3 +1,4 @@
+import { NO_ENTRY } from '../../src/store/trusted-index.ts';
 import {
   FLAG_TOMBSTONE,
   FLAG_WRITE_BACK,
@@ -69,6 +70,8 @@ export class ReplicaObserver implements SealingObserver {
     );
     if (order > 0) return this.#world.rule('older write acknowledged, not applied');
     if (order === 0) {
+      // The stamp of nothing, which no write may have: malformed.
+      if (entry === NO_ENTRY) return;
       if (store.tagEquals(entry, words, word + WORD_WRITE_TAG)) return this.#world.rule('equal stamp acknowledged');
       return this.#onConflict(message.key!);
     }

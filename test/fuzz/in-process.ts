@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import type { DropCounters, DropReason } from '../../net/drops.ts';
-import type { Incoming } from '../../net/endpoint.ts';
+import type { Incoming } from '../../net/inbox.ts';
 import { requestPayload } from '../../src/protocol/handshake-payload.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
-import { findViolation, describeViolation } from '../cluster/linearizability.ts';
+import { historyProblem } from '../cluster/history-problem.ts';
 import type { Address } from '../cluster/lossy-network.ts';
 import { nameOf } from '../cluster/lossy-network.ts';
 import type { RecordedClient } from '../cluster/recorded-client.ts';
@@ -159,8 +159,7 @@ function concluded(
   const attempts = cluster.clients.flatMap((client) => client.attempts);
   for (const { outcome } of attempts)
     assert.ok(outcome === 'ok' || outcome === 'absent', `an operation ended ${outcome}`);
-  const violation = findViolation(cluster.history());
-  assert.equal(violation && describeViolation(violation), undefined);
+  assert.equal(historyProblem(cluster.history()), undefined);
   assert.ok(cluster.replicas.every(({ isActive }) => isActive));
   return {
     datagramCount,
@@ -210,7 +209,7 @@ function hostileClientOf(cluster: SimulatedCluster, dice: Dice): HostileClient {
     datagramBytes: DATAGRAM_BYTES,
     dice: own,
   });
-  process.run(hostile, () => true);
+  process.run(hostile, () => 0);
   assert.ok(cluster.time.runUntil(() => hostile.isConnected, 10_000));
   return hostile;
 }
