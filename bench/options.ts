@@ -12,7 +12,7 @@ import type { Workload } from './workload.ts';
 
 /** What `avocado bench` and `avocado bench compare` take: flags, bounds, and what must fit together. */
 
-/** Keys of 24 bytes for so many take 240 MB in each load process; trusted memory holds fewer. */
+/** Keys of so many take 320 MB in each load process; trusted memory holds fewer. */
 const RECORDS_MAX = 10_000_000;
 /** The largest value that any cluster will take; how much this one takes is asked of it. */
 const VALUE_BYTES_MAX = 1024 * 1024;

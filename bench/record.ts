@@ -1,6 +1,7 @@
 import { assert } from '../net/assert.ts';
 import { allocateRegion, copyWords } from '../net/bytes.ts';
 import { DATAGRAM_BYTES_MAX } from '../net/limits.ts';
+import { writeDecimal } from './decimal.ts';
 import { fnvHashBytes, fnvHashNumber } from './fnv.ts';
 import { Random } from './random.ts';
 
@@ -15,10 +16,25 @@ import { Random } from './random.ts';
  * put's value and not half of each of two. What does not fit into a value under 24 bytes is left out from its end.
  */
 
-/** "user" and a number of up to 19 digits, rounded up to words. */
-const KEY_STRIDE_BYTES = 24;
+/** "user" and a number of up to 19 digits. */
 const KEY_PREFIX = 'user';
 export const RECORD_KEY_BYTES_MAX = 23;
+
+/**
+ * A record has 32 bytes, half a cache line: the key with zeros behind it, its length in the key's 24th byte, which no key
+ * reaches, and the two words of its fingerprint.
+ */
+const RECORD_WORDS = 8;
+const KEY_WORDS = 6;
+const LENGTH_SHIFT = 24;
+const LAST_KEY_WORD_MASK = 0xff_ffff;
+
+/** Records are held in chunks of 2 MiB, so that inserts never wait for a table to be copied to a larger one. */
+const CHUNK_SHIFT = 16;
+const CHUNK_RECORDS = 1 << CHUNK_SHIFT;
+const CHUNK_MASK = CHUNK_RECORDS - 1;
+/** 2 GiB of keys in a load process; a cluster that holds so many has 8 GiB and more of trusted memory. */
+const RECORDS_HELD_MAX = 2 ** 26;
 
 /** Fingerprint and id; a history names a value by its id, so it needs this many bytes. */
 export const VALUE_HEADER_BYTES = 16;
@@ -29,44 +45,68 @@ const FRAME_WORDS = 6;
 export const SEQUENCE_MAX = 2 ** 48 - 1;
 export const PROCESS_INDEX_MAX = 0xffff;
 
-/** All keys, made once: an operation picks an index. */
+/** All keys, each made once: an operation picks an index. */
 export class RecordKeys {
-  readonly count: number;
-  readonly #keys: Int32Array;
-  readonly #keyBytes: Uint8Array;
-  readonly #fingerprints: Int32Array;
+  readonly #chunks: Int32Array[] = [];
+  #count = 0;
   readonly #scratchWords: Int32Array;
   /** One view of the scratch for each length a key can have. */
   readonly #scratchByLength: readonly Uint8Array[];
+  readonly #scratchBytes: Uint8Array;
+  readonly #pair = new Int32Array(2);
 
+  /** The records 0 to count - 1 of YCSB. */
   constructor(count: number) {
-    this.count = count;
-    const region = allocateRegion(count * KEY_STRIDE_BYTES);
-    this.#keys = region.words;
-    this.#keyBytes = new Uint8Array(count);
-    this.#fingerprints = new Int32Array(2 * count);
-    const pair = new Int32Array(2);
-    for (let i = 0; i < count; i++) {
-      const start = i * KEY_STRIDE_BYTES;
-      fnvHashNumber(i, pair);
-      const key = KEY_PREFIX + unsignedOf(pair).toString();
-      for (let j = 0; j < key.length; j++) region.bytes[start + j] = key.charCodeAt(j);
-      this.#keyBytes[i] = key.length;
-      fnvHashBytes(region.bytes, start, start + key.length, pair);
-      this.#fingerprints.set(pair, 2 * i);
-    }
-    const scratch = allocateRegion(KEY_STRIDE_BYTES);
+    const scratch = allocateRegion(KEY_WORDS * 4);
     this.#scratchWords = scratch.words;
+    this.#scratchBytes = scratch.bytes;
     this.#scratchByLength = Array.from({ length: RECORD_KEY_BYTES_MAX + 1 }, (_, bytes) =>
       scratch.bytes.subarray(0, bytes),
     );
+    for (let i = 0; i < KEY_PREFIX.length; i++) scratch.bytes[i] = KEY_PREFIX.charCodeAt(i);
+    for (let number = 0; number < count; number++) this.append(number);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get isFull(): boolean {
+    return this.#count === RECORDS_HELD_MAX;
+  }
+
+  /**
+   * Takes in one more record and returns its index.
+   * @param number YCSB's number of it, from 0 to 2^53 - 1, which its key is made of.
+   */
+  append(number: number): number {
+    assert(!this.isFull, 'whoever appends has asked for room');
+    const index = this.#count++;
+    if ((index & CHUNK_MASK) === 0) this.#chunks.push(new Int32Array(CHUNK_RECORDS * RECORD_WORDS));
+    const words = this.#scratchWords;
+    for (let i = 1; i < KEY_WORDS; i++) words[i] = 0;
+    fnvHashNumber(number, this.#pair);
+    // The prefix is the first word, which is in its place: each key begins with it.
+    const keyBytes = writeDecimal(this.#pair, this.#scratchBytes, KEY_PREFIX.length);
+    fnvHashBytes(this.#scratchBytes, 0, keyBytes, this.#pair);
+    const chunk = this.#chunks[index >>> CHUNK_SHIFT]!;
+    const word = (index & CHUNK_MASK) * RECORD_WORDS;
+    for (let i = 0; i < KEY_WORDS; i++) chunk[word + i] = words[i]!;
+    chunk[word + KEY_WORDS - 1]! |= keyBytes << LENGTH_SHIFT;
+    chunk[word + KEY_WORDS] = this.#pair[0]!;
+    chunk[word + KEY_WORDS + 1] = this.#pair[1]!;
+    return index;
   }
 
   /** The key's bytes, valid until the next call. */
   key(index: number): Uint8Array {
-    const word = index * (KEY_STRIDE_BYTES / 4);
-    for (let i = 0; i < KEY_STRIDE_BYTES / 4; i++) this.#scratchWords[i] = this.#keys[word + i]!;
-    return this.#scratchByLength[this.#keyBytes[index]!]!;
+    const chunk = this.#chunks[index >>> CHUNK_SHIFT]!;
+    const word = (index & CHUNK_MASK) * RECORD_WORDS;
+    const words = this.#scratchWords;
+    for (let i = 1; i < KEY_WORDS - 1; i++) words[i] = chunk[word + i]!;
+    const last = chunk[word + KEY_WORDS - 1]!;
+    words[KEY_WORDS - 1] = last & LAST_KEY_WORD_MASK;
+    return this.#scratchByLength[last >>> LENGTH_SHIFT]!;
   }
 
   keyString(index: number): string {
@@ -74,16 +114,12 @@ export class RecordKeys {
   }
 
   fingerprintLow(index: number): number {
-    return this.#fingerprints[2 * index]!;
+    return this.#chunks[index >>> CHUNK_SHIFT]![(index & CHUNK_MASK) * RECORD_WORDS + KEY_WORDS]!;
   }
 
   fingerprintHigh(index: number): number {
-    return this.#fingerprints[2 * index + 1]!;
+    return this.#chunks[index >>> CHUNK_SHIFT]![(index & CHUNK_MASK) * RECORD_WORDS + KEY_WORDS + 1]!;
   }
-}
-
-function unsignedOf(pair: Int32Array): bigint {
-  return (BigInt(pair[1]! >>> 0) << 32n) | BigInt(pair[0]! >>> 0);
 }
 
 /**

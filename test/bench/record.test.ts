@@ -94,3 +94,19 @@ test('the id is read back from the value', () => {
   }
   assert.equal(idInValue(new Uint8Array(15), 15), 'none');
 });
+
+test('keys that are appended are those of their numbers, across chunks too', () => {
+  const count = 70_000;
+  const all = new RecordKeys(count);
+  const grown = new RecordKeys(65_000);
+  for (let number = 65_000; number < count; number++) assert.equal(grown.append(number), number);
+  assert.equal(grown.count, count);
+  for (const index of [0, 64_999, 65_000, 65_535, 65_536, 69_999]) {
+    assert.equal(grown.keyString(index), all.keyString(index));
+    assert.equal(grown.fingerprintLow(index), all.fingerprintLow(index));
+    assert.equal(grown.fingerprintHigh(index), all.fingerprintHigh(index));
+  }
+  const seen = new Set<string>();
+  for (let index = 0; index < count; index++) seen.add(grown.keyString(index));
+  assert.equal(seen.size, count);
+});
