@@ -35,7 +35,8 @@ Examples:
   avocado bench
   avocado bench --workload B --duration 30 --json report.json
   avocado bench --connect --read 0 --outstanding 1
-  avocado bench compare --workloads A,B,C
+  avocado bench --value-bytes 64:60,256:30,4096:10
+  avocado bench compare --workloads A,B,C --fields 10 --field-bytes 100
   avocado bench --chaos --seed 7
   avocado bench --chaos --replicas 5 --duration 60 --history chaos.jsonl --json report.json
   avocado bench --chaos --chaos-faults stop,partition,delay

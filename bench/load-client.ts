@@ -7,6 +7,7 @@ import { LoadLoop } from './load-loop.ts';
 import type { Loaded, OpenTask, Opened, ParentMessage, Ran, RunTask, ChildMessage } from './messages.ts';
 import { Random } from './random.ts';
 import { RECORD_KEY_BYTES_MAX, RecordKeys, RecordValues } from './record.ts';
+import { SizeChoice } from './value-sizes.ts';
 import { ScrambledZipfian } from './zipfian.ts';
 
 /**
@@ -22,15 +23,26 @@ const PROGRESS_INTERVAL_MS = 1_000;
 /** Status is asked on the side of a saturated run; a member that needs longer is reported as unreachable. */
 const STATUS_TIMEOUT_MS = 2_000;
 
+/** Sizes are drawn by a source of their own, so that they don't change which records are taken. */
+const SIZES_STREAM = 0x1_0000;
+
 class LoadClient {
   readonly #task: OpenTask;
+  readonly #sizes: SizeChoice;
   readonly #loop: LoadLoop;
   readonly #engine: Engine;
   readonly #history: HistoryWriter | undefined;
   readonly #opened: Opened;
 
-  private constructor(task: OpenTask, loop: LoadLoop, engine: Engine, history: HistoryWriter | undefined) {
+  private constructor(
+    task: OpenTask,
+    sizes: SizeChoice,
+    loop: LoadLoop,
+    engine: Engine,
+    history: HistoryWriter | undefined,
+  ) {
     this.#task = task;
+    this.#sizes = sizes;
     this.#loop = loop;
     this.#engine = engine;
     this.#history = history;
@@ -46,9 +58,10 @@ class LoadClient {
       task.historyPath === null
         ? undefined
         : new HistoryWriter(task.historyPath, task.processIndex, BigInt(task.originNs));
+    const sizes = new SizeChoice(task.valueSizes, sizesRandom(task.seed, task.processIndex));
     const loop = new LoadLoop({
       keys: new RecordKeys(task.records),
-      values: new RecordValues(task.valueBytes, task.processIndex),
+      values: new RecordValues(sizes, task.processIndex),
       outstanding: task.outstanding,
       nowMs: () => performance.now(),
       deadlineMs: task.deadlineMs ?? DEADLINE_MS_DEFAULT,
@@ -61,7 +74,7 @@ class LoadClient {
       ...(task.datagramBytes === null ? {} : { datagramBytes: task.datagramBytes }),
     });
     loop.attach(engine.operations);
-    return new LoadClient(task, loop, engine, history);
+    return new LoadClient(task, sizes, loop, engine, history);
   }
 
   get opened(): Opened {
@@ -92,6 +105,7 @@ class LoadClient {
 
   async #run(task: RunTask): Promise<Ran> {
     const loop = this.#loop;
+    this.#sizes.reseed(sizesRandom(task.seed, this.#task.processIndex));
     const random = new Random(task.seed, this.#task.processIndex);
     const records = new ScrambledZipfian(random, this.#task.records);
     loop.run({ readProportion: task.readProportion, random, records });
@@ -156,6 +170,10 @@ class LoadClient {
       clearInterval(timer);
     }
   }
+}
+
+function sizesRandom(seed: number, processIndex: number): Random {
+  return new Random(seed, SIZES_STREAM + processIndex);
 }
 
 function countersSince(before: ClientCounters, now: Readonly<ClientCounters>): ClientCounters {

@@ -1,4 +1,5 @@
 import type { ClientCounters, MemberStatus, Outcome } from '../src/client/operations.ts';
+import type { ValueSize } from './value-sizes.ts';
 
 /**
  * What the bench and its load processes tell each other over the channel of child_process.fork, as JSON. The parent
@@ -10,7 +11,9 @@ export interface OpenTask {
   readonly processIndex: number;
   readonly processCount: number;
   readonly records: number;
-  readonly valueBytes: number;
+  readonly valueSizes: readonly ValueSize[];
+  /** Of the load phase. */
+  readonly seed: number;
   readonly datagramBytes: number | null;
   readonly outstanding: number;
   /** Of each operation; default: far above any latency of a cluster that works. */

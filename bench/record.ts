@@ -1,19 +1,20 @@
 import { assert } from '../net/assert.ts';
-import { allocateRegion, copyWords } from '../net/bytes.ts';
+import { alignUp, allocateRegion, copyWords } from '../net/bytes.ts';
 import { DATAGRAM_BYTES_MAX } from '../net/limits.ts';
 import { writeDecimal } from './decimal.ts';
 import { fnvHashBytes, fnvHashNumber } from './fnv.ts';
 import { Random } from './random.ts';
+import type { SizeChoice } from './value-sizes.ts';
 
 /**
  * The records that the bench writes and reads back: YCSB's keys, and values that can be checked against their key.
  *
  * A value, in words of 32 bits:
  *
- *     fingerprint of the key (2) | id of the put (2) | filler chosen by the fingerprint | id of the put again (2)
+ *     fingerprint of the key (2) | id of the put (2) | filler chosen by the fingerprint | id of the put again, with the size (2)
  *
  * The fingerprint shows that the value belongs to the key, the filler that all of it does, the two ids that it is one
- * put's value and not half of each of two. What does not fit into a value under 24 bytes is left out from its end.
+ * put's value and not half of each of two, and a whole one. What does not fit into a value under 24 bytes is left out from its end.
  */
 
 /** "user" and a number of up to 19 digits. */
@@ -136,32 +137,42 @@ function fillerWordOf(fingerprintHigh: number): number {
   return fingerprintHigh & (FILLER_PLACES - 1);
 }
 
-/** Writes and checks values of one size. */
+/** Writes and checks values: of one size, or of several of which each put draws one. */
 export class RecordValues {
-  readonly valueBytes: number;
   readonly #processIndex: number;
   readonly #image: Int32Array;
-  readonly #imageBytes: Uint8Array;
-  readonly #wordCount: number;
+  /** Undefined when there is one size only. */
+  readonly #choice: SizeChoice | undefined;
+  /** The image's first bytes, for each size. */
+  readonly #views: readonly Uint8Array[];
+
+  /** Of the size written last. */
+  #valueBytes = 0;
+  #view: Uint8Array;
+  #imageWords = 0;
   /** Where the second id stands. */
-  readonly #tailWord: number;
+  #tailWord = 0;
+  #sizeMark = 0;
+
   #seen: Uint8Array | undefined;
   #seenWords: Int32Array = new Int32Array(0);
 
-  constructor(valueBytes: number, processIndex: number) {
+  constructor(size: number | SizeChoice, processIndex: number) {
     assert(processIndex >= 0 && processIndex <= PROCESS_INDEX_MAX, 'a process index has 16 bits');
-    this.valueBytes = valueBytes;
+    const sizes = typeof size === 'number' ? [size] : size.sizes.map(({ valueBytes }) => valueBytes);
     this.#processIndex = processIndex;
-    this.#wordCount = valueBytes >> 2;
-    this.#tailWord = Math.max(this.#wordCount, FRAME_WORDS) - 2;
-    const image = allocateRegion(Math.max(valueBytes, FRAME_WORDS * 4));
+    this.#choice = typeof size === 'number' || sizes.length === 1 ? undefined : size;
+    const image = allocateRegion(Math.max(...sizes, FRAME_WORDS * 4));
     this.#image = image.words;
-    this.#imageBytes = image.bytes.subarray(0, valueBytes);
+    this.#views = sizes.map((valueBytes) => image.bytes.subarray(0, valueBytes));
+    this.#view = image.bytes;
+    this.#take(0);
   }
 
   /** The value of a put, valid until the next call. No two puts of a process may share a sequence number. */
   write(fingerprintLow: number, fingerprintHigh: number, sequence: number): Uint8Array {
     assert(sequence >= 0 && sequence <= SEQUENCE_MAX, 'a sequence number has 48 bits');
+    if (this.#choice !== undefined) this.#take(this.#choice.next());
     const image = this.#image;
     const idLow = sequence | 0;
     const idHigh = (this.#processIndex << 16) | Math.floor(sequence / 0x1_0000_0000);
@@ -169,21 +180,24 @@ export class RecordValues {
     image[1] = fingerprintHigh;
     image[2] = idLow;
     image[3] = idHigh;
-    copyWords(image, 4, FILLER, fillerWordOf(fingerprintHigh), image.length - 4);
-    image[this.#tailWord] = idLow;
+    copyWords(image, 4, FILLER, fillerWordOf(fingerprintHigh), this.#imageWords - 4);
+    image[this.#tailWord] = idLow ^ this.#sizeMark;
     image[this.#tailWord + 1] = idHigh;
-    return this.#imageBytes;
+    return this.#view;
   }
 
-  /** Whether value[0 .. valueBytes) is the whole value of some put of this key. */
+  /**
+   * Whether value[0 .. valueBytes) is the whole value of some put of this key. Of which put, and so of which size, is not
+   * known; but the second id stands at the end and carries the size, so that a part of a larger value is no value.
+   */
   verify(fingerprintLow: number, fingerprintHigh: number, value: Uint8Array, valueBytes: number): boolean {
-    if (valueBytes !== this.valueBytes) return false;
-    const wordCount = this.#wordCount;
+    if (valueBytes !== this.#valueBytes && !this.#isSize(valueBytes)) return false;
+    const wordCount = valueBytes >> 2;
     if (wordCount < FRAME_WORDS) return verifySmall(fingerprintLow, fingerprintHigh, value, valueBytes);
     const words = this.#wordsOf(value);
-    const tailWord = this.#tailWord;
+    const tailWord = wordCount - 2;
     if (words[0] !== fingerprintLow || words[1] !== fingerprintHigh) return false;
-    if (words[2] !== words[tailWord] || words[3] !== words[tailWord + 1]) return false;
+    if ((words[2]! ^ valueBytes) !== words[tailWord] || words[3] !== words[tailWord + 1]) return false;
     const fillerWord = fillerWordOf(fingerprintHigh) - 4;
     let difference = 0;
     for (let i = 4; i < tailWord; i++) difference |= words[i]! ^ FILLER[fillerWord + i]!;
@@ -198,6 +212,20 @@ export class RecordValues {
     return `${this.#processIndex}-${sequence}`;
   }
 
+  #take(sizeIndex: number): void {
+    const view = this.#views[sizeIndex]!;
+    this.#view = view;
+    this.#valueBytes = view.length;
+    this.#imageWords = imageWordsOf(view.length);
+    this.#tailWord = tailWordOf(view.length);
+    this.#sizeMark = sizeMarkOf(view.length);
+  }
+
+  #isSize(valueBytes: number): boolean {
+    for (const view of this.#views) if (view.length === valueBytes) return true;
+    return false;
+  }
+
   /** The value as words. An engine hands the same array out again and again, so its view is kept. */
   #wordsOf(value: Uint8Array): Int32Array {
     if (value !== this.#seen) {
@@ -209,6 +237,20 @@ export class RecordValues {
     }
     return this.#seenWords;
   }
+}
+
+/** All of the image that such a value lies on. */
+function imageWordsOf(valueBytes: number): number {
+  return alignUp(Math.max(valueBytes, FRAME_WORDS * 4)) >> 2;
+}
+
+function tailWordOf(valueBytes: number): number {
+  return Math.max(valueBytes >> 2, FRAME_WORDS) - 2;
+}
+
+/** What the second id carries beside the id; a small value has no room for all of it. */
+function sizeMarkOf(valueBytes: number): number {
+  return valueBytes >> 2 < FRAME_WORDS ? 0 : valueBytes;
 }
 
 /** The id that a value carries, as RecordValues.idOf writes it. */

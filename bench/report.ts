@@ -1,10 +1,12 @@
 import { cpus } from 'node:os';
 import { DATAGRAM_BYTES_LOOPBACK } from '../net/limits.ts';
 import type { LatencySummary } from './histogram.ts';
-import type { LoadSettings } from './options.ts';
+import type { LoadSettings, RecordFields } from './options.ts';
 import type { RunResult } from './result.ts';
 import { alignColumns, count, decimals, formatCounts, microseconds, seconds } from './report-text.ts';
 import type { LoadSummary } from './target.ts';
+import { describeSizes } from './value-sizes.ts';
+import type { ValueSize } from './value-sizes.ts';
 import { UPDATE_DESCRIPTION, describeMix } from './workload.ts';
 
 /** The report of `avocado bench`: what is written as JSON, and the same as text. */
@@ -20,7 +22,11 @@ export interface ReportHead {
   readonly settings: {
     readonly embedded: boolean;
     readonly records: number;
+    /** The largest. */
     readonly valueBytes: number;
+    readonly valueSizes: readonly ValueSize[];
+    /** Null: a value is not divided. */
+    readonly fields: RecordFields | null;
     /** Null: the client takes it from the interface's MTU. */
     readonly datagramBytes: number | null;
     readonly outstanding: number;
@@ -55,6 +61,8 @@ export function headOf(tool: string, settings: LoadSettings, embedded: boolean):
       embedded,
       records: settings.records,
       valueBytes: settings.valueBytes,
+      valueSizes: settings.valueSizes,
+      fields: settings.fields ?? null,
       datagramBytes: settings.datagramBytes ?? (embedded ? DATAGRAM_BYTES_LOOPBACK : null),
       outstanding: settings.outstanding,
       clients: settings.clients,
@@ -82,12 +90,19 @@ export function formatHead(head: ReportHead, replicas: number): string {
       : `datagrams of ${settings.datagramBytes} bytes`;
   return alignColumns([
     ['cluster', `${replicas} replicas${settings.embedded ? ' on this machine' : ''}, direct route, ${datagrams}`],
-    ['records', `${count(settings.records)} of ${settings.valueBytes} bytes, ${head.distribution}`],
+    ['records', `${count(settings.records)} of ${describeValues(settings)}, ${head.distribution}`],
     ['updates', head.update],
     ['load', `${processes}, ${settings.outstanding} outstanding each, closed loop, seed ${settings.seed}`],
     ['time', `${seconds(settings.durationMs)} after ${seconds(settings.warmupMs)} of warm-up`],
     ['machine', `${machine.cores} cores, ${machine.cpuModel}, Node ${machine.nodeVersion}, ${machine.platform}`],
   ]);
+}
+
+function describeValues({ valueSizes, fields }: ReportHead['settings']): string {
+  const bytes = describeSizes(valueSizes);
+  return fields === null
+    ? bytes
+    : `${bytes} (fields: ${count(fields.fieldCount)} of ${count(fields.fieldBytes)} bytes)`;
 }
 
 function formatRun(report: BenchReport, result: RunResult): string {

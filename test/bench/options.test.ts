@@ -29,6 +29,8 @@ test('the defaults are those of the documentation', () => {
   assert.deepEqual(bench(), {
     records: 100_000,
     valueBytes: 256,
+    valueSizes: [{ valueBytes: 256, weight: 1 }],
+    fields: undefined,
     datagramBytes: undefined,
     outstanding: 256,
     clients: 1,
@@ -86,6 +88,26 @@ test('workloads of a comparison are listed', () => {
   );
 });
 
+test('values are of one size, of several, or records of fields', () => {
+  const mixed = bench('--value-bytes', '64:60,256:30,4KiB:10');
+  assert.equal(mixed.valueBytes, 4_096);
+  assert.deepEqual(mixed.valueSizes, [
+    { valueBytes: 64, weight: 60 },
+    { valueBytes: 256, weight: 30 },
+    { valueBytes: 4_096, weight: 10 },
+  ]);
+  for (const [argv, fieldCount, fieldBytes] of [
+    [['--fields', '10', '--field-bytes', '100'], 10, 100],
+    [['--fields', '3'], 3, 100],
+    [['--field-bytes', '7'], 10, 7],
+  ] as const) {
+    const options = compare(...argv);
+    assert.deepEqual(options.fields, { fieldCount, fieldBytes });
+    assert.equal(options.valueBytes, fieldCount * fieldBytes);
+    assert.deepEqual(options.valueSizes, [{ valueBytes: fieldCount * fieldBytes, weight: 1 }]);
+  }
+});
+
 function byCommander(error: unknown): boolean {
   return (error as { code: string }).code.startsWith('commander.');
 }
@@ -115,6 +137,14 @@ test('what no flag can mean is refused by commander', () => {
     ['--read', ''],
     ['--read', '0x1'],
     ['--workload', 'D'],
+    ['--value-bytes', '64:60,256'],
+    ['--value-bytes', '64:0'],
+    ['--value-bytes', '64:60:1,256:1'],
+    ['--value-bytes', '64:1,64:2'],
+    ['--value-bytes', '64:1,2MiB:1'],
+    ['--value-bytes', ''],
+    ['--fields', '0'],
+    ['--field-bytes', '1.5'],
     ['--mode', 'none'],
     ['--replicas', '2'],
     ['--replicas', '3', '--connect'],
@@ -154,4 +184,9 @@ test('what does not fit together or cannot be written is refused before any load
   refusesInOneLine(['--json', join(tmpdir(), 'not-there', 'file')], /ENOENT/);
   refusesInOneLine(['--history', '/proc/none/file'], /can't be written/);
   refusesInOneLine(['--outstanding', '16384', '--value-bytes', '64KiB'], /in flight/);
+  refusesInOneLine(['--outstanding', '16384', '--value-bytes', '16:99,64KiB:1'], /in flight/);
+  refusesInOneLine(['--history', file, '--value-bytes', '4096:1,15:1'], /--value-bytes 16/);
+  refusesInOneLine(['--value-bytes', '256', '--fields', '10'], /give one of them/);
+  refusesInOneLine(['--value-bytes', '256', '--field-bytes', '10'], /give one of them/);
+  refusesInOneLine(['--fields', '1024', '--field-bytes', '1025'], /give fewer --fields/);
 });

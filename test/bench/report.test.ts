@@ -14,6 +14,8 @@ import { member, ranPart } from './run-parts.ts';
 const settings = {
   records: 100_000,
   valueBytes: 256,
+  valueSizes: [{ valueBytes: 256, weight: 1 }],
+  fields: undefined,
   datagramBytes: undefined,
   outstanding: 256,
   clients: 1,
@@ -46,6 +48,8 @@ test('the JSON report has the fields that its readers rely on', () => {
     'embedded',
     'records',
     'valueBytes',
+    'valueSizes',
+    'fields',
     'datagramBytes',
     'outstanding',
     'clients',
