@@ -10,6 +10,7 @@ import { largestOf, parseValueSizes, smallestOf } from './value-sizes.ts';
 import type { ValueSize } from './value-sizes.ts';
 import { WORKLOAD_NAMES, isWorkloadName, workloadOf, workloadOfProportion } from './workload.ts';
 import type { Workload } from './workload.ts';
+import { LATEST_RECORDS_MIN } from './zipfian.ts';
 
 /** What `avocado bench` and `avocado bench compare` take: flags, bounds, and what must fit together. */
 
@@ -106,12 +107,16 @@ export interface CompareFlags extends LoadFlags {
 
 export function benchFlags(): Option[] {
   return [
-    new Option('--workload <name>', 'YCSB workload: A (50 % reads), B (95 %) or C (100 %)')
+    new Option(
+      '--workload <name>',
+      'YCSB workload: A, B, C (50, 95, 100 % reads, rest updates), D (95 % reads of the latest, rest inserts) or F (50 % reads, rest read-modify-writes)',
+    )
       .argParser(parseWorkload)
       .default(workloadOf('A'), 'A'),
-    new Option('--read <proportion>', 'share of reads, 0 to 1, in place of the workload (0: updates only)').argParser(
-      parseProportion,
-    ),
+    new Option(
+      '--read <proportion>',
+      "share of reads, 0 to 1, in place of the workload's; the rest stays what it is (0: updates only)",
+    ).argParser(parseProportion),
     modeOption(),
     new Option(
       '--connect [dir]',
@@ -177,9 +182,10 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
       `--history needs values of ${VALUE_HEADER_BYTES} bytes or more, which carry the id of their put: give --value-bytes ${VALUE_HEADER_BYTES}`,
     );
   }
+  checkWorkloads([flags.workload], settings);
   return {
     ...settings,
-    workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read),
+    workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read, flags.workload),
     mode: flags.mode,
     connect: flags.connect ?? false,
     replicas: flags.replicas,
@@ -191,6 +197,7 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
 
 export function compareOptionsOf(flags: CompareFlags): CompareOptions {
   const settings = settingsOf(flags);
+  checkWorkloads(flags.workloads, settings);
   return {
     ...settings,
     workloads: flags.workloads,
@@ -198,6 +205,14 @@ export function compareOptionsOf(flags: CompareFlags): CompareOptions {
     jsonPath: writablePath('--json', flags.json),
     quiet: flags.quiet ?? false,
   };
+}
+
+function checkWorkloads(workloads: readonly Workload[], { records }: LoadSettings): void {
+  if (records < LATEST_RECORDS_MIN && workloads.some(({ write }) => write === 'insert')) {
+    throw wrongInput(
+      `workload D needs --records ${LATEST_RECORDS_MIN} or more: YCSB's choice of the latest is not defined for fewer`,
+    );
+  }
 }
 
 function settingsOf(flags: LoadFlags): LoadSettings {

@@ -95,7 +95,7 @@ export class LoadTarget {
   /** What each load process found. */
   async measure(workload: Workload, seed: number): Promise<readonly Ran[]> {
     const { warmupMs, durationMs } = this.#options.settings;
-    const { readProportion } = workload;
+    const { readProportion, write } = workload;
     const startMs = performance.now();
     return await this.#withProgress(
       () => {
@@ -104,7 +104,7 @@ export class LoadTarget {
         const seconds = Math.min(elapsedMs - warmupMs, durationMs) / 1_000;
         return `workload ${workload.name}, ${seconds.toFixed(0)} of ${durationMs / 1_000} s`;
       },
-      this.#askAll(() => ({ type: 'run', readProportion, seed, warmupMs, durationMs }), 'ran'),
+      this.#askAll(() => ({ type: 'run', readProportion, write, seed, warmupMs, durationMs }), 'ran'),
     );
   }
 
