@@ -15,6 +15,7 @@ import { formatBench } from './report.ts';
 import type { BenchReport } from './report.ts';
 import { failureOf } from './result.ts';
 import { runBench } from './run.ts';
+import { INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
 
 /**
  * Adds `avocado bench` and `avocado bench compare`. Flags belong to the command that they stand behind, or `bench` would
@@ -23,6 +24,12 @@ import { runBench } from './run.ts';
 export function addBench(program: Command): Command {
   return program.enablePositionalOptions().addCommand(benchCommand());
 }
+
+/** What is easily taken for something else. */
+const OPERATIONS_HELP = `Operations:
+  ${UPDATE_DESCRIPTION}
+  ${INSERT_DESCRIPTION}
+  ${RMW_DESCRIPTION}`;
 
 function benchCommand(): Command {
   const bench = new Command('bench')
@@ -35,10 +42,14 @@ Examples:
   avocado bench
   avocado bench --workload B --duration 30 --json report.json
   avocado bench --connect --read 0 --outstanding 1
-  avocado bench compare --workloads A,B,C
+  avocado bench --workload F --fields 10 --field-bytes 100
+  avocado bench --workload D --value-bytes 64:60,256:30,4096:10
+  avocado bench compare --workloads A,B,C,D,F
   avocado bench --chaos --seed 7
   avocado bench --chaos --replicas 5 --duration 60 --history chaos.jsonl --json report.json
   avocado bench --chaos --chaos-faults stop,partition,delay
+
+${OPERATIONS_HELP}
 
 ${chaosHelp()}`,
     )
@@ -55,7 +66,10 @@ function compareCommand(): Command {
       `
 Examples:
   avocado bench compare
-  avocado bench compare --outstanding 1 --workloads C --json latency.json`,
+  avocado bench compare --outstanding 1 --workloads C --json latency.json
+  avocado bench compare --workloads A,B,C,D,F --fields 10 --field-bytes 100
+
+${OPERATIONS_HELP}`,
     )
     .action(measureModes);
   for (const option of compareFlags()) compare.addOption(option);

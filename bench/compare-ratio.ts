@@ -1,5 +1,7 @@
 import type { SecurityMode } from '../net/mode.ts';
 import type { RunResult } from './result.ts';
+import { OPERATION_TYPES } from './workload.ts';
+import type { OperationType } from './workload.ts';
 
 /** Medians over rounds, and what a secure mode costs beside plaintext. */
 
@@ -18,11 +20,15 @@ export interface WorkloadRatio {
   readonly mode: ComparedMode;
   readonly workload: string;
   readonly opsPerSec: Ratio;
-  /** Of reads and updates together. */
+  /** Of reads, updates and inserts together. */
   readonly p99: Ratio;
   readonly readP50?: Ratio;
   readonly updateP50?: Ratio;
+  readonly insertP50?: Ratio;
+  readonly rmwP50?: Ratio;
 }
+
+type P50Name = `${OperationType}P50`;
 
 export interface RoundResult extends RunResult {
   readonly round: number;
@@ -36,16 +42,12 @@ export function ratiosOf(rounds: readonly RoundResult[]): WorkloadRatio[] {
       const opsPerSec = ratioOf(pairs, (result) => result.opsPerSec);
       const p99 = ratioOf(pairs, (result) => result.latencyUsAll?.p99);
       if (opsPerSec === undefined || p99 === undefined) continue;
-      const readP50 = ratioOf(pairs, (result) => result.latencyUs.read?.p50);
-      const updateP50 = ratioOf(pairs, (result) => result.latencyUs.update?.p50);
-      ratios.push({
-        mode,
-        workload,
-        opsPerSec,
-        p99,
-        ...(readP50 !== undefined && { readP50 }),
-        ...(updateP50 !== undefined && { updateP50 }),
-      });
+      const p50s: Partial<Record<P50Name, Ratio>> = {};
+      for (const type of OPERATION_TYPES) {
+        const p50 = ratioOf(pairs, (result) => result.latencyUs[type]?.p50);
+        if (p50 !== undefined) p50s[`${type}P50`] = p50;
+      }
+      ratios.push({ mode, workload, opsPerSec, p99, ...p50s });
     }
   }
   return ratios;

@@ -7,6 +7,8 @@ import type { BenchReport, ReportHead } from './report.ts';
 import { alignColumns, count, decimals, microseconds } from './report-text.ts';
 import type { RunResult } from './result.ts';
 import type { LoadSummary } from './target.ts';
+import { OPERATION_TYPES } from './workload.ts';
+import type { OperationType } from './workload.ts';
 
 /** The report of `avocado bench compare`. In `runs`, figures are medians over rounds and counts are sums. */
 export interface CompareReport extends BenchReport {
@@ -57,8 +59,14 @@ function medianRuns(rounds: readonly RoundResult[]): RunResult[] {
 
 function medianRun(results: readonly RoundResult[]): RunResult {
   const { round: _round, ...first } = results[0]!;
-  const read = medianSummary(results.map((result) => result.latencyUs.read));
-  const update = medianSummary(results.map((result) => result.latencyUs.update));
+  const latencyUs: Partial<Record<OperationType, LatencySummary>> = {};
+  const opsPerSecByType: Partial<Record<OperationType, number>> = {};
+  for (const type of OPERATION_TYPES) {
+    const summary = medianSummary(results.map((result) => result.latencyUs[type]));
+    if (summary === null) continue;
+    latencyUs[type] = summary;
+    opsPerSecByType[type] = medianOf(results.map((result) => result.opsPerSecByType[type] ?? 0));
+  }
   const replicasCpu = results.map((result) => result.cpuUsPerOp.replicas).filter((value) => value !== null);
   const sum = (figure: (result: RunResult) => number): number =>
     results.reduce((total, result) => total + figure(result), 0);
@@ -68,7 +76,8 @@ function medianRun(results: readonly RoundResult[]): RunResult {
     durationMs: median((result) => result.durationMs),
     operations: sum((result) => result.operations),
     opsPerSec: median((result) => result.opsPerSec),
-    latencyUs: { ...(read !== null && { read }), ...(update !== null && { update }) },
+    opsPerSecByType,
+    latencyUs,
     latencyUsAll: medianSummary(results.map((result) => result.latencyUsAll ?? undefined)),
     errors: sum((result) => result.errors),
     errorsByKind: sumCounts(results.map((result) => result.errorsByKind)),
@@ -112,54 +121,53 @@ export function formatCompare(report: CompareReport): string {
     `Medians of ${rounds}; errors are sums. Latencies in µs.`,
     formatRuns(report),
     'Ratio to plaintext in the same round: median (lowest to highest)',
-    formatRatios(report.ratios),
+    formatRatios(report),
     formatCalibration(report),
   ];
   return `${blocks.join('\n\n')}\n`;
 }
 
 function formatRuns(report: CompareReport): string {
+  const types = typesIn(report);
   const heading = [
     'workload, mode',
     'ops/s',
-    'read p50',
-    'p99',
-    'update p50',
-    'p99',
+    ...types.flatMap((type) => [`${type} p50`, 'p99']),
     'CPU/op replicas',
     'clients',
     'errors',
   ];
-  const rows = report.runs.map((run) => {
-    const { read, update } = run.latencyUs;
-    return [
-      `${run.workload} ${run.mode}`,
-      count(run.opsPerSec),
-      cell(read?.p50),
-      cell(read?.p99),
-      cell(update?.p50),
-      cell(update?.p99),
-      run.cpuUsPerOp.replicas === null ? '-' : microseconds(run.cpuUsPerOp.replicas),
-      microseconds(run.cpuUsPerOp.clients),
-      count(run.errors),
-    ];
-  });
+  const rows = report.runs.map((run) => [
+    `${run.workload} ${run.mode}`,
+    count(run.opsPerSec),
+    ...types.flatMap((type) => [cell(run.latencyUs[type]?.p50), cell(run.latencyUs[type]?.p99)]),
+    run.cpuUsPerOp.replicas === null ? '-' : microseconds(run.cpuUsPerOp.replicas),
+    microseconds(run.cpuUsPerOp.clients),
+    count(run.errors),
+  ]);
   return alignColumns([heading, ...rows], 'right');
+}
+
+/** Reads and updates always, so that tables look alike; the others where there are any. */
+function typesIn(report: CompareReport): OperationType[] {
+  return OPERATION_TYPES.filter(
+    (type) => type === 'read' || type === 'update' || report.runs.some((run) => run.latencyUs[type] !== undefined),
+  );
 }
 
 function cell(value: number | undefined): string {
   return value === undefined ? '-' : count(value);
 }
 
-function formatRatios(ratios: readonly WorkloadRatio[]): string {
-  const rows = ratios.map((ratio) => [
+function formatRatios(report: CompareReport): string {
+  const types = typesIn(report);
+  const rows = report.ratios.map((ratio) => [
     `${ratio.workload} ${ratio.mode}`,
     formatRatio(ratio.opsPerSec),
     formatRatio(ratio.p99),
-    formatRatio(ratio.readP50),
-    formatRatio(ratio.updateP50),
+    ...types.map((type) => formatRatio(ratio[`${type}P50`])),
   ]);
-  return alignColumns([['workload, mode', 'ops/s', 'p99', 'read p50', 'update p50'], ...rows], 'right');
+  return alignColumns([['workload, mode', 'ops/s', 'p99', ...types.map((type) => `${type} p50`)], ...rows], 'right');
 }
 
 function formatRatio(ratio: Ratio | undefined): string {

@@ -23,7 +23,7 @@ export interface CompareContext {
 
 export async function runCompare(options: CompareOptions, context: CompareContext): Promise<CompareReport> {
   const { signal, progress } = context;
-  const head = headOf('avocado bench compare', options, true);
+  const head = headOf('avocado bench compare', options, options.workloads, true);
   const calibration = await Calibration.open(options.valueBytes);
   const targets = new Map<SecurityMode, LoadTarget>();
   try {

@@ -50,6 +50,10 @@ export class LatencyHistogram {
     this.#histogram.add(other.#whole());
   }
 
+  get count(): number {
+    return this.#histogram.totalCount + this.#directCount;
+  }
+
   /** For the way to another process; addEncoded takes it in there. */
   encode(): string {
     return encodeIntoCompressedBase64(this.#whole());

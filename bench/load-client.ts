@@ -3,11 +3,16 @@ import { openEngine } from '../src/client/engine.ts';
 import type { ClientCounters, Engine, MemberStatus } from '../src/client/operations.ts';
 import { AvocadoError } from '../src/errors.ts';
 import { HistoryWriter } from './history.ts';
+import type { LatencyHistogram } from './histogram.ts';
+import { Inserts } from './inserts.ts';
 import { LoadLoop } from './load-loop.ts';
-import type { Loaded, OpenTask, Opened, ParentMessage, Ran, RunTask, ChildMessage } from './messages.ts';
+import type { Mix } from './load-loop.ts';
+import type { LoadWindow } from './load-window.ts';
+import type { Loaded, OpenTask, Opened, ParentMessage, Ran, RanType, RunTask, ChildMessage } from './messages.ts';
 import { Random } from './random.ts';
 import { RECORD_KEY_BYTES_MAX, RecordKeys, RecordValues } from './record.ts';
-import { ScrambledZipfian } from './zipfian.ts';
+import { SizeChoice } from './value-sizes.ts';
+import { ScrambledZipfian, SkewedLatest } from './zipfian.ts';
 
 /**
  * A load process: one engine, one closed loop. It does what its parent asks over the channel (messages.ts), one thing
@@ -22,15 +27,31 @@ const PROGRESS_INTERVAL_MS = 1_000;
 /** Status is asked on the side of a saturated run; a member that needs longer is reported as unreachable. */
 const STATUS_TIMEOUT_MS = 2_000;
 
+/** Sizes are drawn by a source of their own, so that they don't change which records are taken. */
+const SIZES_STREAM = 0x1_0000;
+
 class LoadClient {
   readonly #task: OpenTask;
+  readonly #keys: RecordKeys;
+  readonly #sizes: SizeChoice;
   readonly #loop: LoadLoop;
   readonly #engine: Engine;
   readonly #history: HistoryWriter | undefined;
   readonly #opened: Opened;
 
-  private constructor(task: OpenTask, loop: LoadLoop, engine: Engine, history: HistoryWriter | undefined) {
+  /** All inserts of this process; a run goes on where the one before ended. */
+  #inserts: Inserts | undefined;
+
+  private constructor(
+    task: OpenTask,
+    records: { readonly keys: RecordKeys; readonly sizes: SizeChoice },
+    loop: LoadLoop,
+    engine: Engine,
+    history: HistoryWriter | undefined,
+  ) {
     this.#task = task;
+    this.#keys = records.keys;
+    this.#sizes = records.sizes;
     this.#loop = loop;
     this.#engine = engine;
     this.#history = history;
@@ -46,9 +67,11 @@ class LoadClient {
       task.historyPath === null
         ? undefined
         : new HistoryWriter(task.historyPath, task.processIndex, BigInt(task.originNs));
+    const keys = new RecordKeys(task.records);
+    const sizes = new SizeChoice(task.valueSizes, sizesRandom(task.seed, task.processIndex));
     const loop = new LoadLoop({
-      keys: new RecordKeys(task.records),
-      values: new RecordValues(task.valueBytes, task.processIndex),
+      keys,
+      values: new RecordValues(sizes, task.processIndex),
       outstanding: task.outstanding,
       nowMs: () => performance.now(),
       deadlineMs: task.deadlineMs ?? DEADLINE_MS_DEFAULT,
@@ -61,7 +84,7 @@ class LoadClient {
       ...(task.datagramBytes === null ? {} : { datagramBytes: task.datagramBytes }),
     });
     loop.attach(engine.operations);
-    return new LoadClient(task, loop, engine, history);
+    return new LoadClient(task, { keys, sizes }, loop, engine, history);
   }
 
   get opened(): Opened {
@@ -92,9 +115,7 @@ class LoadClient {
 
   async #run(task: RunTask): Promise<Ran> {
     const loop = this.#loop;
-    const random = new Random(task.seed, this.#task.processIndex);
-    const records = new ScrambledZipfian(random, this.#task.records);
-    loop.run({ readProportion: task.readProportion, random, records });
+    loop.run(this.#mixOf(task));
     await sleep(task.warmupMs);
 
     loop.beginWindow();
@@ -112,15 +133,25 @@ class LoadClient {
     return {
       type: 'ran',
       windowMs: window.windowMs,
-      reads: window.reads,
-      updates: window.updates,
+      operations: window.operations,
       errors: Object.fromEntries(loop.errors),
-      readLatency: window.read.encode(),
-      updateLatency: window.update.encode(),
+      byType: byTypeOf(window),
       cpuUs: cpu.user + cpu.system,
       counters,
       members: before === undefined || after === undefined ? null : { before, after },
     };
+  }
+
+  #mixOf({ seed, readProportion, write }: RunTask): Mix {
+    const { processIndex, processCount, records } = this.#task;
+    this.#sizes.reseed(sizesRandom(seed, processIndex));
+    const random = new Random(seed, processIndex);
+    if (write !== 'insert') {
+      return { readProportion, write, random, records: new ScrambledZipfian(random, records) };
+    }
+    this.#inserts ??= new Inserts(this.#keys, processIndex, processCount);
+    const inserts = this.#inserts;
+    return { readProportion, write, random, records: new SkewedLatest(random, inserts), inserts };
   }
 
   async close(): Promise<void> {
@@ -156,6 +187,15 @@ class LoadClient {
       clearInterval(timer);
     }
   }
+}
+
+function sizesRandom(seed: number, processIndex: number): Random {
+  return new Random(seed, SIZES_STREAM + processIndex);
+}
+
+function byTypeOf(window: LoadWindow): Ran['byType'] {
+  const of = (latency: LatencyHistogram): RanType => ({ count: latency.count, latency: latency.encode() });
+  return { read: of(window.read), update: of(window.update), insert: of(window.insert), rmw: of(window.rmw) };
 }
 
 function countersSince(before: ClientCounters, now: Readonly<ClientCounters>): ClientCounters {

@@ -1,12 +1,16 @@
 import { assert } from '../net/assert.ts';
 import { TABLE_FULL } from '../src/client/operations.ts';
 import type { Operations, OperationSink, Outcome } from '../src/client/operations.ts';
-import { LatencyHistogram } from './histogram.ts';
 import type { HistorySink } from './history.ts';
+import type { Inserts } from './inserts.ts';
+import { LoadPhase } from './load-phase.ts';
+import { INSERT, READ, RMW, UPDATE, WindowMeter } from './load-window.ts';
+import type { LoadWindow } from './load-window.ts';
 import type { Random } from './random.ts';
 import { idInValue } from './record.ts';
 import type { RecordKeys, RecordValues } from './record.ts';
-import type { ScrambledZipfian } from './zipfian.ts';
+import type { WriteType } from './workload.ts';
+import type { RecordChoice } from './zipfian.ts';
 
 /**
  * The closed loop of one load process. A fixed number of operations is outstanding; whoever ends starts the next from
@@ -14,7 +18,8 @@ import type { ScrambledZipfian } from './zipfian.ts';
  * nor network: it drives any Operations with any clock.
  *
  * Each outstanding operation has a slot, whose index is its token. One reading of the clock a completion ends one
- * operation and starts the next.
+ * operation and starts the next. A read-modify-write keeps its slot for its get and then its put; as in YCSB nothing keeps
+ * others from writing in between.
  */
 export interface LoadLoopOptions {
   readonly keys: RecordKeys;
@@ -29,30 +34,23 @@ export interface LoadLoopOptions {
 
 export interface Mix {
   readonly readProportion: number;
+  /** What the other operations do. Absent: they update. */
+  readonly write?: WriteType;
   readonly random: Random;
-  readonly records: ScrambledZipfian;
-}
-
-/** What succeeded between beginWindow and endWindow. */
-export interface LoadWindow {
-  readonly windowMs: number;
-  readonly reads: number;
-  readonly updates: number;
-  readonly read: LatencyHistogram;
-  readonly update: LatencyHistogram;
+  readonly records: RecordChoice;
+  /** Which records inserts write. */
+  readonly inserts?: Inserts;
 }
 
 /** A value that is not its key's, and a loaded record that is not there. Either means lost or mixed-up data. */
 export const WRONG_VALUE = 'wrong value';
 export const MISSING_RECORD = 'missing record';
 
-/** How often the load tries to put one record whose put ended without a clear success. */
-const LOAD_ATTEMPTS_MAX = 5;
-/** Outcomes that trying again does not mend. */
-const FINAL_OUTCOMES: readonly Outcome[] = ['trusted-memory-full', 'host-memory-full', 'not-permitted', 'closed'];
+/** What is in flight in a slot: an operation by its type, or a half of a read-modify-write. */
+const RMW_GET = RMW;
+const RMW_PUT = RMW + 1;
 
-const READ = 0;
-const UPDATE = 1;
+const KINDS: Readonly<Record<WriteType, number>> = { update: UPDATE, insert: INSERT, rmw: RMW_GET };
 
 type Phase = 'idle' | 'load' | 'run' | 'drain';
 
@@ -69,16 +67,15 @@ export class LoadLoop implements OperationSink {
   readonly #startMs: Float64Array;
   readonly #startNs: Float64Array;
   readonly #sequence: Float64Array;
+  /** Of a read-modify-write's get. */
+  readonly #pairStartMs: Float64Array;
 
   /** Grows with each put of this process, retries included, so that no two values are the same. */
   #lastSequence = 0;
   #mix: Mix | undefined;
+  #writeKind = UPDATE;
 
-  #loadNext = 0;
-  #loadEnd = 0;
-  readonly #loadAgain: number[] = [];
-  readonly #loadAttempts = new Map<number, number>();
-  #loadFailure: Outcome | undefined;
+  #loadPhase: LoadPhase | undefined;
 
   /** Since the phase began, for the progress line. */
   completed = 0;
@@ -87,12 +84,7 @@ export class LoadLoop implements OperationSink {
   readonly errors = new Map<string, number>();
   #closed = false;
 
-  #measuring = false;
-  #windowStartMs = 0;
-  #reads = 0;
-  #updates = 0;
-  #readLatency = new LatencyHistogram();
-  #updateLatency = new LatencyHistogram();
+  readonly #meter = new WindowMeter();
 
   constructor(options: LoadLoopOptions) {
     const slots = options.outstanding;
@@ -102,6 +94,7 @@ export class LoadLoop implements OperationSink {
     this.#startMs = new Float64Array(slots);
     this.#startNs = new Float64Array(slots);
     this.#sequence = new Float64Array(slots);
+    this.#pairStartMs = new Float64Array(slots);
   }
 
   /** An engine needs its sink before it has operations, so these come afterwards. */
@@ -117,43 +110,34 @@ export class LoadLoop implements OperationSink {
   /** Puts each record in [first, end) once. Calls back with the outcome that made it give up, if any. */
   load(first: number, end: number, whenDone: (failure: Outcome | undefined) => void): void {
     this.#begin('load');
-    this.#loadNext = first;
-    this.#loadEnd = end;
-    this.#loadFailure = undefined;
-    this.#loadAttempts.clear();
-    this.#whenIdle = () => whenDone(this.#loadFailure);
+    const loadPhase = new LoadPhase(first, end);
+    this.#loadPhase = loadPhase;
+    this.#whenIdle = () => whenDone(loadPhase.failure);
     this.#startAll();
   }
 
   /** Runs the mix until drain(). */
   run(mix: Mix): void {
     this.#begin('run');
+    const { write = 'update' } = mix;
+    assert(write !== 'insert' || mix.inserts !== undefined, 'inserts have their records from somewhere');
     this.#mix = mix;
+    this.#writeKind = KINDS[write];
     this.#startAll();
   }
 
   beginWindow(): void {
-    this.#reads = 0;
-    this.#updates = 0;
-    this.#readLatency = new LatencyHistogram();
-    this.#updateLatency = new LatencyHistogram();
-    this.#windowStartMs = this.#options.nowMs();
-    this.#measuring = true;
+    this.#meter.begin(this.#options.nowMs());
   }
 
   endWindow(): LoadWindow {
-    assert(this.#measuring, 'a window is ended once');
-    this.#measuring = false;
-    return {
-      windowMs: this.#options.nowMs() - this.#windowStartMs,
-      reads: this.#reads,
-      updates: this.#updates,
-      read: this.#readLatency,
-      update: this.#updateLatency,
-    };
+    return this.#meter.end(this.#options.nowMs());
   }
 
-  /** Starts nothing more; calls back when the last operation has ended, at the latest after its deadline. */
+  /**
+   * Starts nothing more but the second halves of what is under way; calls back when the last operation has ended, at the
+   * latest after its deadline.
+   */
   drain(whenIdle: () => void): void {
     assert(this.#phase === 'run', 'only a run is drained, a load ends by itself');
     this.#phase = 'drain';
@@ -165,9 +149,11 @@ export class LoadLoop implements OperationSink {
     const nowMs = this.#options.nowMs();
     this.#inFlight--;
     if (this.#options.history !== undefined) this.#recordHistory(slot, outcome, value, valueBytes);
+    let goesOn = false;
     if (this.#phase === 'load') this.#loadEnded(slot, outcome);
-    else this.#runEnded(slot, outcome, value, valueBytes, nowMs);
-    this.#startNext(slot, nowMs);
+    else goesOn = this.#runEnded(slot, outcome, value, valueBytes, nowMs);
+    if (goesOn) this.#startSecondHalf(slot, nowMs);
+    else this.#startNext(slot, nowMs);
     if (this.#inFlight === 0 && this.#phase !== 'run') this.#idle();
   }
 
@@ -195,16 +181,37 @@ export class LoadLoop implements OperationSink {
   #startNext(slot: number, nowMs: number): void {
     if (this.#closed) return;
     if (this.#phase === 'run') {
-      const mix = this.#mix!;
-      this.#kind[slot] = mix.random.nextDouble() < mix.readProportion ? READ : UPDATE;
-      this.#record[slot] = mix.records.next();
+      this.#choose(slot, nowMs);
     } else {
       if (this.#phase !== 'load') return;
-      const record = this.#nextToLoad();
+      const record = this.#loadPhase!.next();
       if (record === undefined) return;
       this.#kind[slot] = UPDATE;
       this.#record[slot] = record;
     }
+    this.#start(slot, nowMs);
+  }
+
+  #choose(slot: number, nowMs: number): void {
+    const { readProportion, random, records, inserts } = this.#mix!;
+    let kind = random.nextDouble() < readProportion ? READ : this.#writeKind;
+    if (kind === INSERT) {
+      if (!inserts!.isFull) {
+        this.#kind[slot] = INSERT;
+        this.#record[slot] = inserts!.next();
+        return;
+      }
+      kind = READ;
+    }
+    if (kind === RMW_GET) this.#pairStartMs[slot] = nowMs;
+    this.#kind[slot] = kind;
+    this.#record[slot] = records.next();
+  }
+
+  /** In a drain too: a pair is one operation. */
+  #startSecondHalf(slot: number, nowMs: number): void {
+    if (this.#closed) return;
+    this.#kind[slot] = RMW_PUT;
     this.#start(slot, nowMs);
   }
 
@@ -215,7 +222,7 @@ export class LoadLoop implements OperationSink {
     this.#startMs[slot] = nowMs;
     if (history !== undefined) this.#startNs[slot] = history.nowNs();
     let operationId: number;
-    if (this.#kind[slot] === READ) {
+    if (isGet(this.#kind[slot]!)) {
       operationId = operations.startGet(slot, keys.key(record), deadlineMs);
     } else {
       const sequence = ++this.#lastSequence;
@@ -227,46 +234,49 @@ export class LoadLoop implements OperationSink {
     this.#inFlight++;
   }
 
-  #nextToLoad(): number | undefined {
-    if (this.#loadFailure !== undefined) return undefined;
-    const again = this.#loadAgain.pop();
-    if (again !== undefined) return again;
-    return this.#loadNext < this.#loadEnd ? this.#loadNext++ : undefined;
-  }
-
   #loadEnded(slot: number, outcome: Outcome): void {
     if (outcome === 'ok') {
       this.completed++;
       return;
     }
     this.failed++;
-    const record = this.#record[slot]!;
-    const attempts = (this.#loadAttempts.get(record) ?? 0) + 1;
-    this.#loadAttempts.set(record, attempts);
-    if (attempts >= LOAD_ATTEMPTS_MAX || FINAL_OUTCOMES.includes(outcome)) this.#loadFailure ??= outcome;
-    else this.#loadAgain.push(record);
+    this.#loadPhase!.failed(this.#record[slot]!, outcome);
   }
 
-  #runEnded(slot: number, outcome: Outcome, value: Uint8Array, valueBytes: number, nowMs: number): void {
-    const isRead = this.#kind[slot] === READ;
-    const error = isRead ? this.#readError(slot, outcome, value, valueBytes) : outcome === 'ok' ? undefined : outcome;
+  /** Returns whether the slot goes on with the second half of its operation. */
+  #runEnded(slot: number, outcome: Outcome, value: Uint8Array, valueBytes: number, nowMs: number): boolean {
+    const kind = this.#kind[slot]!;
+    const error = isGet(kind)
+      ? this.#readError(slot, outcome, value, valueBytes)
+      : outcome === 'ok'
+        ? undefined
+        : outcome;
     if (error !== undefined) {
-      // An engine that is closed answers at once and for ever: asking it again would spin.
-      if (outcome === 'closed') this.#closed = true;
-      this.failed++;
-      this.errors.set(error, (this.errors.get(error) ?? 0) + 1);
-      return;
+      this.#runFailed(slot, outcome, error);
+      return false;
+    }
+    const latencyMs = nowMs - this.#startMs[slot]!;
+    if (kind === RMW_GET) {
+      this.#meter.halfEnded(READ, latencyMs);
+      return true;
     }
     this.completed++;
-    if (!this.#measuring) return;
-    const latencyMs = nowMs - this.#startMs[slot]!;
-    if (isRead) {
-      this.#reads++;
-      this.#readLatency.recordMs(latencyMs);
-    } else {
-      this.#updates++;
-      this.#updateLatency.recordMs(latencyMs);
+    if (kind === RMW_PUT) {
+      this.#meter.halfEnded(UPDATE, latencyMs);
+      this.#meter.operationEnded(RMW, nowMs - this.#pairStartMs[slot]!);
+      return false;
     }
+    if (kind === INSERT) this.#mix!.inserts!.succeeded(this.#record[slot]!);
+    this.#meter.operationEnded(kind, latencyMs);
+    return false;
+  }
+
+  #runFailed(slot: number, outcome: Outcome, error: string): void {
+    // An engine that is closed answers at once and for ever: asking it again would spin.
+    if (outcome === 'closed') this.#closed = true;
+    if (this.#kind[slot] === INSERT) this.#mix!.inserts!.failed(this.#record[slot]!);
+    this.failed++;
+    this.errors.set(error, (this.errors.get(error) ?? 0) + 1);
   }
 
   #readError(slot: number, outcome: Outcome, value: Uint8Array, valueBytes: number): string | undefined {
@@ -283,7 +293,7 @@ export class LoadLoop implements OperationSink {
     const endNs = history!.nowNs();
     const key = keys.keyString(this.#record[slot]!);
     const startNs = this.#startNs[slot]!;
-    if (this.#kind[slot] === READ) {
+    if (isGet(this.#kind[slot]!)) {
       const found = outcome === 'ok' ? idInValue(value, valueBytes) : null;
       history!.record('get', key, found, startNs, endNs, outcome === 'ok' || outcome === 'absent' ? 'ok' : 'error');
       return;
@@ -292,4 +302,8 @@ export class LoadLoop implements OperationSink {
     if (outcome === 'outcome-unknown') history!.record('put', key, id, startNs, null, 'unknown');
     else history!.record('put', key, id, startNs, endNs, outcome === 'ok' ? 'ok' : 'error');
   }
+}
+
+function isGet(kind: number): boolean {
+  return kind === READ || kind === RMW_GET;
 }

@@ -1,4 +1,6 @@
 import type { ClientCounters, MemberStatus, Outcome } from '../src/client/operations.ts';
+import type { ValueSize } from './value-sizes.ts';
+import type { OperationType, WriteType } from './workload.ts';
 
 /**
  * What the bench and its load processes tell each other over the channel of child_process.fork, as JSON. The parent
@@ -10,7 +12,9 @@ export interface OpenTask {
   readonly processIndex: number;
   readonly processCount: number;
   readonly records: number;
-  readonly valueBytes: number;
+  readonly valueSizes: readonly ValueSize[];
+  /** Of the load phase. */
+  readonly seed: number;
   readonly datagramBytes: number | null;
   readonly outstanding: number;
   /** Of each operation; default: far above any latency of a cluster that works. */
@@ -24,6 +28,7 @@ export interface OpenTask {
 export interface RunTask {
   readonly type: 'run';
   readonly readProportion: number;
+  readonly write: WriteType;
   readonly seed: number;
   readonly warmupMs: number;
   readonly durationMs: number;
@@ -48,15 +53,19 @@ export interface Loaded {
   readonly failure: Outcome | null;
 }
 
+export interface RanType {
+  readonly count: number;
+  /** Encoded by LatencyHistogram. */
+  readonly latency: string;
+}
+
 export interface Ran {
   readonly type: 'ran';
   readonly windowMs: number;
-  readonly reads: number;
-  readonly updates: number;
+  /** A read-modify-write is one. */
+  readonly operations: number;
   readonly errors: Readonly<Record<string, number>>;
-  /** Encoded by LatencyHistogram. */
-  readonly readLatency: string;
-  readonly updateLatency: string;
+  readonly byType: Readonly<Record<OperationType, RanType>>;
   /** User and system time of the load process in the window. */
   readonly cpuUs: number;
   /** Grown in the window. */

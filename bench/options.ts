@@ -2,17 +2,19 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../net/mode.ts';
-import { parseBytes } from '../src/cli/bytes.ts';
 import { parseDurationMs } from '../src/cli/duration.ts';
 import { CommandFailure, EXIT_WRONG_INPUT } from '../src/cli/failure.ts';
 import { datagramBytesOption, modeOption, replicaCount, wholeNumberBetween } from '../src/cli/shared-options.ts';
 import { VALUE_HEADER_BYTES } from './record.ts';
+import { largestOf, parseValueSizes, smallestOf } from './value-sizes.ts';
+import type { ValueSize } from './value-sizes.ts';
 import { WORKLOAD_NAMES, isWorkloadName, workloadOf, workloadOfProportion } from './workload.ts';
 import type { Workload } from './workload.ts';
+import { LATEST_RECORDS_MIN } from './zipfian.ts';
 
 /** What `avocado bench` and `avocado bench compare` take: flags, bounds, and what must fit together. */
 
-/** Keys of 24 bytes for so many take 240 MB in each load process; trusted memory holds fewer. */
+/** Keys of so many take 320 MB in each load process; trusted memory holds fewer. */
 const RECORDS_MAX = 10_000_000;
 /** The largest value that any cluster will take; how much this one takes is asked of it. */
 const VALUE_BYTES_MAX = 1024 * 1024;
@@ -26,11 +28,25 @@ const DURATION_MS_MAX = 24 * 60 * 60 * 1_000;
 /** The window must hold more than a few operations. */
 const DURATION_MS_MIN = 100;
 const ROUNDS_MAX = 1_000;
+/** YCSB's record: CoreWorkload's defaults of fieldcount and fieldlength. */
+const FIELDS_DEFAULT = 10;
+const FIELD_BYTES_DEFAULT = 100;
+const VALUE_BYTES_DEFAULT = 256;
+
+/** A value as a record of fields, one behind the other. */
+export interface RecordFields {
+  readonly fieldCount: number;
+  readonly fieldBytes: number;
+}
 
 /** What a load needs to know, whichever command asks for it. */
 export interface LoadSettings {
   readonly records: number;
+  /** The largest. */
   readonly valueBytes: number;
+  readonly valueSizes: readonly ValueSize[];
+  /** Undefined: a value is not divided. */
+  readonly fields: RecordFields | undefined;
   /** Undefined: as the interface has it. */
   readonly datagramBytes: number | undefined;
   readonly outstanding: number;
@@ -62,7 +78,9 @@ export interface CompareOptions extends LoadSettings {
 /** As commander has parsed them. */
 interface LoadFlags {
   readonly records: number;
-  readonly valueBytes: number;
+  readonly valueBytes?: readonly ValueSize[];
+  readonly fields?: number;
+  readonly fieldBytes?: number;
   readonly datagramBytes?: number;
   readonly outstanding: number;
   readonly clients: number;
@@ -89,12 +107,16 @@ export interface CompareFlags extends LoadFlags {
 
 export function benchFlags(): Option[] {
   return [
-    new Option('--workload <name>', 'YCSB workload: A (50 % reads), B (95 %) or C (100 %)')
+    new Option(
+      '--workload <name>',
+      'YCSB workload: A, B, C (50, 95, 100 % reads, rest updates), D (95 % reads of the latest, rest inserts) or F (50 % reads, rest read-modify-writes)',
+    )
       .argParser(parseWorkload)
       .default(workloadOf('A'), 'A'),
-    new Option('--read <proportion>', 'share of reads, 0 to 1, in place of the workload (0: updates only)').argParser(
-      parseProportion,
-    ),
+    new Option(
+      '--read <proportion>',
+      "share of reads, 0 to 1, in place of the workload's; the rest stays what it is (0: updates only)",
+    ).argParser(parseProportion),
     modeOption(),
     new Option(
       '--connect [dir]',
@@ -126,7 +148,15 @@ function loadFlags(durationSeconds: number): Option[] {
     new Option('--records <count>', 'records, all put once before the run')
       .argParser(wholeNumberBetween(1, RECORDS_MAX))
       .default(100_000),
-    new Option('--value-bytes <bytes>', 'size of each value').argParser(parseValueBytes).default(256),
+    new Option(
+      '--value-bytes <sizes>',
+      `size of each value, or sizes with weights like 64:60,256:30,4096:10 (default: ${VALUE_BYTES_DEFAULT})`,
+    ).argParser(parseValueBytes),
+    new Option(
+      '--fields <count>',
+      "records of fields, in place of --value-bytes (YCSB's: 10 fields of 100 bytes)",
+    ).argParser(wholeNumberBetween(1, VALUE_BYTES_MAX)),
+    new Option('--field-bytes <bytes>', 'size of each field').argParser(wholeNumberBetween(1, VALUE_BYTES_MAX)),
     datagramBytesOption(),
     new Option('--outstanding <count>', 'operations in flight at once in each load process')
       .argParser(wholeNumberBetween(1, OUTSTANDING_MAX))
@@ -146,14 +176,16 @@ function loadFlags(durationSeconds: number): Option[] {
 
 /** @throws CommandFailure for what doesn't fit together. */
 export function benchOptionsOf(flags: BenchFlags): BenchOptions {
-  if (flags.history !== undefined && flags.valueBytes < VALUE_HEADER_BYTES) {
+  const settings = settingsOf(flags);
+  if (flags.history !== undefined && smallestOf(settings.valueSizes) < VALUE_HEADER_BYTES) {
     throw wrongInput(
       `--history needs values of ${VALUE_HEADER_BYTES} bytes or more, which carry the id of their put: give --value-bytes ${VALUE_HEADER_BYTES}`,
     );
   }
+  checkWorkloads([flags.workload], settings);
   return {
-    ...settingsOf(flags),
-    workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read),
+    ...settings,
+    workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read, flags.workload),
     mode: flags.mode,
     connect: flags.connect ?? false,
     replicas: flags.replicas,
@@ -164,8 +196,10 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
 }
 
 export function compareOptionsOf(flags: CompareFlags): CompareOptions {
+  const settings = settingsOf(flags);
+  checkWorkloads(flags.workloads, settings);
   return {
-    ...settingsOf(flags),
+    ...settings,
     workloads: flags.workloads,
     rounds: flags.rounds,
     jsonPath: writablePath('--json', flags.json),
@@ -173,15 +207,36 @@ export function compareOptionsOf(flags: CompareFlags): CompareOptions {
   };
 }
 
-function settingsOf(flags: LoadFlags): LoadSettings {
-  if (flags.outstanding * flags.valueBytes > FLIGHT_BYTES_MAX) {
+function checkWorkloads(workloads: readonly Workload[], { records }: LoadSettings): void {
+  if (records < LATEST_RECORDS_MIN && workloads.some(({ write }) => write === 'insert')) {
     throw wrongInput(
-      `--outstanding ${flags.outstanding} values of ${flags.valueBytes} bytes are more than ${FLIGHT_BYTES_MAX} bytes in flight: give fewer`,
+      `workload D needs --records ${LATEST_RECORDS_MIN} or more: YCSB's choice of the latest is not defined for fewer`,
+    );
+  }
+}
+
+function settingsOf(flags: LoadFlags): LoadSettings {
+  const fields = fieldsOf(flags);
+  const valueSizes =
+    fields === undefined
+      ? (flags.valueBytes ?? [{ valueBytes: VALUE_BYTES_DEFAULT, weight: 1 }])
+      : [{ valueBytes: fields.fieldCount * fields.fieldBytes, weight: 1 }];
+  const valueBytes = largestOf(valueSizes);
+  if (valueBytes > VALUE_BYTES_MAX) {
+    throw wrongInput(
+      `a record of ${valueBytes} bytes is over ${VALUE_BYTES_MAX}: give fewer --fields or --field-bytes`,
+    );
+  }
+  if (flags.outstanding * valueBytes > FLIGHT_BYTES_MAX) {
+    throw wrongInput(
+      `--outstanding ${flags.outstanding} values of ${valueBytes} bytes are more than ${FLIGHT_BYTES_MAX} bytes in flight: give fewer`,
     );
   }
   return {
     records: flags.records,
-    valueBytes: flags.valueBytes,
+    valueBytes,
+    valueSizes,
+    fields,
     datagramBytes: flags.datagramBytes,
     outstanding: flags.outstanding,
     clients: flags.clients,
@@ -189,6 +244,20 @@ function settingsOf(flags: LoadFlags): LoadSettings {
     durationMs: flags.duration,
     warmupMs: flags.warmup,
   };
+}
+
+function fieldsOf({ valueBytes, fields, fieldBytes }: LoadFlags): RecordFields | undefined {
+  if (fields === undefined && fieldBytes === undefined) return undefined;
+  if (valueBytes !== undefined) {
+    throw wrongInput('--value-bytes and --fields or --field-bytes both say how large values are: give one of them');
+  }
+  return { fieldCount: fields ?? FIELDS_DEFAULT, fieldBytes: fieldBytes ?? FIELD_BYTES_DEFAULT };
+}
+
+/** What to name when the largest value is too large. */
+export function sizeFlagOf({ valueBytes, fields }: LoadSettings): string {
+  if (fields === undefined) return `--value-bytes ${valueBytes}`;
+  return `--fields ${fields.fieldCount} of ${fields.fieldBytes} bytes, ${valueBytes} together,`;
 }
 
 /** Found out now rather than after minutes of load. */
@@ -229,10 +298,10 @@ function parseProportion(text: string): number {
   throw new InvalidArgumentError('Give a number from 0 to 1.');
 }
 
-function parseValueBytes(text: string): number {
-  const byteCount = parseBytes(text);
-  if (byteCount !== undefined && byteCount >= 1 && byteCount <= VALUE_BYTES_MAX) return byteCount;
-  throw new InvalidArgumentError('Give bytes like 256 or 4KiB, from 1 to 1MiB.');
+function parseValueBytes(text: string): readonly ValueSize[] {
+  const sizes = parseValueSizes(text, VALUE_BYTES_MAX);
+  if (typeof sizes === 'string') throw new InvalidArgumentError(sizes);
+  return sizes;
 }
 
 /** Seconds, or a duration with its unit like 500ms; the result is in milliseconds. */

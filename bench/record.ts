@@ -1,24 +1,41 @@
 import { assert } from '../net/assert.ts';
-import { allocateRegion, copyWords } from '../net/bytes.ts';
+import { alignUp, allocateRegion, copyWords } from '../net/bytes.ts';
 import { DATAGRAM_BYTES_MAX } from '../net/limits.ts';
+import { writeDecimal } from './decimal.ts';
 import { fnvHashBytes, fnvHashNumber } from './fnv.ts';
 import { Random } from './random.ts';
+import type { SizeChoice } from './value-sizes.ts';
 
 /**
  * The records that the bench writes and reads back: YCSB's keys, and values that can be checked against their key.
  *
  * A value, in words of 32 bits:
  *
- *     fingerprint of the key (2) | id of the put (2) | filler chosen by the fingerprint | id of the put again (2)
+ *     fingerprint of the key (2) | id of the put (2) | filler chosen by the fingerprint | id of the put again, with the size (2)
  *
  * The fingerprint shows that the value belongs to the key, the filler that all of it does, the two ids that it is one
- * put's value and not half of each of two. What does not fit into a value under 24 bytes is left out from its end.
+ * put's value and not half of each of two, and a whole one. What does not fit into a value under 24 bytes is left out from its end.
  */
 
-/** "user" and a number of up to 19 digits, rounded up to words. */
-const KEY_STRIDE_BYTES = 24;
+/** "user" and a number of up to 19 digits. */
 const KEY_PREFIX = 'user';
 export const RECORD_KEY_BYTES_MAX = 23;
+
+/**
+ * A record has 32 bytes, half a cache line: the key with zeros behind it, its length in the key's 24th byte, which no key
+ * reaches, and the two words of its fingerprint.
+ */
+const RECORD_WORDS = 8;
+const KEY_WORDS = 6;
+const LENGTH_SHIFT = 24;
+const LAST_KEY_WORD_MASK = 0xff_ffff;
+
+/** Records are held in chunks of 2 MiB, so that inserts never wait for a table to be copied to a larger one. */
+const CHUNK_SHIFT = 16;
+const CHUNK_RECORDS = 1 << CHUNK_SHIFT;
+const CHUNK_MASK = CHUNK_RECORDS - 1;
+/** 2 GiB of keys in a load process; a cluster that holds so many has 8 GiB and more of trusted memory. */
+const RECORDS_HELD_MAX = 2 ** 26;
 
 /** Fingerprint and id; a history names a value by its id, so it needs this many bytes. */
 export const VALUE_HEADER_BYTES = 16;
@@ -29,44 +46,68 @@ const FRAME_WORDS = 6;
 export const SEQUENCE_MAX = 2 ** 48 - 1;
 export const PROCESS_INDEX_MAX = 0xffff;
 
-/** All keys, made once: an operation picks an index. */
+/** All keys, each made once: an operation picks an index. */
 export class RecordKeys {
-  readonly count: number;
-  readonly #keys: Int32Array;
-  readonly #keyBytes: Uint8Array;
-  readonly #fingerprints: Int32Array;
+  readonly #chunks: Int32Array[] = [];
+  #count = 0;
   readonly #scratchWords: Int32Array;
   /** One view of the scratch for each length a key can have. */
   readonly #scratchByLength: readonly Uint8Array[];
+  readonly #scratchBytes: Uint8Array;
+  readonly #pair = new Int32Array(2);
 
+  /** The records 0 to count - 1 of YCSB. */
   constructor(count: number) {
-    this.count = count;
-    const region = allocateRegion(count * KEY_STRIDE_BYTES);
-    this.#keys = region.words;
-    this.#keyBytes = new Uint8Array(count);
-    this.#fingerprints = new Int32Array(2 * count);
-    const pair = new Int32Array(2);
-    for (let i = 0; i < count; i++) {
-      const start = i * KEY_STRIDE_BYTES;
-      fnvHashNumber(i, pair);
-      const key = KEY_PREFIX + unsignedOf(pair).toString();
-      for (let j = 0; j < key.length; j++) region.bytes[start + j] = key.charCodeAt(j);
-      this.#keyBytes[i] = key.length;
-      fnvHashBytes(region.bytes, start, start + key.length, pair);
-      this.#fingerprints.set(pair, 2 * i);
-    }
-    const scratch = allocateRegion(KEY_STRIDE_BYTES);
+    const scratch = allocateRegion(KEY_WORDS * 4);
     this.#scratchWords = scratch.words;
+    this.#scratchBytes = scratch.bytes;
     this.#scratchByLength = Array.from({ length: RECORD_KEY_BYTES_MAX + 1 }, (_, bytes) =>
       scratch.bytes.subarray(0, bytes),
     );
+    for (let i = 0; i < KEY_PREFIX.length; i++) scratch.bytes[i] = KEY_PREFIX.charCodeAt(i);
+    for (let number = 0; number < count; number++) this.append(number);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get isFull(): boolean {
+    return this.#count === RECORDS_HELD_MAX;
+  }
+
+  /**
+   * Takes in one more record and returns its index.
+   * @param number YCSB's number of it, from 0 to 2^53 - 1, which its key is made of.
+   */
+  append(number: number): number {
+    assert(!this.isFull, 'whoever appends has asked for room');
+    const index = this.#count++;
+    if ((index & CHUNK_MASK) === 0) this.#chunks.push(new Int32Array(CHUNK_RECORDS * RECORD_WORDS));
+    const words = this.#scratchWords;
+    for (let i = 1; i < KEY_WORDS; i++) words[i] = 0;
+    fnvHashNumber(number, this.#pair);
+    // The prefix is the first word, which is in its place: each key begins with it.
+    const keyBytes = writeDecimal(this.#pair, this.#scratchBytes, KEY_PREFIX.length);
+    fnvHashBytes(this.#scratchBytes, 0, keyBytes, this.#pair);
+    const chunk = this.#chunks[index >>> CHUNK_SHIFT]!;
+    const word = (index & CHUNK_MASK) * RECORD_WORDS;
+    for (let i = 0; i < KEY_WORDS; i++) chunk[word + i] = words[i]!;
+    chunk[word + KEY_WORDS - 1]! |= keyBytes << LENGTH_SHIFT;
+    chunk[word + KEY_WORDS] = this.#pair[0]!;
+    chunk[word + KEY_WORDS + 1] = this.#pair[1]!;
+    return index;
   }
 
   /** The key's bytes, valid until the next call. */
   key(index: number): Uint8Array {
-    const word = index * (KEY_STRIDE_BYTES / 4);
-    for (let i = 0; i < KEY_STRIDE_BYTES / 4; i++) this.#scratchWords[i] = this.#keys[word + i]!;
-    return this.#scratchByLength[this.#keyBytes[index]!]!;
+    const chunk = this.#chunks[index >>> CHUNK_SHIFT]!;
+    const word = (index & CHUNK_MASK) * RECORD_WORDS;
+    const words = this.#scratchWords;
+    for (let i = 1; i < KEY_WORDS - 1; i++) words[i] = chunk[word + i]!;
+    const last = chunk[word + KEY_WORDS - 1]!;
+    words[KEY_WORDS - 1] = last & LAST_KEY_WORD_MASK;
+    return this.#scratchByLength[last >>> LENGTH_SHIFT]!;
   }
 
   keyString(index: number): string {
@@ -74,16 +115,12 @@ export class RecordKeys {
   }
 
   fingerprintLow(index: number): number {
-    return this.#fingerprints[2 * index]!;
+    return this.#chunks[index >>> CHUNK_SHIFT]![(index & CHUNK_MASK) * RECORD_WORDS + KEY_WORDS]!;
   }
 
   fingerprintHigh(index: number): number {
-    return this.#fingerprints[2 * index + 1]!;
+    return this.#chunks[index >>> CHUNK_SHIFT]![(index & CHUNK_MASK) * RECORD_WORDS + KEY_WORDS + 1]!;
   }
-}
-
-function unsignedOf(pair: Int32Array): bigint {
-  return (BigInt(pair[1]! >>> 0) << 32n) | BigInt(pair[0]! >>> 0);
 }
 
 /**
@@ -100,32 +137,42 @@ function fillerWordOf(fingerprintHigh: number): number {
   return fingerprintHigh & (FILLER_PLACES - 1);
 }
 
-/** Writes and checks values of one size. */
+/** Writes and checks values: of one size, or of several of which each put draws one. */
 export class RecordValues {
-  readonly valueBytes: number;
   readonly #processIndex: number;
   readonly #image: Int32Array;
-  readonly #imageBytes: Uint8Array;
-  readonly #wordCount: number;
+  /** Undefined when there is one size only. */
+  readonly #choice: SizeChoice | undefined;
+  /** The image's first bytes, for each size. */
+  readonly #views: readonly Uint8Array[];
+
+  /** Of the size written last. */
+  #valueBytes = 0;
+  #view: Uint8Array;
+  #imageWords = 0;
   /** Where the second id stands. */
-  readonly #tailWord: number;
+  #tailWord = 0;
+  #sizeMark = 0;
+
   #seen: Uint8Array | undefined;
   #seenWords: Int32Array = new Int32Array(0);
 
-  constructor(valueBytes: number, processIndex: number) {
+  constructor(size: number | SizeChoice, processIndex: number) {
     assert(processIndex >= 0 && processIndex <= PROCESS_INDEX_MAX, 'a process index has 16 bits');
-    this.valueBytes = valueBytes;
+    const sizes = typeof size === 'number' ? [size] : size.sizes.map(({ valueBytes }) => valueBytes);
     this.#processIndex = processIndex;
-    this.#wordCount = valueBytes >> 2;
-    this.#tailWord = Math.max(this.#wordCount, FRAME_WORDS) - 2;
-    const image = allocateRegion(Math.max(valueBytes, FRAME_WORDS * 4));
+    this.#choice = typeof size === 'number' || sizes.length === 1 ? undefined : size;
+    const image = allocateRegion(Math.max(...sizes, FRAME_WORDS * 4));
     this.#image = image.words;
-    this.#imageBytes = image.bytes.subarray(0, valueBytes);
+    this.#views = sizes.map((valueBytes) => image.bytes.subarray(0, valueBytes));
+    this.#view = image.bytes;
+    this.#take(0);
   }
 
   /** The value of a put, valid until the next call. No two puts of a process may share a sequence number. */
   write(fingerprintLow: number, fingerprintHigh: number, sequence: number): Uint8Array {
     assert(sequence >= 0 && sequence <= SEQUENCE_MAX, 'a sequence number has 48 bits');
+    if (this.#choice !== undefined) this.#take(this.#choice.next());
     const image = this.#image;
     const idLow = sequence | 0;
     const idHigh = (this.#processIndex << 16) | Math.floor(sequence / 0x1_0000_0000);
@@ -133,21 +180,24 @@ export class RecordValues {
     image[1] = fingerprintHigh;
     image[2] = idLow;
     image[3] = idHigh;
-    copyWords(image, 4, FILLER, fillerWordOf(fingerprintHigh), image.length - 4);
-    image[this.#tailWord] = idLow;
+    copyWords(image, 4, FILLER, fillerWordOf(fingerprintHigh), this.#imageWords - 4);
+    image[this.#tailWord] = idLow ^ this.#sizeMark;
     image[this.#tailWord + 1] = idHigh;
-    return this.#imageBytes;
+    return this.#view;
   }
 
-  /** Whether value[0 .. valueBytes) is the whole value of some put of this key. */
+  /**
+   * Whether value[0 .. valueBytes) is the whole value of some put of this key. Of which put, and so of which size, is not
+   * known; but the second id stands at the end and carries the size, so that a part of a larger value is no value.
+   */
   verify(fingerprintLow: number, fingerprintHigh: number, value: Uint8Array, valueBytes: number): boolean {
-    if (valueBytes !== this.valueBytes) return false;
-    const wordCount = this.#wordCount;
+    if (valueBytes !== this.#valueBytes && !this.#isSize(valueBytes)) return false;
+    const wordCount = valueBytes >> 2;
     if (wordCount < FRAME_WORDS) return verifySmall(fingerprintLow, fingerprintHigh, value, valueBytes);
     const words = this.#wordsOf(value);
-    const tailWord = this.#tailWord;
+    const tailWord = wordCount - 2;
     if (words[0] !== fingerprintLow || words[1] !== fingerprintHigh) return false;
-    if (words[2] !== words[tailWord] || words[3] !== words[tailWord + 1]) return false;
+    if ((words[2]! ^ valueBytes) !== words[tailWord] || words[3] !== words[tailWord + 1]) return false;
     const fillerWord = fillerWordOf(fingerprintHigh) - 4;
     let difference = 0;
     for (let i = 4; i < tailWord; i++) difference |= words[i]! ^ FILLER[fillerWord + i]!;
@@ -162,6 +212,20 @@ export class RecordValues {
     return `${this.#processIndex}-${sequence}`;
   }
 
+  #take(sizeIndex: number): void {
+    const view = this.#views[sizeIndex]!;
+    this.#view = view;
+    this.#valueBytes = view.length;
+    this.#imageWords = imageWordsOf(view.length);
+    this.#tailWord = tailWordOf(view.length);
+    this.#sizeMark = sizeMarkOf(view.length);
+  }
+
+  #isSize(valueBytes: number): boolean {
+    for (const view of this.#views) if (view.length === valueBytes) return true;
+    return false;
+  }
+
   /** The value as words. An engine hands the same array out again and again, so its view is kept. */
   #wordsOf(value: Uint8Array): Int32Array {
     if (value !== this.#seen) {
@@ -173,6 +237,20 @@ export class RecordValues {
     }
     return this.#seenWords;
   }
+}
+
+/** All of the image that such a value lies on. */
+function imageWordsOf(valueBytes: number): number {
+  return alignUp(Math.max(valueBytes, FRAME_WORDS * 4)) >> 2;
+}
+
+function tailWordOf(valueBytes: number): number {
+  return Math.max(valueBytes >> 2, FRAME_WORDS) - 2;
+}
+
+/** What the second id carries beside the id; a small value has no room for all of it. */
+function sizeMarkOf(valueBytes: number): number {
+  return valueBytes >> 2 < FRAME_WORDS ? 0 : valueBytes;
 }
 
 /** The id that a value carries, as RecordValues.idOf writes it. */

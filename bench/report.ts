@@ -1,11 +1,21 @@
 import { cpus } from 'node:os';
 import { DATAGRAM_BYTES_LOOPBACK } from '../net/limits.ts';
 import type { LatencySummary } from './histogram.ts';
-import type { LoadSettings } from './options.ts';
+import type { LoadSettings, RecordFields } from './options.ts';
 import type { RunResult } from './result.ts';
 import { alignColumns, count, decimals, formatCounts, microseconds, seconds } from './report-text.ts';
 import type { LoadSummary } from './target.ts';
-import { UPDATE_DESCRIPTION, describeMix } from './workload.ts';
+import { describeSizes } from './value-sizes.ts';
+import type { ValueSize } from './value-sizes.ts';
+import {
+  INSERT_DESCRIPTION,
+  OPERATION_TYPES,
+  RMW_DESCRIPTION,
+  UPDATE_DESCRIPTION,
+  describeDistributions,
+  describeMix,
+} from './workload.ts';
+import type { Workload } from './workload.ts';
 
 /** The report of `avocado bench`: what is written as JSON, and the same as text. */
 export interface ReportHead {
@@ -20,7 +30,11 @@ export interface ReportHead {
   readonly settings: {
     readonly embedded: boolean;
     readonly records: number;
+    /** The largest. */
     readonly valueBytes: number;
+    readonly valueSizes: readonly ValueSize[];
+    /** Null: a value is not divided. */
+    readonly fields: RecordFields | null;
     /** Null: the client takes it from the interface's MTU. */
     readonly datagramBytes: number | null;
     readonly outstanding: number;
@@ -31,6 +45,9 @@ export interface ReportHead {
   };
   readonly distribution: string;
   readonly update: string;
+  /** Where a workload has such operations. */
+  readonly insert?: string;
+  readonly rmw?: string;
 }
 
 export interface BenchReport extends ReportHead {
@@ -40,7 +57,12 @@ export interface BenchReport extends ReportHead {
   readonly runs: readonly RunResult[];
 }
 
-export function headOf(tool: string, settings: LoadSettings, embedded: boolean): ReportHead {
+export function headOf(
+  tool: string,
+  settings: LoadSettings,
+  workloads: readonly Workload[],
+  embedded: boolean,
+): ReportHead {
   const cores = cpus();
   return {
     tool,
@@ -55,6 +77,8 @@ export function headOf(tool: string, settings: LoadSettings, embedded: boolean):
       embedded,
       records: settings.records,
       valueBytes: settings.valueBytes,
+      valueSizes: settings.valueSizes,
+      fields: settings.fields ?? null,
       datagramBytes: settings.datagramBytes ?? (embedded ? DATAGRAM_BYTES_LOOPBACK : null),
       outstanding: settings.outstanding,
       clients: settings.clients,
@@ -62,8 +86,10 @@ export function headOf(tool: string, settings: LoadSettings, embedded: boolean):
       warmupMs: settings.warmupMs,
       durationMs: settings.durationMs,
     },
-    distribution: 'scrambled zipfian as in YCSB: theta 0.99 over 10^10 items',
+    distribution: describeDistributions(workloads),
     update: UPDATE_DESCRIPTION,
+    ...(workloads.some(({ write }) => write === 'insert') && { insert: INSERT_DESCRIPTION }),
+    ...(workloads.some(({ write }) => write === 'rmw') && { rmw: RMW_DESCRIPTION }),
   };
 }
 
@@ -82,25 +108,35 @@ export function formatHead(head: ReportHead, replicas: number): string {
       : `datagrams of ${settings.datagramBytes} bytes`;
   return alignColumns([
     ['cluster', `${replicas} replicas${settings.embedded ? ' on this machine' : ''}, direct route, ${datagrams}`],
-    ['records', `${count(settings.records)} of ${settings.valueBytes} bytes, ${head.distribution}`],
+    ['records', `${count(settings.records)} of ${describeValues(settings)}, ${head.distribution}`],
     ['updates', head.update],
+    ...(head.insert === undefined ? [] : [['inserts', head.insert]]),
+    ...(head.rmw === undefined ? [] : [['rmw', head.rmw]]),
     ['load', `${processes}, ${settings.outstanding} outstanding each, closed loop, seed ${settings.seed}`],
     ['time', `${seconds(settings.durationMs)} after ${seconds(settings.warmupMs)} of warm-up`],
     ['machine', `${machine.cores} cores, ${machine.cpuModel}, Node ${machine.nodeVersion}, ${machine.platform}`],
   ]);
 }
 
+function describeValues({ valueSizes, fields }: ReportHead['settings']): string {
+  const bytes = describeSizes(valueSizes);
+  return fields === null
+    ? bytes
+    : `${bytes} (fields: ${count(fields.fieldCount)} of ${count(fields.fieldBytes)} bytes)`;
+}
+
 function formatRun(report: BenchReport, result: RunResult): string {
   const load = report.load[result.mode];
-  const title = `Workload ${result.workload} (${describeMix(result.readProportion)}), mode ${result.mode}`;
+  const title = `Workload ${result.workload} (${describeMix(result)}), mode ${result.mode}`;
   return [title, formatLatencies(result), formatFigures(result, load)].join('\n\n');
 }
 
 function formatLatencies(result: RunResult): string {
-  const rows = [['latency, µs', 'p50', 'p95', 'p99', 'p99.9', 'max', 'operations']];
-  for (const type of ['read', 'update'] as const) {
+  const rows = [['latency, µs', 'p50', 'p95', 'p99', 'p99.9', 'max', 'operations', 'ops/s']];
+  for (const type of OPERATION_TYPES) {
     const summary = result.latencyUs[type];
-    if (summary !== undefined) rows.push([type, ...latencyCells(summary), count(summary.count)]);
+    if (summary === undefined) continue;
+    rows.push([type, ...latencyCells(summary), count(summary.count), count(result.opsPerSecByType[type] ?? 0)]);
   }
   return alignColumns(rows, 'right');
 }

@@ -4,7 +4,8 @@ import { LatencyHistogram } from './histogram.ts';
 import type { LatencySummary } from './histogram.ts';
 import { MISSING_RECORD, WRONG_VALUE } from './load-loop.ts';
 import type { Ran } from './messages.ts';
-import type { Workload } from './workload.ts';
+import { OPERATION_TYPES } from './workload.ts';
+import type { OperationType, Workload, WriteType } from './workload.ts';
 
 /** What one measurement found, put together from what each load process found: an entry of `runs` in the JSON report. */
 export interface RunResult {
@@ -12,13 +13,17 @@ export interface RunResult {
   readonly route: 'direct';
   readonly workload: string;
   readonly readProportion: number;
+  /** What the other operations do. */
+  readonly write: WriteType;
   readonly seed: number;
   readonly durationMs: number;
-  /** Ended well in the window. */
+  /** Ended well in the window; a read-modify-write is one. */
   readonly operations: number;
   readonly opsPerSec: number;
-  readonly latencyUs: { readonly read?: LatencySummary; readonly update?: LatencySummary };
-  /** Reads and updates together. */
+  /** Where there are read-modify-writes, their gets and puts count as reads and updates too. */
+  readonly opsPerSecByType: Readonly<Partial<Record<OperationType, number>>>;
+  readonly latencyUs: Readonly<Partial<Record<OperationType, LatencySummary>>>;
+  /** Reads, updates and inserts together: each get and put once. */
   readonly latencyUsAll: LatencySummary | null;
   /** From the warm-up's start to the last operation's end. */
   readonly errors: number;
@@ -45,25 +50,26 @@ export const DATA_ERRORS: readonly string[] = [WRONG_VALUE, MISSING_RECORD, 'unr
 
 /** @param parts One a load process. */
 export function resultOf(context: RunContext, parts: readonly Ran[]): RunResult {
-  const read = new LatencyHistogram();
-  const update = new LatencyHistogram();
   const all = new LatencyHistogram();
+  const latencyUs: Partial<Record<OperationType, LatencySummary>> = {};
+  const opsPerSecByType: Partial<Record<OperationType, number>> = {};
+  for (const type of OPERATION_TYPES) {
+    const latency = new LatencyHistogram();
+    for (const part of parts) latency.addEncoded(part.byType[type].latency);
+    if (type !== 'rmw') all.add(latency);
+    const summary = latency.summary();
+    if (summary === undefined) continue;
+    latencyUs[type] = summary;
+    opsPerSecByType[type] = rateOf(parts, (part) => part.byType[type].count);
+  }
   const errorsByKind: Record<string, number> = {};
   let operations = 0;
-  let opsPerSec = 0;
   let clientsCpuUs = 0;
   for (const part of parts) {
-    read.addEncoded(part.readLatency);
-    update.addEncoded(part.updateLatency);
     addCounts(errorsByKind, part.errors);
-    operations += part.reads + part.updates;
-    opsPerSec += ((part.reads + part.updates) * 1_000) / part.windowMs;
+    operations += part.operations;
     clientsCpuUs += part.cpuUs;
   }
-  all.add(read);
-  all.add(update);
-  const readSummary = read.summary();
-  const updateSummary = update.summary();
   const members = parts.find((part) => part.members !== null)?.members ?? { before: [], after: [] };
   const replicasCpuUs = cpuUsOf(members.before, members.after);
   return {
@@ -71,14 +77,13 @@ export function resultOf(context: RunContext, parts: readonly Ran[]): RunResult 
     route: 'direct',
     workload: context.workload.name,
     readProportion: context.workload.readProportion,
+    write: context.workload.write,
     seed: context.seed,
     durationMs: Math.max(...parts.map((part) => part.windowMs)),
     operations,
-    opsPerSec,
-    latencyUs: {
-      ...(readSummary !== undefined && { read: readSummary }),
-      ...(updateSummary !== undefined && { update: updateSummary }),
-    },
+    opsPerSec: rateOf(parts, (part) => part.operations),
+    opsPerSecByType,
+    latencyUs,
     latencyUsAll: all.summary() ?? null,
     errors: Object.values(errorsByKind).reduce((sum, count) => sum + count, 0),
     errorsByKind,
@@ -103,6 +108,11 @@ export function failureOf(result: RunResult): string | undefined {
   }
   if (result.operations === 0) return `no operation succeeded in workload ${result.workload}, mode ${result.mode}`;
   return undefined;
+}
+
+/** Each process by its own window. */
+function rateOf(parts: readonly Ran[], figure: (part: Ran) => number): number {
+  return parts.reduce((sum, part) => sum + (figure(part) * 1_000) / part.windowMs, 0);
 }
 
 function sumOf(parts: readonly Ran[], counter: keyof ClientCounters): number {

@@ -24,7 +24,7 @@ export async function runBench(options: BenchOptions, context: BenchContext): Pr
   const { signal, progress } = context;
   const connected = connectedCluster(options, context.modeIsGiven);
   const mode = connected?.mode ?? options.mode;
-  const head = headOf('avocado bench', options, connected === undefined);
+  const head = headOf('avocado bench', options, [options.workload], connected === undefined);
   const history = options.historyPath === undefined ? undefined : new HistoryParts(options.historyPath);
   let target: LoadTarget | undefined;
   try {

@@ -5,7 +5,7 @@ import type { EmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { HistoryParts } from './history-parts.ts';
 import { LoadProcess } from './load-process.ts';
 import type { Answer, ParentMessage, Progress as LoadProgress, Ran } from './messages.ts';
-import { wrongInput } from './options.ts';
+import { sizeFlagOf, wrongInput } from './options.ts';
 import type { LoadSettings } from './options.ts';
 import type { Progress } from './progress.ts';
 import { count } from './report-text.ts';
@@ -95,7 +95,7 @@ export class LoadTarget {
   /** What each load process found. */
   async measure(workload: Workload, seed: number): Promise<readonly Ran[]> {
     const { warmupMs, durationMs } = this.#options.settings;
-    const { readProportion } = workload;
+    const { readProportion, write } = workload;
     const startMs = performance.now();
     return await this.#withProgress(
       () => {
@@ -104,7 +104,7 @@ export class LoadTarget {
         const seconds = Math.min(elapsedMs - warmupMs, durationMs) / 1_000;
         return `workload ${workload.name}, ${seconds.toFixed(0)} of ${durationMs / 1_000} s`;
       },
-      this.#askAll(() => ({ type: 'run', readProportion, seed, warmupMs, durationMs }), 'ran'),
+      this.#askAll(() => ({ type: 'run', readProportion, write, seed, warmupMs, durationMs }), 'ran'),
     );
   }
 
@@ -140,7 +140,8 @@ export class LoadTarget {
         processIndex,
         processCount: settings.clients,
         records: settings.records,
-        valueBytes: settings.valueBytes,
+        valueSizes: settings.valueSizes,
+        seed: settings.seed,
         datagramBytes: settings.datagramBytes ?? null,
         outstanding: settings.outstanding,
         ...(deadlineMs !== undefined && { deadlineMs }),
@@ -152,7 +153,7 @@ export class LoadTarget {
     const valueBytesMax = Math.min(...opened.map((answer) => answer.valueBytesMax));
     if (settings.valueBytes > valueBytesMax) {
       throw wrongInput(
-        `--value-bytes ${settings.valueBytes} is over what a datagram holds in mode ${mode} (${valueBytesMax}): give fewer, or more --datagram-bytes`,
+        `${sizeFlagOf(settings)} is over what a datagram holds in mode ${mode} (${valueBytesMax}): give fewer, or more --datagram-bytes`,
       );
     }
     this.memberCount = opened[0]?.memberCount ?? 0;

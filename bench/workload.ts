@@ -1,32 +1,71 @@
-/** The mixes of operations: YCSB's core workloads A, B and C (workloads/workloada, -b, -c), or a proportion by hand. */
-export const WORKLOAD_NAMES = ['A', 'B', 'C'] as const;
+/**
+ * The mixes of operations: YCSB's core workloads A, B, C, D and F (workloads/workloada and so on), or a proportion by hand.
+ * Each is reads and one other kind of operation.
+ */
+export const WORKLOAD_NAMES = ['A', 'B', 'C', 'D', 'F'] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
-/** Share of reads; the rest are updates. All three choose records by the scrambled zipfian distribution. */
-const READ_PROPORTIONS: Readonly<Record<WorkloadName, number>> = { A: 0.5, B: 0.95, C: 1 };
+/** What has latencies of its own in a report. As in YCSB, both halves of a read-modify-write count as read and update too. */
+export const OPERATION_TYPES = ['read', 'update', 'insert', 'rmw'] as const;
+export type OperationType = (typeof OPERATION_TYPES)[number];
+/** What the operations of a mix that are no reads do. */
+export type WriteType = Exclude<OperationType, 'read'>;
 
 export interface Workload {
   /** A letter of YCSB, or "read 0.25" for a mix by hand. */
   readonly name: string;
   readonly readProportion: number;
+  /** Inserts go with the latest choice of records, the others with the scrambled zipfian one. */
+  readonly write: WriteType;
 }
+
+const WORKLOADS: Readonly<Record<WorkloadName, Omit<Workload, 'name'>>> = {
+  A: { readProportion: 0.5, write: 'update' },
+  B: { readProportion: 0.95, write: 'update' },
+  C: { readProportion: 1, write: 'update' },
+  D: { readProportion: 0.95, write: 'insert' },
+  F: { readProportion: 0.5, write: 'rmw' },
+};
 
 export function isWorkloadName(name: string): name is WorkloadName {
   return (WORKLOAD_NAMES as readonly string[]).includes(name);
 }
 
 export function workloadOf(name: WorkloadName): Workload {
-  return { name, readProportion: READ_PROPORTIONS[name] };
+  return { name, ...WORKLOADS[name] };
 }
 
-export function workloadOfProportion(readProportion: number): Workload {
-  return { name: `read ${readProportion}`, readProportion };
+/** @param base Says what the operations do that are no reads. */
+export function workloadOfProportion(readProportion: number, base: Workload): Workload {
+  const { write } = base;
+  const name = `read ${readProportion}`;
+  return { name: write === 'update' ? name : `${base.name} ${name}`, readProportion, write };
 }
 
-/** YCSB can change one field of ten; a record here has one field, so that an update writes all of it. */
+/** YCSB can change one field of ten; here an update writes all of the record. */
 export const UPDATE_DESCRIPTION = 'an update replaces the whole record';
+export const INSERT_DESCRIPTION =
+  'an insert adds a record; each process inserts keys of its own, and reads these and the loaded ones';
+export const RMW_DESCRIPTION =
+  'a read-modify-write (rmw) is a get and then a put of the same record, as in YCSB: it is not atomic; its halves count as read and update too';
 
-export function describeMix(readProportion: number): string {
-  const reads = Math.round(readProportion * 1_000) / 10;
-  return `${reads} % reads, ${Math.round((100 - reads) * 10) / 10} % updates`;
+const ZIPFIAN_DESCRIPTION = 'scrambled zipfian as in YCSB: theta 0.99 over 10^10 items';
+const LATEST_DESCRIPTION = 'latest as in YCSB: zipfian, theta 0.99, from the last record whose insert is acknowledged';
+
+export function describeDistributions(workloads: readonly Workload[]): string {
+  const descriptions = [];
+  if (workloads.some(({ write }) => write !== 'insert')) descriptions.push(ZIPFIAN_DESCRIPTION);
+  if (workloads.some(({ write }) => write === 'insert')) descriptions.push(LATEST_DESCRIPTION);
+  return descriptions.join('; in workload D ');
+}
+
+const WRITE_NAMES: Readonly<Record<WriteType, string>> = {
+  update: 'updates',
+  insert: 'inserts',
+  rmw: 'read-modify-writes',
+};
+
+export function describeMix(mix: Omit<Workload, 'name'>): string {
+  const reads = Math.round(mix.readProportion * 1_000) / 10;
+  return `${reads} % reads, ${Math.round((100 - reads) * 10) / 10} % ${WRITE_NAMES[mix.write]}`;
 }

@@ -3,6 +3,7 @@ import type { SecurityMode } from '../../net/mode.ts';
 import { benchOptionsOf, wrongInput } from '../options.ts';
 import type { BenchFlags, LoadSettings } from '../options.ts';
 import { VALUE_HEADER_BYTES } from '../record.ts';
+import { smallestOf } from '../value-sizes.ts';
 import type { Workload } from '../workload.ts';
 import { FAULT_KINDS } from './faults.ts';
 import type { FaultKind } from './faults.ts';
@@ -57,11 +58,6 @@ export function chaosOptionsOf(flags: ChaosFlags, isGiven: (flag: keyof ChaosFla
   if (flags.connect !== undefined) {
     throw wrongInput('--chaos kills replicas, so it starts a cluster of its own: leave --connect out');
   }
-  if (flags.valueBytes < VALUE_HEADER_BYTES) {
-    throw wrongInput(
-      `--chaos needs values of ${VALUE_HEADER_BYTES} bytes or more, which carry the id of their put: give --value-bytes ${VALUE_HEADER_BYTES}`,
-    );
-  }
   if (flags.duration < DURATION_MS_MIN || flags.duration > DURATION_MS_MAX) {
     throw wrongInput(
       `--chaos runs for ${DURATION_MS_MIN / 1_000} to ${DURATION_MS_MAX / 1_000} seconds: give --duration 10, or several runs with other seeds`,
@@ -79,6 +75,11 @@ export function chaosOptionsOf(flags: ChaosFlags, isGiven: (flag: keyof ChaosFla
     clients: defaultOf('clients'),
     warmup: defaultOf('warmup'),
   });
+  if (smallestOf(options.valueSizes) < VALUE_HEADER_BYTES) {
+    throw wrongInput(
+      `--chaos needs values of ${VALUE_HEADER_BYTES} bytes or more, which carry the id of their put: give --value-bytes ${VALUE_HEADER_BYTES}`,
+    );
+  }
   return { ...options, replicas, kinds, notices };
 }
 

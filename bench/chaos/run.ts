@@ -185,7 +185,7 @@ async function reportOf(options: ChaosOptions, observed: Observed, historyPath: 
   });
   const { errorsByKind, retransmissions, hedges, writeBacks, drops } = result;
   return {
-    ...headOf('avocado bench --chaos', options, true),
+    ...headOf('avocado bench --chaos', options, [workload], true),
     mode,
     workload: workload.name,
     replicas,

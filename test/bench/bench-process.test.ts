@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { CompareReport } from '../../bench/compare-report.ts';
+import { RecordKeys } from '../../bench/record.ts';
 import type { BenchReport } from '../../bench/report.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import { finished, makeSandbox, runAvocado, startAvocado } from '../cli/avocado-process.ts';
@@ -66,8 +67,74 @@ test('two load processes serve a workload; report and history agree with each ot
   assert.deepEqual(leftovers(), []);
 });
 
+interface HistoryLine {
+  readonly process: number;
+  readonly op: string;
+  readonly key: string;
+  readonly value: string | null;
+  readonly outcome: string;
+}
+
+function historyOf(name: string): HistoryLine[] {
+  const lines = readFileSync(file(name), 'utf8').trimEnd().split('\n');
+  return lines.map((line) => JSON.parse(line) as HistoryLine);
+}
+
+test('workload D inserts records from two processes and reads the latest', async () => {
+  const files = ['--json', file('d.json'), '--history', file('d.jsonl')];
+  const flags = ['--workload', 'D', '--clients', '2', '--quiet', ...files];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', ...QUICK, ...flags]);
+  assert.equal(exitCode, 0, stderr);
+  assert.match(stdout, /Workload D \(95 % reads, 5 % inserts\), mode secure/);
+  assert.match(stdout, /^insert( +[\d,]+){7}$/m);
+
+  const report = jsonOf<BenchReport>('d.json');
+  const run = report.runs[0]!;
+  assert.equal(run.errors, 0);
+  assert.deepEqual(Object.keys(run.latencyUs), ['read', 'insert']);
+  assert.ok(run.opsPerSecByType.insert! > 0);
+  assert.equal(run.latencyUs.read!.count + run.latencyUs.insert!.count, run.operations);
+
+  const history = historyOf('d.jsonl');
+  const puts = history.filter(({ op }) => op === 'put');
+  assert.ok(puts.length > 500, 'there were inserts');
+  assert.equal(new Set(puts.map(({ key }) => key)).size, puts.length, 'each key is put once');
+  const writerOf = new Map(puts.map(({ key, process }) => [key, process]));
+  const keys = new RecordKeys(500);
+  const isLoaded = new Set(Array.from({ length: 500 }, (_, index) => keys.keyString(index)));
+  let ownReads = 0;
+  for (const { op, key, value, process } of history) {
+    if (op !== 'get') continue;
+    assert.ok(value !== null && writerOf.has(key));
+    if (isLoaded.has(key)) continue;
+    ownReads++;
+    assert.equal(writerOf.get(key), process, 'inserted records are read by their own process');
+  }
+  assert.ok(ownReads > 0, 'inserted records are read');
+  assert.deepEqual(leftovers(), []);
+});
+
+test('workload F reads, modifies and writes values of several sizes', async () => {
+  const files = ['--json', file('f.json'), '--history', file('f.jsonl')];
+  const flags = ['--workload', 'F', '--quiet', '--value-bytes', '64:60,256:30,4096:10', ...files];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', ...QUICK, ...flags]);
+  assert.equal(exitCode, 0, stderr);
+  assert.match(stdout, /64 \(60 %\), 256 \(30 %\) or 4,096 \(10 %\) bytes/);
+  assert.match(stdout, /not atomic/);
+  const run = jsonOf<BenchReport>('f.json').runs[0]!;
+  assert.equal(run.errors, 0);
+  assert.deepEqual(Object.keys(run.latencyUs), ['read', 'update', 'rmw']);
+  const { read, update, rmw } = run.latencyUs;
+  assert.equal(update!.count, rmw!.count);
+  assert.ok(rmw!.p50 >= update!.p50);
+  assert.ok(read!.count > rmw!.count && run.operations < read!.count + update!.count);
+  const history = historyOf('f.jsonl');
+  assert.ok(history.every(({ outcome, value }) => outcome === 'ok' && value !== null));
+});
+
 test('a comparison measures each mode in each round, in turn', async () => {
-  const flags = ['--rounds', '2', '--workloads', 'C', '--json', file('compare.json')];
+  const short = ['--duration', '0.2', '--warmup', '0', '--fields', '10', '--field-bytes', '100'];
+  const flags = ['--rounds', '2', '--workloads', 'C,D,F', ...short, '--json', file('compare.json')];
   const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', 'compare', ...QUICK, ...flags]);
   assert.equal(exitCode, 0, stderr);
   assert.match(stdout, /Ratio to plaintext in the same round/);
@@ -75,14 +142,21 @@ test('a comparison measures each mode in each round, in turn', async () => {
   assert.equal(report.settings.records, 500, 'flags behind compare are its own');
   assert.deepEqual(
     report.rounds.map(({ round, mode }) => `${round} ${mode}`),
-    [...SECURITY_MODES.map((mode) => `0 ${mode}`), ...SECURITY_MODES.toReversed().map((mode) => `1 ${mode}`)],
+    [SECURITY_MODES, SECURITY_MODES.toReversed()].flatMap((modes, round) =>
+      ['C', 'D', 'F'].flatMap(() => modes.map((mode) => `${round} ${mode}`)),
+    ),
   );
+  const types = { C: ['read'], D: ['read', 'insert'], F: ['read', 'update', 'rmw'] };
   for (const mode of SECURITY_MODES) {
-    const run = report.runs.find((candidate) => candidate.mode === mode)!;
-    assert.equal(run.errors, 0);
-    assert.ok(run.opsPerSec > 0);
-    assert.deepEqual(Object.keys(run.latencyUs), ['read']);
+    for (const [workload, itsTypes] of Object.entries(types)) {
+      const run = report.runs.find((candidate) => candidate.mode === mode && candidate.workload === workload)!;
+      assert.equal(run.errors, 0);
+      assert.ok(run.opsPerSec > 0);
+      assert.deepEqual(Object.keys(run.latencyUs), itsTypes);
+    }
   }
+  assert.match(stdout, /500 of 1,000 bytes \(fields: 10 of 100 bytes\)/);
+  assert.match(stdout, /insert p50 +p99 +rmw p50 +p99/);
   assert.ok(report.ratio.secure!.opsPerSec > 0 && report.ratio.authenticated!.p99 > 0);
   const { echoUs, datagramsPerSec, aeadCallsPerSec } = report.calibration;
   assert.ok(echoUs.p50 > 0 && echoUs.p99 >= echoUs.p50);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { HistoryWriter, mergeHistory } from '../../bench/history.ts';
+import { Inserts } from '../../bench/inserts.ts';
 import { LoadLoop } from '../../bench/load-loop.ts';
 import { Random } from '../../bench/random.ts';
 import { RecordKeys, RecordValues } from '../../bench/record.ts';
@@ -112,6 +113,53 @@ test('what a get names is what was put last', () => {
   for (const line of lines) {
     if (line.op === 'put' && line.outcome === 'ok') last.set(line.key, line.value);
     if (line.op === 'get' && line.outcome === 'ok' && line.value !== null) assert.equal(line.value, last.get(line.key));
+  }
+});
+
+test('a read-modify-write is a get and then a put of the same key, an insert is a put', () => {
+  for (const write of ['rmw', 'insert'] as const) {
+    const path = join(directory, `history-${write}`);
+    const history = new HistoryWriter(path, 0, process.hrtime.bigint());
+    const operations = new FakeOperations(1);
+    const keys = new RecordKeys(RECORDS);
+    const loop = new LoadLoop({
+      keys,
+      values: new RecordValues(16, 0),
+      outstanding: 1,
+      nowMs: () => performance.now(),
+      deadlineMs: 1_000,
+      history,
+    });
+    operations.connect(loop);
+    loop.attach(operations);
+    loop.load(0, RECORDS, () => {});
+    operations.endAll();
+    const random = new Random(1);
+    const records = new ScrambledZipfian(random, RECORDS);
+    loop.run({ readProportion: 0, write, random, records, inserts: new Inserts(keys, 0, 1) });
+    for (let i = 0; i < 20; i++) operations.end();
+    operations.end(0, 'outcome-unknown');
+    operations.end();
+    loop.drain(() => {});
+    operations.endAll();
+    history.close();
+    const lines = linesOf(path).slice(RECORDS);
+    if (write === 'insert') {
+      assert.ok(lines.every(({ op }) => op === 'put'));
+      assert.deepEqual(
+        lines.slice(0, 20).map(({ key }) => key),
+        Array.from({ length: 20 }, (_, i) => keys.keyString(RECORDS + i)),
+      );
+      assert.deepEqual([lines[20]!.outcome, lines[20]!.end], ['unknown', null]);
+      assert.equal(lines[21]!.key, lines[20]!.key, 'a failed insert is tried again, as another put of its key');
+      continue;
+    }
+    for (let i = 0; i < 20; i += 2) {
+      const [get, put] = [lines[i]!, lines[i + 1]!];
+      assert.deepEqual([get.op, put.op, put.key], ['get', 'put', get.key]);
+      assert.ok(get.end! <= put.start, 'one after the other');
+      assert.notEqual(get.value, put.value);
+    }
   }
 });
 

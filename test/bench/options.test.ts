@@ -29,13 +29,15 @@ test('the defaults are those of the documentation', () => {
   assert.deepEqual(bench(), {
     records: 100_000,
     valueBytes: 256,
+    valueSizes: [{ valueBytes: 256, weight: 1 }],
+    fields: undefined,
     datagramBytes: undefined,
     outstanding: 256,
     clients: 1,
     seed: 1,
     durationMs: 10_000,
     warmupMs: 2_000,
-    workload: { name: 'A', readProportion: 0.5 },
+    workload: { name: 'A', readProportion: 0.5, write: 'update' },
     mode: 'secure',
     connect: false,
     replicas: undefined,
@@ -47,7 +49,7 @@ test('the defaults are those of the documentation', () => {
   assert.deepEqual(
     { workloads, rounds, durationMs },
     {
-      workloads: [{ name: 'A', readProportion: 0.5 }],
+      workloads: [{ name: 'A', readProportion: 0.5, write: 'update' }],
       rounds: 5,
       durationMs: 5_000,
     },
@@ -59,7 +61,7 @@ test('flags are taken in the units that people write', () => {
     '--workload b --mode plaintext --value-bytes 4KiB --datagram-bytes 8192 --duration 0.5 --warmup 250ms ' +
     '--clients 2 --seed 0 --quiet --connect';
   const options = bench(...argv.split(' '));
-  assert.deepEqual(options.workload, { name: 'B', readProportion: 0.95 });
+  assert.deepEqual(options.workload, { name: 'B', readProportion: 0.95, write: 'update' });
   assert.equal(options.mode, 'plaintext');
   assert.equal(options.valueBytes, 4_096);
   assert.equal(options.datagramBytes, 8_192);
@@ -74,16 +76,43 @@ test('flags are taken in the units that people write', () => {
 });
 
 test('--read replaces the mix of the workload, its ends included', () => {
-  assert.deepEqual(bench('--read', '0').workload, { name: 'read 0', readProportion: 0 });
+  assert.deepEqual(bench('--read', '0').workload, { name: 'read 0', readProportion: 0, write: 'update' });
   assert.equal(bench('--read', '1', '--workload', 'A').workload.readProportion, 1);
   assert.equal(bench('--read', '.25').workload.readProportion, 0.25);
 });
 
+test('workloads D and F insert, and read, modify and write; --read leaves that as it is', () => {
+  assert.deepEqual(bench('--workload', 'd').workload, { name: 'D', readProportion: 0.95, write: 'insert' });
+  assert.deepEqual(bench('--workload', 'F').workload, { name: 'F', readProportion: 0.5, write: 'rmw' });
+  const { workload } = bench('--workload', 'F', '--read', '0.2');
+  assert.deepEqual(workload, { name: 'F read 0.2', readProportion: 0.2, write: 'rmw' });
+});
+
 test('workloads of a comparison are listed', () => {
   assert.deepEqual(
-    compare('--workloads', 'C,a').workloads.map(({ name }) => name),
-    ['C', 'A'],
+    compare('--workloads', 'C,a,d,F').workloads.map(({ name }) => name),
+    ['C', 'A', 'D', 'F'],
   );
+});
+
+test('values are of one size, of several, or records of fields', () => {
+  const mixed = bench('--value-bytes', '64:60,256:30,4KiB:10');
+  assert.equal(mixed.valueBytes, 4_096);
+  assert.deepEqual(mixed.valueSizes, [
+    { valueBytes: 64, weight: 60 },
+    { valueBytes: 256, weight: 30 },
+    { valueBytes: 4_096, weight: 10 },
+  ]);
+  for (const [argv, fieldCount, fieldBytes] of [
+    [['--fields', '10', '--field-bytes', '100'], 10, 100],
+    [['--fields', '3'], 3, 100],
+    [['--field-bytes', '7'], 10, 7],
+  ] as const) {
+    const options = compare(...argv);
+    assert.deepEqual(options.fields, { fieldCount, fieldBytes });
+    assert.equal(options.valueBytes, fieldCount * fieldBytes);
+    assert.deepEqual(options.valueSizes, [{ valueBytes: fieldCount * fieldBytes, weight: 1 }]);
+  }
 });
 
 function byCommander(error: unknown): boolean {
@@ -114,7 +143,15 @@ test('what no flag can mean is refused by commander', () => {
     ['--read', '-0.1'],
     ['--read', ''],
     ['--read', '0x1'],
-    ['--workload', 'D'],
+    ['--workload', 'E'],
+    ['--value-bytes', '64:60,256'],
+    ['--value-bytes', '64:0'],
+    ['--value-bytes', '64:60:1,256:1'],
+    ['--value-bytes', '64:1,64:2'],
+    ['--value-bytes', '64:1,2MiB:1'],
+    ['--value-bytes', ''],
+    ['--fields', '0'],
+    ['--field-bytes', '1.5'],
     ['--mode', 'none'],
     ['--replicas', '2'],
     ['--replicas', '3', '--connect'],
@@ -126,6 +163,7 @@ test('what no flag can mean is refused by commander', () => {
     ['--workloads', ''],
     ['--workloads', 'A,,B'],
     ['--workloads', 'A,A'],
+    ['--workloads', 'D,E'],
     ['--rounds', '0'],
     ['--history', 'x'],
   ]) {
@@ -154,4 +192,14 @@ test('what does not fit together or cannot be written is refused before any load
   refusesInOneLine(['--json', join(tmpdir(), 'not-there', 'file')], /ENOENT/);
   refusesInOneLine(['--history', '/proc/none/file'], /can't be written/);
   refusesInOneLine(['--outstanding', '16384', '--value-bytes', '64KiB'], /in flight/);
+  refusesInOneLine(['--outstanding', '16384', '--value-bytes', '16:99,64KiB:1'], /in flight/);
+  refusesInOneLine(['--history', file, '--value-bytes', '4096:1,15:1'], /--value-bytes 16/);
+  refusesInOneLine(['--value-bytes', '256', '--fields', '10'], /give one of them/);
+  refusesInOneLine(['--value-bytes', '256', '--field-bytes', '10'], /give one of them/);
+  refusesInOneLine(['--fields', '1024', '--field-bytes', '1025'], /give fewer --fields/);
+  refusesInOneLine(['--workload', 'D', '--records', '3'], /--records 4 or more/);
+  refusesInOneLine(['--workload', 'D', '--records', '3', '--read', '1'], /--records 4 or more/);
+  assert.equal(bench('--workload', 'D', '--records', '4').records, 4);
+  assert.equal(bench('--workload', 'F', '--records', '3').records, 3);
+  assert.throws(() => compare('--workloads', 'A,D', '--records', '3'), CommandFailure);
 });

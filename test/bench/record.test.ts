@@ -1,7 +1,9 @@
 /** Values that are checked against their key: each single fault in one must be found. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Random } from '../../bench/random.ts';
 import { RecordKeys, RecordValues, idInValue } from '../../bench/record.ts';
+import { SizeChoice } from '../../bench/value-sizes.ts';
 
 const keys = new RecordKeys(100);
 const SIZES = [24, 25, 26, 27, 28, 31, 32, 40, 255, 256, 257, 1_000, 16_000];
@@ -93,4 +95,72 @@ test('the id is read back from the value', () => {
     assert.equal(values.idOf(sequence), `${processIndex}-${sequence}`);
   }
   assert.equal(idInValue(new Uint8Array(15), 15), 'none');
+});
+
+test('values of several sizes verify, whatever was written last; parts and other sizes do not', () => {
+  const sizes = [5, 15, 16, 23, 24, 27, 64, 256, 1_000, 4_096];
+  const choiceOf = (seed: number): SizeChoice =>
+    new SizeChoice(
+      sizes.map((valueBytes) => ({ valueBytes, weight: 1 })),
+      new Random(seed),
+    );
+  const values = new RecordValues(choiceOf(1), 2);
+  const other = new RecordValues(choiceOf(2), 3);
+  const seen = new Set<number>();
+  for (let sequence = 1; sequence <= 300; sequence++) {
+    const value = valueOf(sequence % 100, values, sequence);
+    seen.add(value.length);
+    assert.deepEqual(
+      value,
+      valueOf(sequence % 100, new RecordValues(value.length, 2), sequence),
+      'as if it were alone',
+    );
+    valueOf(0, other, sequence);
+    assert.ok(verify(other, sequence % 100, value), `${value.length} bytes`);
+    if (value.length < 24) continue;
+    for (const valueBytes of sizes) {
+      if (valueBytes < 24 || valueBytes === value.length) continue;
+      const longer = new Uint8Array(Math.max(valueBytes, value.length));
+      longer.set(value);
+      assert.ok(!verify(other, sequence % 100, longer, valueBytes), `${valueBytes} of ${value.length} bytes`);
+    }
+    value[value.length - 1]! ^= 1;
+    assert.ok(!verify(other, sequence % 100, value));
+    value[value.length - 1]! ^= 1;
+    assert.ok(!verify(new RecordValues(value.length + 1, 0), sequence % 100, value));
+  }
+  assert.deepEqual(
+    [...seen].toSorted((a, b) => a - b),
+    sizes,
+    'each size was among them',
+  );
+});
+
+test('a choice among one size draws nothing', () => {
+  let draws = 0;
+  const random = new (class extends Random {
+    override nextDouble(): number {
+      draws++;
+      return super.nextDouble();
+    }
+  })(1);
+  const values = new RecordValues(new SizeChoice([{ valueBytes: 32, weight: 3 }], random), 0);
+  assert.equal(valueOf(1, values, 1).length, 32);
+  assert.equal(draws, 0);
+});
+
+test('keys that are appended are those of their numbers, across chunks too', () => {
+  const count = 70_000;
+  const all = new RecordKeys(count);
+  const grown = new RecordKeys(65_000);
+  for (let number = 65_000; number < count; number++) assert.equal(grown.append(number), number);
+  assert.equal(grown.count, count);
+  for (const index of [0, 64_999, 65_000, 65_535, 65_536, 69_999]) {
+    assert.equal(grown.keyString(index), all.keyString(index));
+    assert.equal(grown.fingerprintLow(index), all.fingerprintLow(index));
+    assert.equal(grown.fingerprintHigh(index), all.fingerprintHigh(index));
+  }
+  const seen = new Set<string>();
+  for (let index = 0; index < count; index++) seen.add(grown.keyString(index));
+  assert.equal(seen.size, count);
 });

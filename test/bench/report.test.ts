@@ -4,16 +4,19 @@ import { test } from 'node:test';
 import { ratiosOf, medianOf } from '../../bench/compare-ratio.ts';
 import type { RoundResult } from '../../bench/compare-ratio.ts';
 import { compareReportOf, formatCompare } from '../../bench/compare-report.ts';
+import type { LoadSettings } from '../../bench/options.ts';
 import { formatBench, headOf } from '../../bench/report.ts';
 import type { BenchReport, ReportHead } from '../../bench/report.ts';
 import { resultOf } from '../../bench/result.ts';
 import { workloadOf } from '../../bench/workload.ts';
 import type { SecurityMode } from '../../net/mode.ts';
-import { member, ranPart } from './run-parts.ts';
+import { byType, latenciesOf, member, ranPart } from './run-parts.ts';
 
 const settings = {
   records: 100_000,
   valueBytes: 256,
+  valueSizes: [{ valueBytes: 256, weight: 1 }],
+  fields: undefined,
   datagramBytes: undefined,
   outstanding: 256,
   clients: 1,
@@ -24,7 +27,7 @@ const settings = {
 
 /** The parts that differ from machine to machine, fixed. */
 const head: ReportHead = {
-  ...headOf('avocado bench', settings, true),
+  ...headOf('avocado bench', settings, [workloadOf('A')], true),
   startedAt: '2026-01-01T00:00:00.000Z',
   machine: { cores: 2, cpuModel: 'Model', nodeVersion: 'v20.0.0', platform: 'linux x64' },
 };
@@ -46,6 +49,8 @@ test('the JSON report has the fields that its readers rely on', () => {
     'embedded',
     'records',
     'valueBytes',
+    'valueSizes',
+    'fields',
     'datagramBytes',
     'outstanding',
     'clients',
@@ -84,9 +89,9 @@ machine  2 cores, Model, Node v20.0.0, linux x64
 
 Workload A (50 % reads, 50 % updates), mode secure
 
-latency, µs    p50    p95    p99  p99.9    max  operations
-read           500    950    990  1,000  1,000         100
-update       1,000  1,900  1,980  2,000  2,000         100
+latency, µs    p50    p95    p99  p99.9    max  operations  ops/s
+read           500    950    990  1,000  1,000         100    100
+update       1,000  1,900  1,980  2,000  2,000         100    100
 
 throughput        200 ops/s
 CPU an operation  3.90 µs: 1.90 in replicas, 2.00 in clients
@@ -99,9 +104,39 @@ load phase        100,000 puts in 0.5 s, 200,000 ops/s
   );
 });
 
+test('the text report says what workloads D and F do, and how large values are', () => {
+  const textOf = (name: 'D' | 'F', types: Parameters<typeof byType>[0], change: Partial<LoadSettings>): string => {
+    const workload = workloadOf(name);
+    const part = ranPart({ operations: 100, byType: byType(types), members });
+    const result = resultOf({ mode: 'secure', workload, seed: 1 }, [part]);
+    const itsHead = headOf('avocado bench', { ...settings, ...change }, [workload], true);
+    return formatBench({ ...itsHead, replicas: 3, load, runs: [result] });
+  };
+  const valueSizes = [
+    { valueBytes: 64, weight: 2 },
+    { valueBytes: 4_096, weight: 1 },
+  ];
+  const d = textOf('D', { read: latenciesOf(95), insert: latenciesOf(5) }, { valueBytes: 4_096, valueSizes });
+  assert.match(d, /^records +100,000 of 64 \(66\.7 %\) or 4,096 \(33\.3 %\) bytes, latest as in YCSB/m);
+  assert.doesNotMatch(d, /scrambled/);
+  assert.match(d, /^inserts +an insert adds a record/m);
+  assert.match(d, /Workload D \(95 % reads, 5 % inserts\)/);
+  assert.match(d, /^insert +\d+ +\d+ +\d+ +\d+ +\d+ +5 +5$/m);
+
+  const fields = { fieldCount: 10, fieldBytes: 100 };
+  const sizes = [{ valueBytes: 1_000, weight: 1 }];
+  const pairs = { read: latenciesOf(100), update: latenciesOf(50), rmw: latenciesOf(50) };
+  const f = textOf('F', pairs, { valueBytes: 1_000, valueSizes: sizes, fields });
+  assert.match(f, /^records +100,000 of 1,000 bytes \(fields: 10 of 100 bytes\), scrambled zipfian/m);
+  assert.match(f, /^rmw +a read-modify-write .* not atomic/m);
+  assert.match(f, /Workload F \(50 % reads, 50 % read-modify-writes\)/);
+  assert.match(f, /^rmw +\d+ +\d+ +\d+ +\d+ +\d+ +50 +50$/m);
+  assert.doesNotMatch(f, /^inserts/m);
+});
+
 /** A round in which the mode did so many operations, each by so much slower. */
 function round(number: number, mode: SecurityMode, workload: 'A' | 'C', operations: number): RoundResult {
-  const part = ranPart({ reads: operations, updates: 0, members });
+  const part = ranPart({ operations, members });
   return { round: number, ...resultOf({ mode, workload: workloadOf(workload), seed: number }, [part]) };
 }
 
@@ -173,4 +208,45 @@ test('a comparison reports medians a mode, ratios, calibration and every round',
   assert.match(text, /read p50 to echo {2}A secure 5\.00/);
   const busy = compareReportOf(head, 3, load, rounds, ratiosOf(rounds), calibration);
   assert.doesNotMatch(formatCompare(busy), /read p50 to echo/);
+});
+
+test('a comparison with inserts and read-modify-writes has columns and ratios for them', () => {
+  const calibration = {
+    datagramBytes: 256,
+    echoUs: { p50: 100, p99: 200 },
+    datagramsPerSec: { sent: 300_000, received: 250_000 },
+    aeadCallsPerSec: 900_000,
+  };
+  const of = (mode: SecurityMode, name: 'C' | 'D' | 'F', times: number): RoundResult => {
+    const types = {
+      C: { read: latenciesOf(times) },
+      D: { read: latenciesOf(times), insert: latenciesOf(times) },
+      F: { read: latenciesOf(times), update: latenciesOf(times), rmw: latenciesOf(times) },
+    };
+    const part = ranPart({ operations: 100, byType: byType(types[name]), members });
+    return { round: 0, ...resultOf({ mode, workload: workloadOf(name), seed: 1 }, [part]) };
+  };
+  const some = (['C', 'D', 'F'] as const).flatMap((name) => [of('secure', name, 200), of('plaintext', name, 100)]);
+  const report = compareReportOf(head, 3, load, some, ratiosOf(some), calibration);
+  assert.deepEqual(
+    report.ratios.map(({ workload, readP50, updateP50, insertP50, rmwP50 }) => [
+      workload,
+      ...[readP50, updateP50, insertP50, rmwP50].map((ratio) => ratio?.median),
+    ]),
+    [
+      ['C', 2, undefined, undefined, undefined],
+      ['D', 2, undefined, 2, undefined],
+      ['F', 2, 2, undefined, 2],
+    ],
+  );
+  const secureD = report.runs.find((run) => run.workload === 'D' && run.mode === 'secure')!;
+  assert.deepEqual(Object.keys(secureD.latencyUs), ['read', 'insert']);
+  assert.deepEqual(secureD.opsPerSecByType, { read: 200, insert: 200 });
+  const text = formatCompare(report);
+  assert.match(text, /ops\/s +read p50 +p99 +update p50 +p99 +insert p50 +p99 +rmw p50 +p99 +CPU/);
+  assert.match(text, /^D secure +100 +1,000 +1,980 +- +- +1,000 +1,980 +- +- /m);
+  assert.match(text, /^F secure +100 +1,000 +1,980 +1,000 +1,980 +- +- +1,000 +1,980 /m);
+  assert.match(text, /ops\/s +p99 +read p50 +update p50 +insert p50 +rmw p50$/m);
+  const onlyC = compareReportOf(head, 3, load, some.slice(0, 2), ratiosOf(some.slice(0, 2)), calibration);
+  assert.doesNotMatch(formatCompare(onlyC), /insert|rmw/);
 });

@@ -1,10 +1,9 @@
 /** One measurement put together from what its processes and members told. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LatencyHistogram } from '../../bench/histogram.ts';
 import { failureOf, resultOf } from '../../bench/result.ts';
 import { workloadOf } from '../../bench/workload.ts';
-import { member, ranPart } from './run-parts.ts';
+import { byType, latenciesOf, member, ranPart } from './run-parts.ts';
 
 const context = { mode: 'secure', workload: workloadOf('A'), seed: 1 } as const;
 
@@ -27,9 +26,32 @@ test('processes add up: rates by their own windows, counts, processor time, late
 });
 
 test('a type of operation that did not occur has no latencies', () => {
-  const none = new LatencyHistogram().encode();
-  const result = resultOf(context, [ranPart({ updates: 0, updateLatency: none })]);
+  const result = resultOf(context, [ranPart({ byType: byType({ read: latenciesOf(100) }) })]);
   assert.deepEqual(Object.keys(result.latencyUs), ['read']);
+  assert.deepEqual(result.opsPerSecByType, { read: 100 });
+});
+
+test('a read-modify-write is one operation, its halves count as read and update too', () => {
+  const part = ranPart({
+    operations: 50 + 50,
+    byType: byType({ read: latenciesOf(100), update: latenciesOf(50), rmw: latenciesOf(50) }),
+  });
+  const f = { mode: 'secure', workload: workloadOf('F'), seed: 1 } as const;
+  const result = resultOf(f, [part, { ...part, windowMs: 500 }]);
+  assert.equal(result.operations, 200);
+  assert.equal(result.opsPerSec, 100 + 200);
+  assert.deepEqual(result.opsPerSecByType, { read: 100 + 200, update: 50 + 100, rmw: 50 + 100 });
+  assert.equal(result.latencyUs.rmw!.count, 100);
+  assert.equal(result.latencyUsAll!.count, 300, 'each get and put once');
+  assert.equal(result.write, 'rmw');
+});
+
+test('inserts are a type of their own', () => {
+  const part = ranPart({ operations: 200, byType: byType({ read: latenciesOf(190), insert: latenciesOf(10) }) });
+  const result = resultOf({ mode: 'secure', workload: workloadOf('D'), seed: 1 }, [part]);
+  assert.deepEqual(Object.keys(result.latencyUs), ['read', 'insert']);
+  assert.deepEqual(result.opsPerSecByType, { read: 190, insert: 10 });
+  assert.equal(result.latencyUsAll!.count, 200);
 });
 
 test("replicas' processor time is unknown rather than wrong", () => {
@@ -71,5 +93,5 @@ test('wrong data and no data fail a run, time-outs do not', () => {
   assert.equal(failureOf(timedOut), undefined);
   assert.equal(timedOut.errors, 6);
   assert.deepEqual(timedOut.errorsByKind, { deadline: 4, 'outcome-unknown': 2 });
-  assert.match(failureOf(resultOf(context, [ranPart({ reads: 0, updates: 0 })])) ?? '', /no operation succeeded/);
+  assert.match(failureOf(resultOf(context, [ranPart({ operations: 0 })])) ?? '', /no operation succeeded/);
 });

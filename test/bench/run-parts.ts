@@ -1,28 +1,38 @@
 import { LatencyHistogram } from '../../bench/histogram.ts';
 import type { Ran } from '../../bench/messages.ts';
+import type { OperationType } from '../../bench/workload.ts';
 import type { MemberStatus } from '../../src/client/operations.ts';
 
 /** What a load process could have answered, for tests of results and reports. */
 export function ranPart(change: Partial<Ran> = {}): Ran {
-  const read = new LatencyHistogram();
+  const read = latenciesOf(100);
   const update = new LatencyHistogram();
-  for (let i = 1; i <= 100; i++) {
-    read.recordMs(i / 100);
-    update.recordMs(i / 50);
-  }
+  for (let i = 1; i <= 100; i++) update.recordMs(i / 50);
   return {
     type: 'ran',
     windowMs: 1_000,
-    reads: 100,
-    updates: 100,
+    operations: 200,
     errors: {},
-    readLatency: read.encode(),
-    updateLatency: update.encode(),
+    byType: byType({ read, update }),
     cpuUs: 400,
     counters: { retransmissions: 1, hedges: 2, tampered: 0, repairs: 0, writeBacks: 3 },
     members: null,
     ...change,
   };
+}
+
+/** Types that are not given did not occur. */
+export function byType(latencies: Partial<Record<OperationType, LatencyHistogram>>): Ran['byType'] {
+  const of = (latency = new LatencyHistogram()) => ({ count: latency.count, latency: latency.encode() });
+  const { read, update, insert, rmw } = latencies;
+  return { read: of(read), update: of(update), insert: of(insert), rmw: of(rmw) };
+}
+
+/** So many operations of a hundredth of a millisecond, two hundredths and so on. */
+export function latenciesOf(count: number): LatencyHistogram {
+  const latency = new LatencyHistogram();
+  for (let i = 1; i <= count; i++) latency.recordMs(i / 100);
+  return latency;
 }
 
 export function member(index: number, cpuUs: number, change: Partial<MemberStatus> = {}): MemberStatus {

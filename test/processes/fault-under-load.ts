@@ -1,4 +1,4 @@
-import type { LoadWindow } from '../../bench/load-loop.ts';
+import type { LoadWindow } from '../../bench/load-window.ts';
 import { WINDOW_MS, latenciesIn, operationsIn } from './windowed-load.ts';
 import type { WindowedLoad } from './windowed-load.ts';
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LatencyHistogram } from '../../bench/histogram.ts';
 import type { LatencySummary } from '../../bench/histogram.ts';
 import { LoadLoop } from '../../bench/load-loop.ts';
-import type { LoadWindow } from '../../bench/load-loop.ts';
+import type { LoadWindow } from '../../bench/load-window.ts';
 import { Random } from '../../bench/random.ts';
 import { RecordKeys, RecordValues } from '../../bench/record.ts';
 import { ScrambledZipfian } from '../../bench/zipfian.ts';
@@ -118,5 +118,5 @@ export function latenciesIn(windows: readonly LoadWindow[]): LatencySummary | un
 }
 
 export function operationsIn(windows: readonly LoadWindow[]): number {
-  return windows.reduce((sum, window) => sum + window.reads + window.updates, 0);
+  return windows.reduce((sum, window) => sum + window.operations, 0);
 }

@@ -46,7 +46,8 @@ async function proveFlat(context: ProofContext): Promise<ClaimResult[]> {
         processIndex: 0,
         processCount: 1,
         records: LOAD.records,
-        valueBytes: LOAD.valueBytes,
+        valueSizes: [{ valueBytes: LOAD.valueBytes, weight: 1 }],
+        seed: 1,
         datagramBytes: null,
         outstanding: LOAD.outstanding,
         historyPath: null,
@@ -64,7 +65,7 @@ async function proveFlat(context: ProofContext): Promise<ClaimResult[]> {
     watched.push({ name: 'client', processId: load.pid!, bytes: [] });
     context.progress(`runs workload A for ${durationMs / 1_000} s`);
     const running = load.ask(
-      { type: 'run', readProportion: LOAD.readProportion, seed: 1, warmupMs: 0, durationMs },
+      { type: 'run', readProportion: LOAD.readProportion, write: 'update', seed: 1, warmupMs: 0, durationMs },
       'ran',
     );
     const [ran] = await Promise.all([running, watch(watched, durationMs)]);
@@ -92,7 +93,7 @@ function resultOf(quick: boolean, durationMs: number, watched: readonly Watched[
   });
   const errors = Object.entries(ran.errors).map(([kind, times]) => `${times} ${kind}`);
   const minutes = durationMs / MINUTE_MS;
-  const operations = ran.reads + ran.updates;
+  const { operations } = ran;
   const measuredOperations = operations * (1 - WARMUP_SHARE);
   const each = processes.map(({ name, meanBytes, riseBytes }) => `${name} ${mib(meanBytes)} ${signed(riseBytes)}`);
   return {
