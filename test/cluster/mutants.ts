@@ -59,6 +59,18 @@ export const mutants: readonly Mutant[] = [
     substitutions: [{ file: COORDINATOR, find: 'quorumOf(options.memberCount);', replace: '1;' }],
   },
   {
+    name: 'the stamp of one replica is enough',
+    bias: 'none',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: PUT,
+        find: 'if (memberCountOf(table.replied[slot] & ~table.refused[slot]) < this.#quorum)',
+        replace: 'if (memberCountOf(table.replied[slot] & ~table.refused[slot]) < 1)',
+      },
+    ],
+  },
+  {
     name: 'one acknowledgement of a write is enough',
     bias: 'half writes',
     failure: NOT_LINEARIZABLE,
@@ -103,6 +115,32 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'a retransmission restarts a put under a new stamp',
+    bias: 'half writes',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: COORDINATOR,
+        find: 'this.#rounds.askAgain(slot);',
+        replace:
+          'if (phase === PHASE_WRITE)\n            return this.#puts.stamp(slot);\n        this.#rounds.askAgain(slot);',
+      },
+    ],
+  },
+  {
+    name: 'a nonce is used twice',
+    bias: 'none',
+    failure: /nonce is used twice/,
+    substitutions: [
+      { file: 'workers/value-keys.js', find: 'this.#last++;', replace: 'this.#last += this.#last % 2;' },
+      {
+        file: 'workers/value-cipher.js',
+        find: "assert(nonce > this.#lastNonce, 'no nonce is used twice');",
+        replace: '',
+      },
+    ],
+  },
+  {
     name: 'apply on an equal or lower stamp',
     bias: 'late answers',
     failure: NOT_LINEARIZABLE,
@@ -128,6 +166,18 @@ export const mutants: readonly Mutant[] = [
         file: 'src/server/replica-node.js',
         find: 'toHex(options.randomBytes(INCARNATION_BYTES))',
         replace: 'toHex(new Uint8Array(INCARNATION_BYTES).fill(memberIndex + 1))',
+      },
+    ],
+  },
+  {
+    name: 'answers of another cluster instance are counted',
+    bias: 'formation',
+    failure: /a client of the old instance reads from the new one/,
+    substitutions: [
+      {
+        file: 'src/client/cluster-view.js',
+        find: 'this.#instanceIds[member] === this.#pinned',
+        replace: 'true',
       },
     ],
   },

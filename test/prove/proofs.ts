@@ -3,8 +3,18 @@ import { freshClone } from './fresh-clone.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
+import { simulation } from './simulation.ts';
 import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
 
 /** In the order in which they are run: what fails most clearly comes first, what takes longest last. */
-export const PROOFS: readonly Proof[] = [freshClone, crashKill, crashStop, tamper, speed, memoryKeys, memoryFlat];
+export const PROOFS: readonly Proof[] = [
+  freshClone,
+  crashKill,
+  crashStop,
+  tamper,
+  speed,
+  memoryKeys,
+  simulation,
+  memoryFlat,
+];
