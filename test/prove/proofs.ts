@@ -1,3 +1,4 @@
+import { attacks } from './attacks.ts';
 import { crashKill, crashStop } from './crash.ts';
 import { freshClone } from './fresh-clone.ts';
 import { memoryFlat } from './memory-flat.ts';
@@ -7,4 +8,13 @@ import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
 
 /** In the order in which they are run: what fails most clearly comes first, what takes longest last. */
-export const PROOFS: readonly Proof[] = [freshClone, crashKill, crashStop, tamper, speed, memoryKeys, memoryFlat];
+export const PROOFS: readonly Proof[] = [
+  freshClone,
+  crashKill,
+  crashStop,
+  tamper,
+  attacks,
+  speed,
+  memoryKeys,
+  memoryFlat,
+];
