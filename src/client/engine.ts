@@ -12,7 +12,7 @@ import type { Authority, Member } from '../trust/authority.ts';
 import { openAuthority } from '../trust/open-authority.ts';
 import { ClientNode } from './client-node.ts';
 import { Connecting } from './connecting.ts';
-import type { Engine, EngineOptions, MemberStatus, Operations } from './operations.ts';
+import type { Engine, EngineOptions, EngineSettings, MemberStatus, Operations } from './operations.ts';
 import { StatusQueries } from './status-queries.ts';
 
 /** A client process without promises on its hot path: a ClientNode with a socket, a clock and randomness, in turns. */
@@ -20,7 +20,11 @@ const CAPACITY_DEFAULT = 1_024;
 const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const authority = openAuthority(options.clusterDirectory, { role: 'client' });
+  return openEngineFor(openAuthority(options.clusterDirectory, { role: 'client' }), options);
+}
+
+/** For a client whose place in the cluster comes from somewhere else than a directory. */
+export async function openEngineFor(authority: Authority, options: EngineSettings): Promise<Engine> {
   const hosts = await Promise.all(authority.configuration.members.map((member) => resolveHost(member.host)));
   const datagramBytes = datagramBytesFor(hosts, options.datagramBytes);
   const isIpv6 = hosts.every((host) => host.includes(':'));
@@ -52,7 +56,7 @@ class UdpEngine implements Engine, Operations {
   #closed = false;
 
   constructor(
-    options: EngineOptions,
+    options: EngineSettings,
     authority: Authority,
     hosts: readonly string[],
     transport: UdpTransport,

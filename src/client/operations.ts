@@ -1,3 +1,4 @@
+import type { DropReason } from '../../net/drops.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { OperationSink } from '../protocol/outcome.ts';
 
@@ -62,6 +63,8 @@ export interface MemberStatus {
 export interface Engine {
   readonly operations: Operations;
   readonly counters: Readonly<ClientCounters>;
+  /** Datagrams and messages not acted on, by reason; reasons that never occurred are left out. */
+  readonly drops: Partial<Record<DropReason, number>>;
   /** Members of the configuration; how many make a quorum. */
   readonly memberCount: number;
   readonly quorum: number;
@@ -72,9 +75,12 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-export interface EngineOptions {
+export interface EngineOptions extends EngineSettings {
   /** Cluster directory, see `avocado init`. */
   clusterDirectory: string;
+}
+
+export interface EngineSettings {
   sink: OperationSink;
   /** Operations in flight at once. */
   capacity?: number;

@@ -3,12 +3,12 @@ import { getEventListeners } from 'node:events';
 import { after, afterEach, test } from 'node:test';
 import { connect } from 'avocado-kv';
 import type { Client } from 'avocado-kv';
+import { lost, unchanged } from '../../bench/attack/udp-relay.ts';
 import { regionOf } from '../../net/bytes.ts';
 import { readValueBytes } from '../../net/wire.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { isData } from '../processes/hostile-datagrams.ts';
 import { proxyCluster } from '../processes/proxied-cluster.ts';
-import { lost, unchanged } from '../processes/udp-proxy.ts';
 import { until } from '../processes/until.ts';
 
 /**

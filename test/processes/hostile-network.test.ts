@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { unchanged } from '../../bench/attack/udp-relay.ts';
+import type { Passage } from '../../bench/attack/udp-relay.ts';
 import { Random } from '../../bench/random.ts';
 import { UdpTransport } from '../../net/udp.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
@@ -9,8 +11,6 @@ import { openClient } from './open-client.ts';
 import type { OpenClient } from './open-client.ts';
 import { proxyCluster } from './proxied-cluster.ts';
 import type { ProxiedCluster } from './proxied-cluster.ts';
-import { unchanged } from './udp-proxy.ts';
-import type { Passage } from './udp-proxy.ts';
 import { until } from './until.ts';
 import { WindowedLoad } from './windowed-load.ts';
 

@@ -1,21 +1,21 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { UdpRelay } from '../../bench/attack/udp-relay.ts';
 import type { EmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { readConfiguration, writeConfiguration } from '../../src/trust/cluster-configuration.ts';
-import { UdpProxy } from './udp-proxy.ts';
 
 /** A running cluster as a client sees it whose every datagram goes through this process. */
 export interface ProxiedCluster {
   /** For the client: the cluster's files, with the proxies in place of the replicas. */
   readonly directory: string;
   /** By member. */
-  readonly proxies: readonly UdpProxy[];
+  readonly proxies: readonly UdpRelay[];
   close(): Promise<void>;
 }
 
 export async function proxyCluster(cluster: EmbeddedCluster): Promise<ProxiedCluster> {
-  const proxies = await Promise.all(cluster.members.map(({ port }) => UdpProxy.open(port)));
+  const proxies = await Promise.all(cluster.members.map(({ port }) => UdpRelay.open(port)));
   const directory = mkdtempSync(join(tmpdir(), 'avocado-test-'));
   cpSync(cluster.directory, directory, { recursive: true });
   redirect(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { whyNoAccess } from '../../bench/attack/process-memory.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
-import { whyNoAccess } from './process-memory.ts';
 import { tamperWithOneReplica } from './tampering.ts';
 
 const cluster = await startEmbeddedCluster({ mode: 'secure' });

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { regionOf } from '../../net/bytes.ts';
-import { HEADER_BYTES, KIND_DATA, OFFSET_KIND, readValueBytes } from '../../net/wire.ts';
+import { ProcessMemory } from '../../bench/attack/process-memory.ts';
+import { valuePartOf } from '../../bench/attack/victim.ts';
 import type { MemberStatus } from '../../src/client/operations.ts';
 import type { EmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { ENVELOPE_HEADER_BYTES } from '../../workers/sealing.ts';
 import { openClient } from './open-client.ts';
-import { ProcessMemory } from './process-memory.ts';
 import { proxyCluster } from './proxied-cluster.ts';
 import { until } from './until.ts';
 
@@ -50,7 +49,7 @@ export async function tamperWithOneReplica(cluster: EmbeddedCluster, index: numb
   try {
     let envelope: Uint8Array | undefined;
     network.proxies[index]!.toReplica = (datagram) => {
-      envelope ??= largeValueIn(datagram);
+      envelope ??= valuePartOf(datagram, VALUE_BYTES);
       return [datagram];
     };
     const statusOf = async (): Promise<MemberStatus> => (await engine.status(STATUS_TIMEOUT_MS))[index]!;
@@ -97,11 +96,4 @@ export async function tamperWithOneReplica(cluster: EmbeddedCluster, index: numb
     await client.close();
     await network.close();
   }
-}
-
-/** The value part of a datagram that carries one as large as ours: sealed values travel in the open. */
-function largeValueIn(datagram: Uint8Array): Uint8Array | undefined {
-  if (datagram.length < HEADER_BYTES || datagram[OFFSET_KIND] !== KIND_DATA) return undefined;
-  const valueBytes = readValueBytes(regionOf(datagram.buffer).words);
-  return valueBytes >= VALUE_BYTES ? datagram.subarray(HEADER_BYTES, HEADER_BYTES + valueBytes) : undefined;
 }

@@ -1,3 +1,4 @@
+import { attacks } from './attacks.ts';
 import { crashKill, crashStop } from './crash.ts';
 import { freshClone } from './fresh-clone.ts';
 import { memoryFlat } from './memory-flat.ts';
@@ -13,6 +14,7 @@ export const PROOFS: readonly Proof[] = [
   crashKill,
   crashStop,
   tamper,
+  attacks,
   speed,
   memoryKeys,
   simulation,

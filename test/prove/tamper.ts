@@ -1,5 +1,5 @@
+import { whyNoAccess } from '../../bench/attack/process-memory.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
-import { whyNoAccess } from '../processes/process-memory.ts';
 import { tamperWithOneReplica } from '../processes/tampering.ts';
 import { MINUTE_MS, count } from './proof.ts';
 import type { ClaimResult, Proof, ProofContext } from './proof.ts';

@@ -1,4 +1,5 @@
 import { UdpTransport } from '../../net/udp.ts';
+import { isLoopback } from '../../src/server/datagram-bytes.ts';
 
 /**
  * The network between a client and one replica, as a hostile network has it: it sees every datagram and decides what
@@ -11,19 +12,21 @@ export type Passage = (datagram: Uint8Array) => readonly Uint8Array[];
 export const unchanged: Passage = (datagram) => [datagram];
 export const lost: Passage = () => [];
 
-const LOOPBACK = '127.0.0.1';
+export const LOOPBACK = '127.0.0.1';
 /** Buffers are never used again here, so that one token does for all. */
 const TOKEN = 0;
 
-export class UdpProxy {
+export class UdpRelay {
   readonly replicaPort: number;
   toReplica: Passage = unchanged;
   toClient: Passage = unchanged;
+  readonly #replicaHost: string;
   readonly #clientSide: UdpTransport;
   readonly #replicaSide: UdpTransport;
   #clientPort = 0;
 
-  private constructor(replicaPort: number, clientSide: UdpTransport, replicaSide: UdpTransport) {
+  private constructor(replicaHost: string, replicaPort: number, clientSide: UdpTransport, replicaSide: UdpTransport) {
+    this.#replicaHost = replicaHost;
     this.replicaPort = replicaPort;
     this.#clientSide = clientSide;
     this.#replicaSide = replicaSide;
@@ -42,10 +45,18 @@ export class UdpProxy {
     });
   }
 
-  static async open(replicaPort: number): Promise<UdpProxy> {
+  /** @param replicaHost An IP address. */
+  static async open(replicaPort: number, replicaHost = LOOPBACK): Promise<UdpRelay> {
     const clientSide = await UdpTransport.open({ host: LOOPBACK, port: 0 });
-    const replicaSide = await UdpTransport.open({ host: LOOPBACK, port: 0 });
-    return new UdpProxy(replicaPort, clientSide, replicaSide);
+    const anyAddress = replicaHost.includes(':') ? '::' : '0.0.0.0';
+    try {
+      const host = isLoopback(replicaHost) ? replicaHost : anyAddress;
+      const replicaSide = await UdpTransport.open({ host, port: 0 });
+      return new UdpRelay(replicaHost, replicaPort, clientSide, replicaSide);
+    } catch (error) {
+      await clientSide.close();
+      throw error;
+    }
   }
 
   /** Where the client is to send. */
@@ -54,7 +65,7 @@ export class UdpProxy {
   }
 
   sendToReplica(datagram: Uint8Array): void {
-    this.#replicaSide.send(TOKEN, datagram, datagram.length, LOOPBACK, this.replicaPort);
+    this.#replicaSide.send(TOKEN, datagram, datagram.length, this.#replicaHost, this.replicaPort);
   }
 
   sendToClient(datagram: Uint8Array): void {

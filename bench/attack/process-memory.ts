@@ -44,10 +44,14 @@ export class ProcessMemory {
     return bytes.subarray(0, count);
   }
 
+  write(address: number, bytes: Uint8Array): void {
+    writeSync(this.#file, bytes, 0, bytes.length, address);
+  }
+
   flipBit(address: number, bit: number): void {
     const byte = this.read(address, 1);
     byte[0]! ^= 1 << bit;
-    writeSync(this.#file, byte, 0, 1, address);
+    this.write(address, byte);
   }
 
   close(): void {

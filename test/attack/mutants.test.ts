@@ -1,0 +1,123 @@
+/**
+ * Proves that the attacks are real: each is run by the command line of a copy of the built files that lacks the one
+ * defence against it, and must say there that it succeeded. Against plaintext-client there is no such copy: a server has
+ * no code for another mode than its own, and without the check of the mode byte the handshake fails.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import type { SecurityMode } from '../../net/mode.ts';
+import { whyNoAccess } from '../../bench/attack/process-memory.ts';
+import type { AttackReport } from '../../bench/attack/report.ts';
+import { finished } from '../cli/avocado-process.ts';
+import { withMutatedCopy } from '../tooling/mutated-copy.ts';
+import type { Substitution } from '../tooling/mutated-copy.ts';
+
+interface Mutant {
+  /** The defence that is gone. */
+  readonly without: string;
+  readonly mode: SecurityMode;
+  readonly substitutions: readonly Substitution[];
+  /** By attack, what the attacker must have got. */
+  readonly harm: Readonly<Record<string, RegExp>>;
+}
+
+const PARTS = ['net', 'workers', 'src', 'bench'];
+
+/** Decrypts as the real one does, and finds everything right. */
+const OPEN_UNCHECKED: Substitution = {
+  file: 'workers/sodium.js',
+  find: 'export function aeadOpen(',
+  replace: `export function aeadOpenUnchecked(clear, sealed, _associated, nonce, key) {
+    const length = clear.byteLength;
+    if (length > 0) sodium.crypto_stream_chacha20_ietf_xor_ic(clear, sealed.subarray(0, length), nonce, 1, key);
+    return true;
+}
+export function aeadOpen(`,
+};
+const uncheckedIn = (file: string): Substitution[] => [
+  OPEN_UNCHECKED,
+  { file, find: ' aeadOpen,', replace: ' aeadOpenUnchecked as aeadOpen,' },
+];
+
+const MUTANTS: readonly Mutant[] = [
+  {
+    without: 'the check of values’ tags',
+    mode: 'secure',
+    substitutions: uncheckedIn('workers/value-cipher.js'),
+    harm: {
+      'flip-value': /a get gives a value that was not put last/,
+      'swap-values': /a get gives a value that was not put last/,
+      'old-value': /a get gives a value that was not put last/,
+    },
+  },
+  {
+    without: 'the check of datagrams’ tags',
+    mode: 'authenticated',
+    substitutions: uncheckedIn('workers/datagram-cipher.js'),
+    harm: {
+      'forge-datagrams': /a get fails: .*every copy of the newest value failed its check/,
+      'change-in-flight': /every copy of the newest value failed its check/,
+      'replay-handshake': /took the session for live/,
+    },
+  },
+  {
+    without: 'the replay window',
+    mode: 'secure',
+    substitutions: [
+      { file: 'net/replay-window.js', find: 'isNew(packetNumber) {', replace: 'isNew(packetNumber) { return true;' },
+    ],
+    harm: { 'replay-datagrams': /acted on them and sent \d+ answers/ },
+  },
+  {
+    without: 'the signature of certificates',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/trust/certificate.js',
+        find: 'if (!verify(signature, signedBytes(certificate), rules.clusterPublicKey)) {',
+        replace: 'if (false) {',
+      },
+    ],
+    harm: { 'foreign-key': /took it for a client, and it deleted a key/ },
+  },
+  {
+    without: 'incarnations',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/server/replica-node.js',
+        find: 'toHex(options.randomBytes(INCARNATION_BYTES))',
+        replace: 'toHex(new Uint8Array(INCARNATION_BYTES).fill(memberIndex + 1))',
+      },
+    ],
+    harm: { 'empty-replica': /the empty replica voted: a get says no value where one was acknowledged/ },
+  },
+];
+
+suite('attacks succeed where their defence is gone', { concurrency: 2 }, () => {
+  for (const { without, mode, substitutions, harm } of MUTANTS) {
+    const names = Object.keys(harm);
+    test(`without ${without}: ${names.join(', ')}`, async (context) => {
+      const reason = whyNoAccess(process.pid);
+      const needsHost = names.includes('flip-value') || names.includes('empty-replica');
+      if (needsHost && reason !== undefined) return context.skip(reason);
+      const { exitCode, stdout, stderr } = await withMutatedCopy(PARTS, substitutions, (distDir) =>
+        finished(
+          spawn(process.execPath, [join(distDir, 'bench/avocado.js'), 'attack', ...names, '--mode', mode, '--json'], {
+            env: { ...process.env, NODE_OPTIONS: '' },
+          }),
+        ),
+      );
+      assert.equal(stderr, `error: succeeded: ${names.join(', ')}\n`);
+      assert.equal(exitCode, 1);
+      const { attacks } = JSON.parse(stdout) as AttackReport;
+      assert.deepEqual(
+        attacks.map(({ name, verdict }) => [name, verdict]),
+        names.map((name) => [name, 'succeeded']),
+      );
+      for (const { name, reason: got } of attacks) assert.match(got ?? '', harm[name]!);
+    });
+  }
+});

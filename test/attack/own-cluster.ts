@@ -1,0 +1,25 @@
+import type { Attack } from '../../bench/attack/attack.ts';
+import { runAttacks } from '../../bench/attack/run.ts';
+import type { AttackResult } from '../../bench/attack/run.ts';
+import { Scene } from '../../bench/attack/scene.ts';
+import type { SecurityMode } from '../../net/mode.ts';
+import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
+
+/** Attacks a cluster that is started for it, as `avocado attack` does. */
+export async function attackOwnCluster(
+  mode: SecurityMode,
+  attacks: readonly Attack[],
+  signal: AbortSignal,
+): Promise<AttackResult[]> {
+  const cluster = await startEmbeddedCluster({ mode, log: () => {} });
+  try {
+    const scene = await Scene.open({ directory: cluster.directory, isOwn: true, mayRestart: false, signal });
+    try {
+      return await runAttacks(scene, attacks);
+    } finally {
+      await scene.close();
+    }
+  } finally {
+    await cluster.stop();
+  }
+}
