@@ -2,15 +2,8 @@
  * Rules of the protocol left out on purpose, one a mutant, as substitutions in the compiled code. Each rule is there
  * because leaving it out once gave a counterexample, so the simulated cluster must find one, too.
  */
+import type { Substitution } from '../tooling/mutated-copy.ts';
 import type { Bias } from './random-plan.ts';
-
-interface Substitution {
-  /** Below dist/. */
-  readonly file: string;
-  /** Occurs exactly once. */
-  readonly find: string;
-  readonly replace: string;
-}
 
 export interface Mutant {
   readonly name: string;
