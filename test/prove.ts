@@ -11,6 +11,23 @@ import { parseArgs } from 'node:util';
 import type { ClaimResult, Proof } from './prove/proof.ts';
 import { PROOFS } from './prove/proofs.ts';
 
+const HELP = `Usage: npm run prove -- [options]
+
+Show again, on this machine and on the built files, what the project claims.
+A line a claim with its figures; exit code 1 if any failed.
+
+Options:
+  --only <names>  some of ${PROOFS.map((proof) => proof.name).join(', ')}
+  --quick         shorter where that leaves the claim as it is
+  --json <file>   write the claims to FILE as JSON too
+  --help          display help
+
+Examples:
+  npm run prove
+  npm run prove -- --only crash-kill,attacks
+  npm run prove -- --quick --json claims.json
+`;
+
 interface Options {
   readonly quick: boolean;
   readonly proofs: readonly Proof[];
@@ -28,8 +45,17 @@ const EXIT_INTERRUPTED = 130;
 function optionsOf(args: string[]): Options {
   const { values } = parseArgs({
     args,
-    options: { quick: { type: 'boolean' }, only: { type: 'string' }, json: { type: 'string' } },
+    options: {
+      quick: { type: 'boolean' },
+      only: { type: 'string' },
+      json: { type: 'string' },
+      help: { type: 'boolean' },
+    },
   });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    process.exit();
+  }
   const names = values.only?.split(',') ?? PROOFS.map((proof) => proof.name);
   const proofs = names.map((name) => {
     const proof = PROOFS.find((candidate) => candidate.name === name);
