@@ -1,0 +1,254 @@
+/**
+ * Replicas and coordinators whose messages a script moves one by one: what was found by chance is kept as a script that
+ * anybody can read, step by step (test/protocol/traces/). The product's own cores, with their own sealing; no datagrams.
+ *
+ *     put c0 key value     get c0 key     delete c0 key      an operation of a client begins
+ *     deliver c0 r1 [TEXT]                                   the oldest message on its way from c0 to r1 (that is told so)
+ *     drop c0 r1 [TEXT]                                      is lost
+ *     repeat c0 r1 [TEXT]                                    arrives, and stays on its way
+ *     rest                                                   everything arrives until nothing is on its way
+ *     pass c0 5                                              milliseconds pass for a client
+ *     flip r1 key                                            a bit of the value in r1's host memory
+ */
+import assert from 'node:assert/strict';
+import type { Session } from '../../net/session.ts';
+import { DropCounters } from '../../net/drops.ts';
+import { Coordinator } from '../../src/protocol/coordinator.ts';
+import {
+  FLAG_TOMBSTONE,
+  FLAG_VALUE,
+  FLAG_WRITE_BACK,
+  MESSAGE_READ,
+  MESSAGE_READ_REPLY,
+  MESSAGE_REPAIR,
+  MESSAGE_STAMP,
+  MESSAGE_STAMP_REPLY,
+  MESSAGE_WRITE,
+  MESSAGE_WRITE_REPLY,
+  WORD_REPLY_COUNTER,
+  WORD_REPLY_WRITER,
+  WORD_STAMP_COUNTER,
+  flagsOf,
+  typeOf,
+} from '../../src/protocol/messages.ts';
+import { readU53 } from '../../net/bytes.ts';
+import type { Peer } from '../../src/protocol/peer.ts';
+import { HostMemory } from '../../src/store/host-memory.ts';
+import { TrustedBudget } from '../../src/store/trusted-budget.ts';
+import { createInlineSealing } from '../../workers/inline-sealing.ts';
+import { bytesOf, clientPeer, incomingOf, memberPeer, MessageRecorder, readRequest, sessionWith } from './fixtures.ts';
+import type { Message } from './fixtures.ts';
+import { DATA_KEY, ReplicaHarness } from './replica-harness.ts';
+
+const MEMBER_COUNT = 3;
+const CLIENT_COUNT = 3;
+const EPOCH = 1;
+const DEADLINE_MS = 5_000;
+
+const NAMES = new Map([
+  [MESSAGE_READ, 'READ'],
+  [MESSAGE_READ_REPLY, 'READ_REPLY'],
+  [MESSAGE_STAMP, 'STAMP'],
+  [MESSAGE_STAMP_REPLY, 'STAMP_REPLY'],
+  [MESSAGE_WRITE, 'WRITE'],
+  [MESSAGE_WRITE_REPLY, 'WRITE_REPLY'],
+  [MESSAGE_REPAIR, 'REPAIR'],
+]);
+
+interface Underway {
+  readonly from: string;
+  readonly to: string;
+  readonly message: Message;
+}
+
+interface TraceClient {
+  readonly coordinator: Coordinator;
+  readonly messenger: MessageRecorder;
+  readonly sealing: ReturnType<typeof createInlineSealing>;
+  readonly members: readonly Session<Peer>[];
+  readonly operations: string[];
+  nowMs: number;
+}
+
+export class TraceWorld {
+  readonly #replicas = Array.from({ length: MEMBER_COUNT }, () => new ReplicaHarness());
+  readonly #clients = Array.from({ length: CLIENT_COUNT }, (_, index) => this.#client(index));
+  /** By client and replica: the session as the replica has it. */
+  readonly #sessions = this.#clients.map((_, index) =>
+    this.#replicas.map(() => sessionWith(clientPeer({ writerHigh: 0, writerLow: index }))),
+  );
+  #underway: Underway[] = [];
+  #said: string[] = [];
+
+  /** Carries one line out; what became of it, a line each. */
+  step(line: string): string[] {
+    const [verb = '', ...words] = line.split(' ');
+    this.#said = [];
+    switch (verb) {
+      case 'put':
+      case 'get':
+      case 'delete':
+        this.#begin(verb, words);
+        break;
+      case 'deliver':
+        this.#arrive(this.#take(words));
+        break;
+      case 'repeat': {
+        const underway = this.#take(words);
+        this.#underway.unshift(underway);
+        this.#arrive(underway);
+        break;
+      }
+      case 'drop':
+        this.#take(words);
+        break;
+      case 'rest':
+        while (this.#underway.length > 0) {
+          this.#arrive(this.#underway.shift()!);
+          this.#collect();
+        }
+        break;
+      case 'pass':
+        this.#pass(this.#clientOf(words[0]!), Number(words[1]));
+        break;
+      case 'flip':
+        this.#flip(this.#replicaOf(words[0]!), words[1]!);
+        break;
+      default:
+        throw new Error(`no such step: ${line}`);
+    }
+    this.#collect();
+    return this.#said;
+  }
+
+  #client(index: number): TraceClient {
+    const messenger = new MessageRecorder();
+    const sealing = createInlineSealing({
+      mode: 'secure',
+      dataKeys: { currentId: 1, key: () => DATA_KEY },
+      randomBytes: (count) => new Uint8Array(count).fill(index + 1),
+    });
+    const members = Array.from({ length: MEMBER_COUNT }, (_, member) => sessionWith(memberPeer(member), true));
+    const operations: string[] = [];
+    const coordinator = new Coordinator({
+      memberCount: MEMBER_COUNT,
+      capacity: 8,
+      writerHigh: 0,
+      writerLow: index,
+      memory: new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 2 ** 22 }),
+      messenger,
+      sealing,
+      drops: new DropCounters(),
+      sink: {
+        onOperationEnded: (token, outcome, value, valueBytes) => {
+          const read = valueBytes > 0 ? ` ${Buffer.from(value.subarray(0, valueBytes)).toString()}` : '';
+          this.#said.push(`c${index} ${operations[token]}: ${outcome}${read}`);
+        },
+      },
+      readyMask: () => (1 << MEMBER_COUNT) - 1,
+      epoch: () => EPOCH,
+      session: (member) => members[member],
+      onOtherMessage: () => assert.fail('replicas send answers only'),
+    });
+    return { coordinator, messenger, sealing, members, operations, nowMs: 1_000 };
+  }
+
+  #begin(verb: string, [name, key, value]: string[]): void {
+    const client = this.#clientOf(name!);
+    const { coordinator, nowMs } = client;
+    const token = client.operations.push([verb, key, value].filter((word) => word !== undefined).join(' ')) - 1;
+    const keyBytes = bytesOf(key!);
+    if (verb === 'get') coordinator.startGet(token, keyBytes, DEADLINE_MS, nowMs);
+    else if (verb === 'delete') coordinator.startDelete(token, keyBytes, DEADLINE_MS, nowMs);
+    else coordinator.startPut(token, keyBytes, bytesOf(value!), DEADLINE_MS, nowMs);
+    this.#seal(client);
+  }
+
+  #seal({ coordinator, sealing }: TraceClient): void {
+    coordinator.submitSeals();
+    sealing.drainValues(coordinator);
+    coordinator.invariants();
+  }
+
+  #pass(client: TraceClient, ms: number): void {
+    for (let passed = 0; passed < ms; passed++) client.coordinator.tick(++client.nowMs);
+    this.#seal(client);
+  }
+
+  #take([from, to, ...words]: string[]): Underway {
+    const text = words.join(' ');
+    const at = this.#underway.findIndex(
+      (underway) => underway.from === from && underway.to === to && described(underway.message).startsWith(text),
+    );
+    assert.notEqual(at, -1, `nothing of the kind is on its way from ${from} to ${to}`);
+    return this.#underway.splice(at, 1)[0]!;
+  }
+
+  #arrive({ from, to, message }: Underway): void {
+    if (to.startsWith('c')) {
+      const client = this.#clientOf(to);
+      client.coordinator.onMessages(incomingOf(client.members[Number(from[1])]!, [message], EPOCH), client.nowMs);
+      this.#seal(client);
+      return;
+    }
+    const replica = this.#replicaOf(to);
+    const answers = replica.ask([message], this.#sessions[Number(from[1])]![Number(to[1])], EPOCH);
+    replica.settleRepairs();
+    for (const answer of answers) this.#send(to, from, answer);
+  }
+
+  /** What clients have sent is on its way. */
+  #collect(): void {
+    this.#clients.forEach(({ messenger, members }, index) => {
+      for (const message of messenger.take()) this.#send(`c${index}`, `r${members.indexOf(message.session)}`, message);
+    });
+  }
+
+  #send(from: string, to: string, message: Message): void {
+    this.#underway.push({ from, to, message });
+    this.#said.push(`${from} -> ${to} ${described(message)}`);
+  }
+
+  #flip({ store, hostMemory }: ReplicaHarness, key: string): void {
+    const bytes = bytesOf(key);
+    const words = new Int32Array(256);
+    new Uint8Array(words.buffer).set(bytes);
+    const entry = store.find(words, 0, bytes.length);
+    const ref = store.hostRef(entry);
+    hostMemory.region(ref).bytes[hostMemory.wordOffset(ref) * 4 + store.envelopeBytes(entry) - 1]! ^= 1;
+  }
+
+  #clientOf(name: string): TraceClient {
+    return this.#clients[Number(name[1])]!;
+  }
+
+  #replicaOf(name: string): ReplicaHarness {
+    return this.#replicas[Number(name[1])]!;
+  }
+}
+
+/** Kind, key, stamp as counter@writer, and what else matters. */
+function described(message: Message): string {
+  const { control } = message;
+  const type = typeOf(control, 0);
+  const flags = flagsOf(control, 0);
+  const tombstone = (flags & FLAG_TOMBSTONE) !== 0 ? ' tombstone' : '';
+  switch (type) {
+    case MESSAGE_READ_REPLY: {
+      const value = (flags & FLAG_VALUE) !== 0 ? ' value' : '';
+      return `READ_REPLY ${readU53(control, WORD_REPLY_COUNTER)}@${control[WORD_REPLY_WRITER]}${value}${tombstone}`;
+    }
+    case MESSAGE_STAMP_REPLY:
+      return `STAMP_REPLY ${readU53(control, WORD_STAMP_COUNTER)}`;
+    case MESSAGE_WRITE_REPLY:
+      return 'WRITE_REPLY';
+    default: {
+      const { key, stamp } = readRequest(message);
+      const name = `${NAMES.get(type)} ${Buffer.from(key).toString()}`;
+      if (type === MESSAGE_READ) return (flags & FLAG_VALUE) !== 0 ? `${name} with value` : name;
+      if (type === MESSAGE_STAMP) return name;
+      const back = (flags & FLAG_WRITE_BACK) !== 0 ? ' write-back' : '';
+      return `${name} ${stamp.counter}@${stamp.writerLow}${tombstone}${back}`;
+    }
+  }
+}
