@@ -2,6 +2,8 @@ import type { Region } from '../../net/bytes.ts';
 import { regionOf } from '../../net/bytes.ts';
 import { HEADER_BYTES, PREAMBLE_BYTES } from '../../net/wire.ts';
 import type { KeyHandle, KeyRegistry, Sealing, SealingSink, ValueSealingSink } from '../../workers/sealing.ts';
+import { ForwardingSealing } from '../workers/forwarding-sealing.ts';
+import type { OpenDatagramJob, SealDatagramJob, ValueJob } from '../workers/forwarding-sealing.ts';
 import type { Message } from './messages-seen.ts';
 import { messagesIn } from './messages-seen.ts';
 import type { NonceLedger } from './nonce-ledger.ts';
@@ -31,9 +33,8 @@ const HEADER_WORDS = 8;
  * The real sealing of a process, watched: messages in clear before they are sealed and after they were opened, and each
  * nonce, which nobody may use twice.
  */
-export class ObservedSealing implements Sealing, KeyRegistry {
+export class ObservedSealing extends ForwardingSealing {
   observer: SealingObserver | undefined;
-  readonly #inner: Sealing & KeyRegistry;
   readonly #ledger: NonceLedger;
   readonly #keyNames = new Map<KeyHandle, string>();
   /** Imported and not erased yet. */
@@ -46,28 +47,12 @@ export class ObservedSealing implements Sealing, KeyRegistry {
   #valueSink: ValueSealingSink | undefined;
 
   constructor(inner: Sealing & KeyRegistry, ledger: NonceLedger) {
-    this.#inner = inner;
+    super(inner);
     this.#ledger = ledger;
   }
 
-  get datagramTagBytes(): number {
-    return this.#inner.datagramTagBytes;
-  }
-
-  get envelopeHeaderBytes(): number {
-    return this.#inner.envelopeHeaderBytes;
-  }
-
-  get openedValue(): Uint8Array {
-    return this.#inner.openedValue;
-  }
-
-  get openedValueBytes(): number {
-    return this.#inner.openedValueBytes;
-  }
-
-  importKey(key: Uint8Array): KeyHandle {
-    const handle = this.#inner.importKey(key);
+  override importKey(key: Uint8Array): KeyHandle {
+    const handle = super.importKey(key);
     this.#keyNames.set(handle, Buffer.from(key).toString('hex'));
     this.#liveKeys.add(handle);
     return handle;
@@ -77,13 +62,9 @@ export class ObservedSealing implements Sealing, KeyRegistry {
     return this.#liveKeys.size;
   }
 
-  eraseKey(key: KeyHandle): void {
+  override eraseKey(key: KeyHandle): void {
     if (key >= 0 && !this.#liveKeys.delete(key)) throw new Error('a session key is erased once');
-    this.#inner.eraseKey(key);
-  }
-
-  close(): void {
-    this.#inner.close();
+    super.eraseKey(key);
   }
 
   /** What the datagram in this slot carries; empty for one that was never sealed. */
@@ -95,37 +76,25 @@ export class ObservedSealing implements Sealing, KeyRegistry {
 
   // -- datagrams --------------------------------------------------------------------------------------------------
 
-  submitSealDatagram(
-    token: number,
-    key: KeyHandle,
-    packetNumber: number,
-    packet: Uint8Array,
-    controlOffset: number,
-    control: Uint8Array,
-    controlBytes: number,
-  ): void {
+  override submitSealDatagram(...job: SealDatagramJob): void {
+    const [token, key, packetNumber, , controlOffset, control, controlBytes] = job;
     if (this.datagramTagBytes > 0) this.#ledger.use(this.#keyNames.get(key)!, packetNumber);
     const words = new Int32Array(control.buffer, control.byteOffset, controlBytes >> 2);
     const messages = messagesIn(words, PREAMBLE_BYTES >> 2, words.length, controlOffset - HEADER_BYTES);
     this.#sealing.set(token, messages);
     this.observer?.onSealing(messages);
-    this.#inner.submitSealDatagram(token, key, packetNumber, packet, controlOffset, control, controlBytes);
+    super.submitSealDatagram(...job);
   }
 
-  submitOpenDatagram(
-    token: number,
-    key: KeyHandle,
-    packetNumber: number,
-    packet: Uint8Array,
-    controlOffset: number,
-  ): void {
+  override submitOpenDatagram(...job: OpenDatagramJob): void {
+    const [token, , , packet, controlOffset] = job;
     this.#opening.set(token, { packet, controlOffset });
-    this.#inner.submitOpenDatagram(token, key, packetNumber, packet, controlOffset);
+    super.submitOpenDatagram(...job);
   }
 
-  drainDatagrams(sink: SealingSink): number {
+  override drainDatagrams(sink: SealingSink): number {
     this.#datagramSink = sink;
-    return this.#inner.drainDatagrams(this.#onDatagrams);
+    return super.drainDatagrams(this.#onDatagrams);
   }
 
   readonly #onDatagrams: SealingSink = {
@@ -145,58 +114,15 @@ export class ObservedSealing implements Sealing, KeyRegistry {
 
   // -- values -----------------------------------------------------------------------------------------------------
 
-  submitSealValue(
-    token: number,
-    envelope: Region,
-    envelopeWord: number,
-    envelopeBytes: number,
-    tagWords: Int32Array,
-    tagWord: number,
-    keyWords: Int32Array,
-    keyWord: number,
-    keyBytes: number,
-  ): void {
-    this.#values.set(token, { envelope, word: envelopeWord });
-    this.#inner.submitSealValue(
-      token,
-      envelope,
-      envelopeWord,
-      envelopeBytes,
-      tagWords,
-      tagWord,
-      keyWords,
-      keyWord,
-      keyBytes,
-    );
+  override submitSealValue(...job: ValueJob): void {
+    const [token, envelope, word] = job;
+    this.#values.set(token, { envelope, word });
+    super.submitSealValue(...job);
   }
 
-  submitOpenValue(
-    token: number,
-    envelope: Region,
-    envelopeWord: number,
-    envelopeBytes: number,
-    tagWords: Int32Array,
-    tagWord: number,
-    keyWords: Int32Array,
-    keyWord: number,
-    keyBytes: number,
-  ): void {
-    this.#inner.submitOpenValue(
-      token,
-      envelope,
-      envelopeWord,
-      envelopeBytes,
-      tagWords,
-      tagWord,
-      keyWords,
-      keyWord,
-      keyBytes,
-    );
-  }
-
-  drainValues(sink: ValueSealingSink): number {
+  override drainValues(sink: ValueSealingSink): number {
     this.#valueSink = sink;
-    return this.#inner.drainValues(this.#onValues);
+    return super.drainValues(this.#onValues);
   }
 
   readonly #onValues: ValueSealingSink = {

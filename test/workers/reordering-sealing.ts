@@ -3,8 +3,9 @@
  * order. Until then no buffer of theirs is touched, so that a caller who looks too early sees nothing done.
  */
 import { assert } from '../../net/assert.ts';
-import type { Region } from '../../net/bytes.ts';
 import type { KeyHandle, KeyRegistry, Sealing, SealingSink, ValueSealingSink } from '../../workers/sealing.ts';
+import { ForwardingSealing } from './forwarding-sealing.ts';
+import type { OpenDatagramJob, SealDatagramJob, ValueJob } from './forwarding-sealing.ts';
 
 interface HeldJob {
   /** Of datagrams. */
@@ -12,8 +13,7 @@ interface HeldJob {
   submit(): void;
 }
 
-export class ReorderingSealing implements Sealing, KeyRegistry {
-  readonly #inner: Sealing & KeyRegistry;
+export class ReorderingSealing extends ForwardingSealing {
   readonly #random: () => number;
   #datagramJobs: HeldJob[] = [];
   #valueJobs: HeldJob[] = [];
@@ -24,135 +24,59 @@ export class ReorderingSealing implements Sealing, KeyRegistry {
 
   /** @param random Numbers in [0, 1). */
   constructor(inner: Sealing & KeyRegistry, random: () => number) {
-    this.#inner = inner;
+    super(inner);
     this.#random = random;
   }
 
-  get datagramTagBytes(): number {
-    return this.#inner.datagramTagBytes;
-  }
-
-  get envelopeHeaderBytes(): number {
-    return this.#inner.envelopeHeaderBytes;
-  }
-
-  get openedValue(): Uint8Array {
-    return this.#inner.openedValue;
-  }
-
-  get openedValueBytes(): number {
-    return this.#inner.openedValueBytes;
-  }
-
-  importKey(key: Uint8Array): KeyHandle {
-    const handle = this.#inner.importKey(key);
+  override importKey(key: Uint8Array): KeyHandle {
+    const handle = this.inner.importKey(key);
     this.#live.add(handle);
     return handle;
   }
 
-  eraseKey(key: KeyHandle): void {
+  override eraseKey(key: KeyHandle): void {
     this.#live.delete(key);
     this.#retiring.add(key);
     this.#eraseRetired();
   }
 
-  submitSealDatagram(
-    token: number,
-    key: KeyHandle,
-    packetNumber: number,
-    packet: Uint8Array,
-    controlOffset: number,
-    control: Uint8Array,
-    controlBytes: number,
-  ): void {
-    this.#holdDatagram(key, () =>
-      this.#inner.submitSealDatagram(token, key, packetNumber, packet, controlOffset, control, controlBytes),
-    );
+  override submitSealDatagram(...job: SealDatagramJob): void {
+    this.#holdDatagram(job[1], () => super.submitSealDatagram(...job));
   }
 
-  submitOpenDatagram(
-    token: number,
-    key: KeyHandle,
-    packetNumber: number,
-    packet: Uint8Array,
-    controlOffset: number,
-  ): void {
-    this.#holdDatagram(key, () => this.#inner.submitOpenDatagram(token, key, packetNumber, packet, controlOffset));
+  override submitOpenDatagram(...job: OpenDatagramJob): void {
+    this.#holdDatagram(job[1], () => super.submitOpenDatagram(...job));
   }
 
-  drainDatagrams(sink: SealingSink): number {
+  override drainDatagrams(sink: SealingSink): number {
     const [released, held] = this.#choose(this.#datagramJobs);
     this.#datagramJobs = held;
     for (const job of released) job.submit();
-    const doneCount = this.#inner.drainDatagrams(sink);
+    const doneCount = this.inner.drainDatagrams(sink);
     this.#eraseRetired();
     return doneCount;
   }
 
-  submitSealValue(
-    token: number,
-    envelope: Region,
-    envelopeWord: number,
-    envelopeBytes: number,
-    tagWords: Int32Array,
-    tagWord: number,
-    keyWords: Int32Array,
-    keyWord: number,
-    keyBytes: number,
-  ): void {
-    this.#holdValue(() =>
-      this.#inner.submitSealValue(
-        token,
-        envelope,
-        envelopeWord,
-        envelopeBytes,
-        tagWords,
-        tagWord,
-        keyWords,
-        keyWord,
-        keyBytes,
-      ),
-    );
+  override submitSealValue(...job: ValueJob): void {
+    this.#holdValue(() => super.submitSealValue(...job));
   }
 
-  submitOpenValue(
-    token: number,
-    envelope: Region,
-    envelopeWord: number,
-    envelopeBytes: number,
-    tagWords: Int32Array,
-    tagWord: number,
-    keyWords: Int32Array,
-    keyWord: number,
-    keyBytes: number,
-  ): void {
-    this.#holdValue(() =>
-      this.#inner.submitOpenValue(
-        token,
-        envelope,
-        envelopeWord,
-        envelopeBytes,
-        tagWords,
-        tagWord,
-        keyWords,
-        keyWord,
-        keyBytes,
-      ),
-    );
+  override submitOpenValue(...job: ValueJob): void {
+    this.#holdValue(() => super.submitOpenValue(...job));
   }
 
-  drainValues(sink: ValueSealingSink): number {
+  override drainValues(sink: ValueSealingSink): number {
     const [released, held] = this.#choose(this.#valueJobs);
     this.#valueJobs = held;
     for (const job of released) job.submit();
-    return this.#inner.drainValues(sink);
+    return this.inner.drainValues(sink);
   }
 
-  close(): void {
+  override close(): void {
     this.#closed = true;
     this.#datagramJobs = [];
     this.#valueJobs = [];
-    this.#inner.close();
+    this.inner.close();
   }
 
   #holdDatagram(key: KeyHandle, submit: () => void): void {
@@ -181,7 +105,7 @@ export class ReorderingSealing implements Sealing, KeyRegistry {
     for (const key of this.#retiring) {
       if (this.#datagramJobs.some((job) => job.key === key)) continue;
       this.#retiring.delete(key);
-      this.#inner.eraseKey(key);
+      this.inner.eraseKey(key);
     }
   }
 }
