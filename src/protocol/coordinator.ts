@@ -94,8 +94,9 @@ export class Coordinator {
     this.#table = table;
     this.#timers = new TimerWheel(options.capacity);
     this.#rounds = new Rounds(table, requests, picker, this.#timers, options, quorum, this.counters);
-    this.#gets = new GetFlow(table, this.#rounds, requests, options, sealing, drops, quorum, this.counters, end);
-    this.#puts = new PutFlow(table, this.#rounds, options, sealing, options, quorum, end);
+    const parts = { table, rounds: this.#rounds, membership: options, sealing, quorum, end };
+    this.#gets = new GetFlow(parts, requests, drops, this.counters);
+    this.#puts = new PutFlow(parts, options);
   }
 
   get active(): number {

@@ -24,7 +24,7 @@ import { refusalOf } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { Requests } from './requests.ts';
-import type { Membership, Rounds } from './rounds.ts';
+import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /**
  * A get, phase by phase:
@@ -59,27 +59,17 @@ export class GetFlow {
   readonly #counters: GetCounters;
   readonly #end: EndOperation;
 
-  constructor(
-    table: OperationTable,
-    rounds: Rounds,
-    requests: Requests,
-    membership: Membership,
-    sealing: ValueSealing,
-    drops: DropCounters,
-    quorum: number,
-    counters: GetCounters,
-    end: EndOperation,
-  ) {
-    this.#table = table;
-    this.#rounds = rounds;
+  constructor(parts: FlowParts, requests: Requests, drops: DropCounters, counters: GetCounters) {
+    this.#table = parts.table;
+    this.#rounds = parts.rounds;
     this.#requests = requests;
-    this.#membership = membership;
-    this.#sealing = sealing;
+    this.#membership = parts.membership;
+    this.#sealing = parts.sealing;
     this.#drops = drops;
-    this.#quorum = quorum;
-    this.#allMask = (1 << membership.memberCount) - 1;
+    this.#quorum = parts.quorum;
+    this.#allMask = (1 << parts.membership.memberCount) - 1;
     this.#counters = counters;
-    this.#end = end;
+    this.#end = parts.end;
   }
 
   // -- READ -------------------------------------------------------------------------------------------------------
@@ -281,9 +271,7 @@ export class GetFlow {
   onWriteBackReply(slot: number, member: number, flags: number): void {
     const table = this.#table;
     if ((flags & FLAGS_REFUSED) !== 0) {
-      table.refused[slot]! |= 1 << member;
-      const left = this.#membership.memberCount - memberCountOf(table.refused[slot]!);
-      if (left < this.#quorum) this.#end(slot, refusalOf(flags));
+      if (!this.#rounds.refuse(slot, member)) this.#end(slot, refusalOf(flags));
       return;
     }
     table.holders[slot]! |= 1 << member;

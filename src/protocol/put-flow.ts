@@ -7,7 +7,7 @@ import { OPERATION_PUT, PHASE_SEAL, PHASE_STAMP, PHASE_WRITE } from './operation
 import type { EndOperation } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import { memberCountOf } from './quorum.ts';
-import type { Membership, Rounds } from './rounds.ts';
+import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /**
  * A put, phase by phase; a delete is a put of a tombstone:
@@ -36,23 +36,15 @@ export class PutFlow {
   /** The greatest counter this writer has allocated: no two of its writes share a stamp. */
   #ownCounter = 0;
 
-  constructor(
-    table: OperationTable,
-    rounds: Rounds,
-    membership: Membership,
-    sealing: ValueSealing,
-    writer: Writer,
-    quorum: number,
-    end: EndOperation,
-  ) {
-    this.#table = table;
-    this.#rounds = rounds;
-    this.#membership = membership;
-    this.#sealing = sealing;
+  constructor(parts: FlowParts, writer: Writer) {
+    this.#table = parts.table;
+    this.#rounds = parts.rounds;
+    this.#membership = parts.membership;
+    this.#sealing = parts.sealing;
     this.#writer = writer;
-    this.#quorum = quorum;
-    this.#allMask = (1 << membership.memberCount) - 1;
-    this.#end = end;
+    this.#quorum = parts.quorum;
+    this.#allMask = (1 << parts.membership.memberCount) - 1;
+    this.#end = parts.end;
   }
 
   get ownCounter(): number {
@@ -84,11 +76,9 @@ export class PutFlow {
 
   /** A member that lacks a key needs room for it, while those that have it may need none: it takes more than one refusal. */
   #onStampRefused(slot: number, member: number, flags: number): void {
-    const table = this.#table;
-    table.refused[slot]! |= 1 << member;
-    const left = this.#membership.memberCount - memberCountOf(table.refused[slot]!);
+    const canGoOn = this.#rounds.refuse(slot, member);
     // Nothing was written yet: the put certainly had no effect.
-    if (left < this.#quorum || (flags & FLAG_NOT_PERMITTED) !== 0) return this.#end(slot, refusalOf(flags));
+    if (!canGoOn || (flags & FLAG_NOT_PERMITTED) !== 0) return this.#end(slot, refusalOf(flags));
     this.#rounds.ask(slot, this.#rounds.others(slot));
   }
 
@@ -161,9 +151,7 @@ export class PutFlow {
       if (memberCountOf(table.holders[slot]!) >= this.#quorum) this.#end(slot, 'ok');
       return;
     }
-    table.refused[slot]! |= 1 << member;
-    const left = this.#membership.memberCount - memberCountOf(table.refused[slot]!);
-    if (left >= this.#quorum) return;
+    if (this.#rounds.refuse(slot, member)) return;
     // Some member may have taken the write, or will when an earlier sending of it arrives, and a reader find it there.
     const refusedByAll = table.refused[slot] === this.#allMask && table.attempt[slot] === 0;
     this.#end(slot, refusedByAll ? refusalOf(flags) : 'outcome-unknown');

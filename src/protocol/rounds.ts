@@ -1,8 +1,10 @@
 import type { Session } from '../../net/session.ts';
+import type { ValueSealing } from '../../workers/sealing.ts';
 import type { MemberPicker } from './member-picker.ts';
 import { FLAG_WRITE_BACK, MESSAGE_WRITE } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
 import { PHASE_FETCH, PHASE_READ, PHASE_STAMP, PHASE_WRITE, PHASE_WRITE_BACK } from './operation-table.ts';
+import type { EndOperation } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { Requests } from './requests.ts';
@@ -20,6 +22,16 @@ export interface Membership {
   /** Epoch whose answers count now. */
   epoch(): number;
   session(member: number): Session<Peer> | undefined;
+}
+
+/** What each flow works with. */
+export interface FlowParts {
+  readonly table: OperationTable;
+  readonly rounds: Rounds;
+  readonly membership: Membership;
+  readonly sealing: ValueSealing;
+  readonly quorum: number;
+  readonly end: EndOperation;
 }
 
 export interface RoundCounters {
@@ -145,6 +157,13 @@ export class Rounds {
   onSilence(slot: number): void {
     const table = this.#table;
     this.picker.onOverdue(table.asked[slot]! & ~table.replied[slot]!, table.phaseMs[slot]!);
+  }
+
+  /** A member refuses the write. True while those that have not refused are enough for a quorum. */
+  refuse(slot: number, member: number): boolean {
+    const table = this.#table;
+    table.refused[slot]! |= 1 << member;
+    return this.#membership.memberCount - memberCountOf(table.refused[slot]!) >= this.#quorum;
   }
 
   /** Asks whom it has not asked yet; when it has asked all, those once more that have not answered. */
