@@ -70,21 +70,7 @@ export class OddClient implements EndpointApplication<Peer> {
       const believed = members[oddity.mistakesMembers === true ? (index + 1) % members.length : index]!;
       return this.#endpoint.openLink(host, memberPort, believed.staticKey);
     });
-    const endpoint = this.#endpoint;
-    this.process.run(
-      {
-        onDatagram: (datagram, host, fromPort) => endpoint.onDatagram(datagram, host, fromPort),
-        onSent: (token, failed) => endpoint.onSent(token, failed),
-        turn: (nowMs) => {
-          endpoint.turn(nowMs);
-          endpoint.tick(nowMs);
-          endpoint.flush(nowMs);
-        },
-        close: () => endpoint.close(),
-        invariants: () => endpoint.invariants(),
-      },
-      () => Infinity,
-    );
+    this.process.runEndpoint(this.#endpoint);
   }
 
   leave(): void {

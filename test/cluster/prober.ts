@@ -60,21 +60,7 @@ export class Prober implements EndpointApplication<Peer> {
     this.#endpoint.epoch = this.#epoch;
     const member = configuration.members[memberIndex]!;
     this.#link = this.#endpoint.openLink(member.host, member.port, member.staticKey);
-    const endpoint = this.#endpoint;
-    this.#process.run(
-      {
-        onDatagram: (datagram, host, fromPort) => endpoint.onDatagram(datagram, host, fromPort),
-        onSent: (token, failed) => endpoint.onSent(token, failed),
-        turn: (nowMs) => {
-          endpoint.turn(nowMs);
-          endpoint.tick(nowMs);
-          endpoint.flush(nowMs);
-        },
-        close: () => endpoint.close(),
-        invariants: () => endpoint.invariants(),
-      },
-      () => Infinity,
-    );
+    this.#process.runEndpoint(this.#endpoint);
   }
 
   get isConnected(): boolean {

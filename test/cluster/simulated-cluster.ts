@@ -118,15 +118,7 @@ export class SimulatedCluster {
       nextNumber: () => this.#number++,
       nowMs: () => this.time.nowMs,
     });
-    const dice = this.dice.split();
-    const authority = authorityOf(this.mode, this.memberCount, options.party ?? 'client');
-    const sealing = this.createSealing(name, dice, process);
-    const crypto = createHandshakeCrypto({
-      mode: this.mode,
-      staticKeyPair: authority.staticKeyPair,
-      sealing,
-      randomBytes: dice.bytes,
-    });
+    const { dice, authority, sealing, crypto } = this.#partsOf(name, options.party ?? 'client', process);
     const node: ClientNode = new ClientNode({
       authority,
       hosts: authority.configuration.members.map(({ host }) => host),
@@ -154,6 +146,20 @@ export class SimulatedCluster {
     client.run(node, this.isCryptoSlow(name));
     this.clients.push(client);
     return client;
+  }
+
+  /** What every node takes, with dice of its own. */
+  #partsOf(name: string, party: Parameters<typeof authorityOf>[2], process: SimulatedProcess) {
+    const dice = this.dice.split();
+    const authority = authorityOf(this.mode, this.memberCount, party);
+    const sealing = this.createSealing(name, dice, process);
+    const crypto = createHandshakeCrypto({
+      mode: this.mode,
+      staticKeyPair: authority.staticKeyPair,
+      sealing,
+      randomBytes: dice.bytes,
+    });
+    return { dice, authority, sealing, crypto };
   }
 
   createProcess(name: string, address: Address): SimulatedProcess {
@@ -232,15 +238,7 @@ export class SimulatedCluster {
     onStateChange: (state: MemberState, reason: string) => void,
   ): ReplicaNode {
     const name = `replica ${index}`;
-    const dice = this.dice.split();
-    const authority = authorityOf(this.mode, this.memberCount, index);
-    const sealing = this.createSealing(name, dice, process);
-    const crypto = createHandshakeCrypto({
-      mode: this.mode,
-      staticKeyPair: authority.staticKeyPair,
-      sealing,
-      randomBytes: dice.bytes,
-    });
+    const { dice, authority, sealing, crypto } = this.#partsOf(name, index, process);
     const memory = { ...this.#options, ...this.#options.memoryOf?.(index) };
     const node: ReplicaNode = new ReplicaNode({
       authority,

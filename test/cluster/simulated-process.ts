@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Endpoint } from '../../net/endpoint.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
 import type { Dice } from './dice.ts';
 import type { Address, LossyNetwork, Receiver } from './lossy-network.ts';
@@ -103,6 +104,24 @@ export class SimulatedProcess implements Transport, Receiver {
     this.#nextTurnMs = nextTurnMs;
     this.start(node);
     this.schedule();
+  }
+
+  /** Runs an end of the message layer that has no node around it. */
+  runEndpoint<P>(endpoint: Endpoint<P>): void {
+    this.run(
+      {
+        onDatagram: (datagram, host, port) => endpoint.onDatagram(datagram, host, port),
+        onSent: (token, failed) => endpoint.onSent(token, failed),
+        turn: (nowMs) => {
+          endpoint.turn(nowMs);
+          endpoint.tick(nowMs);
+          endpoint.flush(nowMs);
+        },
+        close: () => endpoint.close(),
+        invariants: () => endpoint.invariants(),
+      },
+      () => Infinity,
+    );
   }
 
   /** Something was started: a turn at the end of this loop iteration. */

@@ -2,19 +2,17 @@
  * The built Formation with its private fields opened, so that a model can copy it and compare its states, and with rules
  * of it left out on purpose. It is the product's own code, read from the built files.
  */
-import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { compileFunction } from 'node:vm';
 import { assert as assertState } from '../../net/assert.ts';
 import type { Formation, FormationOptions } from '../../src/protocol/formation.ts';
 import { instanceOf } from '../../src/protocol/instance.ts';
 import { readState, sendState } from '../../src/protocol/state-message.ts';
+import { substituted } from '../tooling/mutated-copy.ts';
+import type { Substitution as FileSubstitution } from '../tooling/mutated-copy.ts';
 
-export interface Substitution {
+export interface Substitution extends FileSubstitution {
   readonly file: 'formation' | 'vote';
-  /** Occurs exactly once. */
-  readonly find: string;
-  readonly replace: string;
 }
 
 export type FormationClass = new (options: FormationOptions) => Formation;
@@ -47,9 +45,8 @@ function evaluated(name: string, source: string, imports: Readonly<Record<string
 
 function openedSource(file: Substitution['file'], substitutions: readonly Substitution[]): string {
   let source = readFileSync(new URL(`../../src/protocol/${file}.js`, import.meta.url), 'utf8');
-  for (const { find, replace } of substitutions.filter((substitution) => substitution.file === file)) {
-    assert.equal(source.split(find).length, 2, `${file} has ${JSON.stringify(find)} once: the mutant must follow it`);
-    source = source.replace(find, () => replace);
+  for (const substitution of substitutions) {
+    if (substitution.file === file) source = substituted(source, substitution);
   }
   return source
     .replace(/^import .*$/gm, '')

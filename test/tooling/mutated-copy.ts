@@ -37,13 +37,13 @@ export async function withMutatedCopy<T>(
   }
 }
 
-function substitute(distDir: string, { file, find, replace }: Substitution): void {
-  const path = join(distDir, file);
-  const source = readFileSync(path, 'utf8');
+function substitute(distDir: string, substitution: Substitution): void {
+  const path = join(distDir, substitution.file);
+  writeFileSync(path, substituted(readFileSync(path, 'utf8'), substitution));
+}
+
+export function substituted(source: string, { file, find, replace }: Substitution): string {
   const count = source.split(find).length - 1;
   assert.equal(count, 1, `${file} has ${JSON.stringify(find)} once: the mutant must follow the code`);
-  writeFileSync(
-    path,
-    source.replace(find, () => replace),
-  );
+  return source.replace(find, () => replace);
 }
