@@ -67,9 +67,12 @@ export class Outbox<P> {
 
   /** Whether a message is small enough for a datagram to this peer at all. */
   fits(session: Session<P>, controlBytes: number, valueBytes: number): boolean {
-    const byteCount =
-      HEADER_BYTES + PREAMBLE_BYTES + controlBytes + alignUp(valueBytes) + this.#sealing.datagramTagBytes;
-    return byteCount <= session.datagramBytesMax;
+    return this.#datagramBytesOf(controlBytes, alignUp(valueBytes)) <= session.datagramBytesMax;
+  }
+
+  /** Of a datagram with this one message. */
+  #datagramBytesOf(controlBytes: number, valuePadded: number): number {
+    return HEADER_BYTES + PREAMBLE_BYTES + controlBytes + valuePadded + this.#sealing.datagramTagBytes;
   }
 
   /**
@@ -88,7 +91,7 @@ export class Outbox<P> {
       this.#seal(session);
     }
     if (session.slot === -1) {
-      const neededBytes = HEADER_BYTES + PREAMBLE_BYTES + controlBytes + valuePadded + tagBytes;
+      const neededBytes = this.#datagramBytesOf(controlBytes, valuePadded);
       if (neededBytes > session.datagramBytesMax || !this.#beginDatagram(session, neededBytes)) return false;
     }
     const slot = session.slot;
