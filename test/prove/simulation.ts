@@ -11,6 +11,7 @@ const SEEDS_QUICK = 500;
 const PROCESSES = 2;
 
 const program = fileURLToPath(new URL('../cluster/sim.js', import.meta.url));
+const testRunner = fileURLToPath(new URL('../run.js', import.meta.url));
 
 /** What is read here of `npm run sim -- --json`. */
 interface SimSummary {
@@ -55,15 +56,31 @@ async function proveSimulation(context: ProofContext): Promise<ClaimResult[]> {
       figures: neverSeen.length === 0 ? 'nothing was missing' : `never seen: ${neverSeen.join(', ')}`,
       data: { neverSeen },
     },
+    await proveMutants(context),
   ];
 }
 
+/** That such runs can fail at all: each rule of the protocol left out is caught by some seed. */
+async function proveMutants(context: ProofContext): Promise<ClaimResult> {
+  context.progress('rules left out, one by one');
+  const { exitCode, output } = await run([testRunner, 'cluster/mutants']);
+  const closingLine = output.trimEnd().split('\n').at(-1) ?? '';
+  const seeds = [...output.matchAll(/seed (\d+):/g)].map(([, seed]) => Number(seed));
+  return {
+    claim: 'every rule of the protocol that is left out on purpose is caught',
+    ok: exitCode === 0 && seeds.length > 0 && /^[1-9]\d* passed, 0 failed/.test(closingLine),
+    figures: `${seeds.length} rules left out, each caught within ${Math.max(...seeds)} seeds; ${closingLine}`,
+    data: { seeds, exitCode, closingLine },
+  };
+}
+
 async function simulate(first: number, seeds: number): Promise<SimSummary> {
-  const child = spawn(
-    process.execPath,
-    [program, '--first', String(first), '--seeds', String(seeds), '--json', '--quiet'],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  const { output } = await run([program, '--first', String(first), '--seeds', String(seeds), '--json', '--quiet']);
   return JSON.parse(output) as SimSummary;
+}
+
+async function run(args: readonly string[]): Promise<{ exitCode: number | null; output: string }> {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [output] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  return { exitCode: child.exitCode, output };
 }
