@@ -10,7 +10,7 @@ export const SEAL = 0;
 export const OPEN = 1;
 export type JobKind = typeof SEAL | typeof OPEN;
 
-/** A power of two. Larger than the messages of one loop turn at 256 outstanding operations. */
+/** Larger than the messages of one loop turn at 256 outstanding operations. */
 const JOBS_INITIAL = 512;
 
 const NO_BYTES = new Uint8Array(0);
@@ -22,7 +22,12 @@ abstract class Ring {
   /** Slot of the job that was pushed first. */
   first = 0;
   count = 0;
-  protected capacity = JOBS_INITIAL;
+  protected capacity: number;
+
+  /** @param capacity A power of two. */
+  constructor(capacity = JOBS_INITIAL) {
+    this.capacity = capacity;
+  }
 
   protected abstract widen(): void;
 
@@ -45,14 +50,14 @@ abstract class Ring {
 }
 
 export class DatagramJobs extends Ring {
-  kinds = new Uint8Array(JOBS_INITIAL);
-  tokens = new Float64Array(JOBS_INITIAL);
-  keys = new Int32Array(JOBS_INITIAL);
-  packetNumbers = new Float64Array(JOBS_INITIAL);
-  packets: Uint8Array[] = new Array<Uint8Array>(JOBS_INITIAL).fill(NO_BYTES);
-  controlOffsets = new Int32Array(JOBS_INITIAL);
-  controls: Uint8Array[] = new Array<Uint8Array>(JOBS_INITIAL).fill(NO_BYTES);
-  controlBytes = new Int32Array(JOBS_INITIAL);
+  kinds = new Uint8Array(this.capacity);
+  tokens = new Float64Array(this.capacity);
+  keys = new Int32Array(this.capacity);
+  packetNumbers = new Float64Array(this.capacity);
+  packets: Uint8Array[] = new Array<Uint8Array>(this.capacity).fill(NO_BYTES);
+  controlOffsets = new Int32Array(this.capacity);
+  controls: Uint8Array[] = new Array<Uint8Array>(this.capacity).fill(NO_BYTES);
+  controlBytes = new Int32Array(this.capacity);
 
   push(
     kind: JobKind,
@@ -100,18 +105,18 @@ export class DatagramJobs extends Ring {
 }
 
 export class ValueJobs extends Ring {
-  kinds = new Uint8Array(JOBS_INITIAL);
-  tokens = new Float64Array(JOBS_INITIAL);
+  kinds = new Uint8Array(this.capacity);
+  tokens = new Float64Array(this.capacity);
   /** Of seals. */
-  nonces = new Float64Array(JOBS_INITIAL);
-  envelopes: Region[] = new Array<Region>(JOBS_INITIAL).fill(NO_REGION);
-  envelopeWords = new Int32Array(JOBS_INITIAL);
-  envelopeBytes = new Int32Array(JOBS_INITIAL);
-  tags: Int32Array[] = new Array<Int32Array>(JOBS_INITIAL).fill(NO_WORDS);
-  tagWords = new Int32Array(JOBS_INITIAL);
-  keys: Int32Array[] = new Array<Int32Array>(JOBS_INITIAL).fill(NO_WORDS);
-  keyWords = new Int32Array(JOBS_INITIAL);
-  keyBytes = new Int32Array(JOBS_INITIAL);
+  nonces = new Float64Array(this.capacity);
+  envelopes: Region[] = new Array<Region>(this.capacity).fill(NO_REGION);
+  envelopeWords = new Int32Array(this.capacity);
+  envelopeBytes = new Int32Array(this.capacity);
+  tags: Int32Array[] = new Array<Int32Array>(this.capacity).fill(NO_WORDS);
+  tagWords = new Int32Array(this.capacity);
+  keys: Int32Array[] = new Array<Int32Array>(this.capacity).fill(NO_WORDS);
+  keyWords = new Int32Array(this.capacity);
+  keyBytes = new Int32Array(this.capacity);
 
   push(
     kind: JobKind,

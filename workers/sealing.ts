@@ -12,32 +12,44 @@ export interface ValueSealingSink {
 }
 
 /**
- * The envelope of a sealed value, as it lies on the wire and in host memory (design: docs/wire.md):
+ * The envelope of a sealed value, as it lies on the wire and in host memory (docs/wire.md):
  *
  *     data key id (u32) | nonce (12) | salt (16) | ciphertext (same length as the value)
  *
- * The 16-byte tag is not part of it: it travels in the control part and is kept in trusted memory.
+ * A value over VALUE_CHUNK_BYTES is sealed in chunks, so that it holds up the loop for no longer than one of them; the
+ * tags of the chunks lie between header and ciphertext (chunked-values.ts). The 16-byte tag of the value is not part of
+ * the envelope: it travels in the control part and is kept in trusted memory.
  * In plaintext mode the envelope is the value itself, no header.
  */
 export const ENVELOPE_HEADER_BYTES = 32;
 export const VALUE_TAG_BYTES = 16;
 
-/** Largest value the sealing takes: one datagram holds no more. A longer envelope from outside does not open. */
-export const SEALED_VALUE_BYTES_MAX = 65_536;
+/** Largest value. No longer envelope opens. */
+export const SEALED_VALUE_BYTES_MAX = 1_048_576;
+
+/** Sealing so much takes 15 us or so, less than a datagram of that size costs the system. A multiple of 8. */
+export const VALUE_CHUNK_BYTES = 16_384;
+
+/** The envelope of the largest value, in the modes that seal. */
+export const ENVELOPE_BYTES_MAX =
+  ENVELOPE_HEADER_BYTES + (SEALED_VALUE_BYTES_MAX / VALUE_CHUNK_BYTES) * VALUE_TAG_BYTES + SEALED_VALUE_BYTES_MAX;
 
 /** Largest key of a pair. */
 export const ASSOCIATED_KEY_BYTES_MAX = 1_024;
 
 export interface ValueSealing {
-  /** Header bytes of an envelope in this mode: 32, or 0 in plaintext. */
-  readonly envelopeHeaderBytes: number;
+  /** Bytes of the envelope of a value of that length, without padding; in plaintext that length itself. */
+  envelopeBytesOf(valueBytes: number): number;
+
+  /** Bytes of the envelope before the value: its header and the tags of its chunks. A multiple of 8; in plaintext 0. */
+  valueOffsetOf(valueBytes: number): number;
 
   /**
-   * Seals the value that lies behind the place of the envelope's header, in place; writes the header to
-   * envelope.words[envelopeWord ..) and the tag to tagWords[tagWord .. +4). The associated data is the key of the pair:
-   * exactly keyBytes from keyWords[keyWord] on. Neither padding nor anything else around the envelope is touched.
-   * The nonce comes from the process's own counter and is allocated by submit, never by a worker.
-   * @param envelopeBytes Header and value, without padding.
+   * Seals the value that lies valueOffsetOf(valueBytes) bytes into the envelope, in place; writes what comes before it,
+   * from envelope.words[envelopeWord] on, and the tag to tagWords[tagWord .. +4). The associated data is the key of the
+   * pair: exactly keyBytes from keyWords[keyWord] on. Neither padding nor anything else around the envelope is touched.
+   * The nonces come from the process's own counter and are allocated by submit, never by a worker.
+   * @param envelopeBytes envelopeBytesOf(valueBytes).
    */
   submitSealValue(
     token: number,
@@ -71,8 +83,17 @@ export interface ValueSealing {
   readonly openedValue: Uint8Array;
   readonly openedValueBytes: number;
 
-  /** Reports finished jobs; returns how many. */
+  /**
+   * Reports finished jobs; returns how many. Of values that are sealed in chunks one call does one chunk at most, so
+   * that other work of the loop comes in between.
+   */
   drainValues(sink: ValueSealingSink): number;
+
+  /**
+   * Jobs that wait for drainValues() to go on with them: while there are any, the owner calls it once a turn, and turns
+   * follow each other at once. Jobs that are done elsewhere are not among them: who does them wakes the owner.
+   */
+  readonly pendingValueJobs: number;
 }
 
 /** How keys of sessions get into a sealing. They never come out again. */

@@ -1,23 +1,49 @@
 /**
- * Seals and opens one value at a time: the work behind ValueSealing (sealing.ts, which has the envelope's layout).
- * One class with cryptography, one without; what they share is how the caller sees them.
+ * Seals and opens one value at a time: the work behind ValueSealing (sealing.ts, which has the envelope's layout). One
+ * class with cryptography, one without; what they share is how the caller sees them. Whoever does the work needs no more
+ * than this: places in memory, which may be shared, and nonces that the loop has given out.
  */
 import { assert } from '../net/assert.ts';
 import type { Region } from '../net/bytes.ts';
 import { allocateRegion, copyWords, writeU53 } from '../net/bytes.ts';
+import { ChunkedValues } from './chunked-values.ts';
+import { chunkCountOf, valueBytesIn, valueOffsetOf } from './envelope-layout.ts';
 import { Scratch } from './scratch.ts';
 import type { DataKeys } from './sealing.ts';
-import { ASSOCIATED_KEY_BYTES_MAX, ENVELOPE_HEADER_BYTES, SEALED_VALUE_BYTES_MAX, VALUE_TAG_BYTES } from './sealing.ts';
+import {
+  ASSOCIATED_KEY_BYTES_MAX,
+  ENVELOPE_HEADER_BYTES,
+  SEALED_VALUE_BYTES_MAX,
+  VALUE_CHUNK_BYTES,
+  VALUE_TAG_BYTES,
+} from './sealing.ts';
 import { AEAD_KEY_BYTES, AEAD_NONCE_BYTES, aeadOpen, aeadSeal, eraseBytes } from './sodium.ts';
-import { deriveValueKey, NonceCounter, ReaderKeys, SALT_BYTES } from './value-keys.ts';
+import {
+  CHUNK_KEYS_BYTES,
+  deriveChunkKeys,
+  deriveValueKey,
+  NonceCounter,
+  ReaderKeys,
+  SALT_BYTES,
+} from './value-keys.ts';
 
-export interface ValueCipher {
-  readonly envelopeHeaderBytes: number;
-  /** After open() said true: the value is openedValue[0 .. openedValueBytes), until the next open() or seal(). */
+/** After a value was opened: it is openedValue[0 .. openedValueBytes), until the same cipher does something else. */
+export interface OpenedValue {
   readonly openedValue: Uint8Array;
   readonly openedValueBytes: number;
-  /** The nonce of the next seal(); taken when a job is submitted. */
-  nextNonce(): number;
+}
+
+export interface ValueCipher extends OpenedValue {
+  envelopeBytesOf(valueBytes: number): number;
+  valueOffsetOf(valueBytes: number): number;
+  /** -1 when no value has an envelope of that length. */
+  valueBytesIn(envelopeBytes: number): number;
+  /** Chunks of a value of that length: they are work of `chunks`. 0: it is in one piece, for seal() and open(). */
+  chunkCountOf(valueBytes: number): number;
+  /** For values in chunks; its memory is its own, so that seal() and open() between its steps don't disturb it. */
+  readonly chunks: ChunkedValues | undefined;
+  /** The first of `count` nonces in a row, one for each chunk; taken when a job is submitted. */
+  takeNonces(count: number): number;
   seal(
     nonce: number,
     envelope: Region,
@@ -53,19 +79,22 @@ const HEADER_WORDS = SALT + SALT_BYTES / 4;
 assert(HEADER_WORDS * 4 === ENVELOPE_HEADER_BYTES, 'the header is key id, nonce and salt');
 
 export class SealedValues implements ValueCipher {
-  readonly envelopeHeaderBytes = ENVELOPE_HEADER_BYTES;
   openedValueBytes = 0;
 
+  readonly #dataKeys: DataKeys;
   readonly #ownKeyId: number;
   readonly #ownSalt = allocateRegion(SALT_BYTES);
   readonly #ownKey = new Uint8Array(AEAD_KEY_BYTES);
+  /** Derived at the start as well: the data key may be gone by the time that they are needed. */
+  readonly #ownChunkKeys = new Uint8Array(CHUNK_KEYS_BYTES);
+  #chunks: ChunkedValues | undefined;
   readonly #nonces: NonceCounter;
   /** Nonce of the last seal: they only grow, so that a nonce used twice is noticed. */
   #lastNonce = 0;
 
   readonly #readerKeys: ReaderKeys;
 
-  readonly #value = new Scratch(SEALED_VALUE_BYTES_MAX + VALUE_TAG_BYTES);
+  readonly #value = new Scratch(VALUE_CHUNK_BYTES + VALUE_TAG_BYTES);
   readonly #associated = new Scratch(ASSOCIATED_KEY_BYTES_MAX);
   readonly #nonce = allocateRegion(AEAD_NONCE_BYTES);
   readonly #nonceBytes = this.#nonce.bytes.subarray(0, AEAD_NONCE_BYTES);
@@ -73,6 +102,7 @@ export class SealedValues implements ValueCipher {
   readonly #header = new Int32Array(HEADER_WORDS);
 
   constructor(dataKeys: DataKeys, randomBytes: (count: number) => Uint8Array, nonces = new NonceCounter()) {
+    this.#dataKeys = dataKeys;
     this.#readerKeys = new ReaderKeys(dataKeys);
     this.#nonces = nonces;
     this.#ownKeyId = dataKeys.currentId;
@@ -80,14 +110,41 @@ export class SealedValues implements ValueCipher {
     assert(dataKey !== undefined, 'the current data key is known');
     this.#ownSalt.bytes.set(randomBytes(SALT_BYTES));
     deriveValueKey(this.#ownKey, dataKey, this.#ownKeyId, this.#ownSalt.words, 0);
+    deriveChunkKeys(this.#ownChunkKeys, dataKey, this.#ownKeyId, this.#ownSalt.words, 0);
+  }
+
+  envelopeBytesOf(valueBytes: number): number {
+    return valueOffsetOf(valueBytes) + valueBytes;
+  }
+
+  valueOffsetOf(valueBytes: number): number {
+    return valueOffsetOf(valueBytes);
+  }
+
+  valueBytesIn(envelopeBytes: number): number {
+    return valueBytesIn(envelopeBytes);
+  }
+
+  chunkCountOf(valueBytes: number): number {
+    return chunkCountOf(valueBytes);
+  }
+
+  /** A process that never meets a large value has no memory for one. */
+  get chunks(): ChunkedValues {
+    this.#chunks ??= new ChunkedValues(this.#dataKeys, {
+      keyId: this.#ownKeyId,
+      salt: this.#ownSalt,
+      chunkKeys: this.#ownChunkKeys,
+    });
+    return this.#chunks;
   }
 
   get openedValue(): Uint8Array {
     return this.#value.region.bytes;
   }
 
-  nextNonce(): number {
-    return this.#nonces.next();
+  takeNonces(count: number): number {
+    return this.#nonces.take(count);
   }
 
   seal(
@@ -136,8 +193,9 @@ export class SealedValues implements ValueCipher {
     keyWord: number,
     keyBytes: number,
   ): boolean {
+    this.openedValueBytes = 0;
     const valueBytes = envelopeBytes - ENVELOPE_HEADER_BYTES;
-    if (valueBytes < 0 || valueBytes > SEALED_VALUE_BYTES_MAX) return false;
+    if (valueBytes < 0 || valueBytes > VALUE_CHUNK_BYTES) return false;
 
     const header = this.#header;
     copyWords(header, 0, envelope.words, envelopeWord, HEADER_WORDS);
@@ -163,23 +221,42 @@ export class SealedValues implements ValueCipher {
 
   close(): void {
     eraseBytes(this.#ownKey);
+    eraseBytes(this.#ownChunkKeys);
     eraseBytes(this.#value.region.bytes);
+    this.#chunks?.close();
     this.#readerKeys.close();
   }
 }
 
-/** Plaintext mode: the envelope is the value. */
+/** Plaintext mode: the envelope is the value. Copying the largest one takes less than sealing a few chunks. */
 export class ClearValues implements ValueCipher {
-  readonly envelopeHeaderBytes = 0;
+  readonly chunks = undefined;
   openedValueBytes = 0;
 
-  readonly #value = new Scratch(SEALED_VALUE_BYTES_MAX);
+  /** Made larger for the first value that needs it. */
+  #value = new Scratch(VALUE_CHUNK_BYTES);
 
   get openedValue(): Uint8Array {
     return this.#value.region.bytes;
   }
 
-  nextNonce(): number {
+  envelopeBytesOf(valueBytes: number): number {
+    return valueBytes;
+  }
+
+  valueOffsetOf(): number {
+    return 0;
+  }
+
+  valueBytesIn(envelopeBytes: number): number {
+    return envelopeBytes <= SEALED_VALUE_BYTES_MAX ? envelopeBytes : -1;
+  }
+
+  chunkCountOf(): number {
+    return 0;
+  }
+
+  takeNonces(): number {
     return 0;
   }
 
@@ -195,7 +272,12 @@ export class ClearValues implements ValueCipher {
   }
 
   open(envelope: Region, envelopeWord: number, envelopeBytes: number): boolean {
+    this.openedValueBytes = 0;
     if (envelopeBytes > SEALED_VALUE_BYTES_MAX) return false;
+    if (envelopeBytes > this.#value.region.bytes.byteLength) {
+      eraseBytes(this.#value.region.bytes);
+      this.#value = new Scratch(SEALED_VALUE_BYTES_MAX);
+    }
     this.#value.load(envelope.words, envelopeWord, envelopeBytes);
     this.openedValueBytes = envelopeBytes;
     return true;

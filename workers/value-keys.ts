@@ -3,9 +3,13 @@
  * and seals under a key derived from data key and salt, with a counter as nonce. So no two processes, and no two runs
  * of one, share a key, and nobody has to hand out ids or remember a counter over a restart.
  *
- *     value key = BLAKE2b-256(key: data key, message: "avocado value key v1" | data key id (u32) | salt (16))
+ *     value key           = BLAKE2b-256(key: data key, message: "avocado value key v1" | data key id (u32) | salt (16))
+ *     chunk key | tag key = BLAKE2b-512(key: data key, message: "avocado chunk key v1" | data key id (u32) | salt (16))
+ *
+ * The latter two are those of values in chunks (chunked-values.ts).
  */
 import { assert } from '../net/assert.ts';
+import type { Region } from '../net/bytes.ts';
 import { regionOf } from '../net/bytes.ts';
 import type { DataKeys } from './sealing.ts';
 import { AEAD_KEY_BYTES, blake2b, eraseBytes } from './sodium.ts';
@@ -14,14 +18,24 @@ export const SALT_BYTES = 16;
 const SALT_WORDS = SALT_BYTES / 4;
 const DATA_KEY_BYTES = 32;
 
-const CONTEXT = new TextEncoder().encode('avocado value key v1');
-const KEY_ID_WORD = CONTEXT.byteLength / 4;
-const SALT_WORD = KEY_ID_WORD + 1;
-assert(Number.isInteger(KEY_ID_WORD), 'the fields behind the context start on words');
+/** Chunk key and tag key. */
+export const CHUNK_KEYS_BYTES = 2 * AEAD_KEY_BYTES;
 
-/** Input of the derivation; reused, holds nothing secret. */
-const derivation = regionOf(new ArrayBuffer((SALT_WORD + SALT_WORDS) * 4));
-derivation.bytes.set(CONTEXT);
+const CONTEXT_BYTES = 20;
+const KEY_ID_WORD = CONTEXT_BYTES / 4;
+const SALT_WORD = KEY_ID_WORD + 1;
+
+/** Inputs of the derivations; reused, they hold nothing secret. */
+const valueKeyInput = derivationInput('avocado value key v1');
+const chunkKeysInput = derivationInput('avocado chunk key v1');
+
+function derivationInput(context: string): Region {
+  const bytes = new TextEncoder().encode(context);
+  assert(bytes.byteLength === CONTEXT_BYTES, 'the fields behind the context start on words');
+  const input = regionOf(new ArrayBuffer((SALT_WORD + SALT_WORDS) * 4));
+  input.bytes.set(bytes);
+  return input;
+}
 
 /** Writes the value key of (key id, saltWords[saltWord .. +4)) to `target`. Allocates nothing. */
 export function deriveValueKey(
@@ -31,14 +45,38 @@ export function deriveValueKey(
   saltWords: Int32Array,
   saltWord: number,
 ): void {
+  assert(target.byteLength === AEAD_KEY_BYTES, 'a value key has 32 bytes');
+  derive(target, valueKeyInput, dataKey, keyId, saltWords, saltWord);
+}
+
+/** Writes chunk key and tag key, one behind the other. */
+export function deriveChunkKeys(
+  target: Uint8Array,
+  dataKey: Uint8Array,
+  keyId: number,
+  saltWords: Int32Array,
+  saltWord: number,
+): void {
+  assert(target.byteLength === CHUNK_KEYS_BYTES, 'they are two keys of 32 bytes');
+  derive(target, chunkKeysInput, dataKey, keyId, saltWords, saltWord);
+}
+
+function derive(
+  target: Uint8Array,
+  input: Region,
+  dataKey: Uint8Array,
+  keyId: number,
+  saltWords: Int32Array,
+  saltWord: number,
+): void {
   assert(dataKey.byteLength === DATA_KEY_BYTES, 'a data key has 32 bytes');
-  derivation.words[KEY_ID_WORD] = keyId | 0;
-  for (let i = 0; i < SALT_WORDS; i++) derivation.words[SALT_WORD + i] = saltWords[saltWord + i]!;
-  blake2b(target, derivation.bytes, dataKey);
+  input.words[KEY_ID_WORD] = keyId | 0;
+  for (let i = 0; i < SALT_WORDS; i++) input.words[SALT_WORD + i] = saltWords[saltWord + i]!;
+  blake2b(target, input.bytes, dataKey);
 }
 
 /**
- * Nonces of one value key: 1, 2, 3, ... The top 43 of their 96 bits stay zero, since a number counts to 2^53: at a
+ * Nonces of one process's salt: 1, 2, 3, ... The top 43 of their 96 bits stay zero, since a number counts to 2^53: at a
  * million writes a second that lasts 285 years.
  */
 export class NonceCounter {
@@ -48,10 +86,12 @@ export class NonceCounter {
     this.#last = last;
   }
 
-  next(): number {
-    assert(this.#last < Number.MAX_SAFE_INTEGER, 'the nonces of a value key are not used up');
-    this.#last++;
-    return this.#last;
+  /** The first of `count` nonces in a row. */
+  take(count: number): number {
+    assert(this.#last <= Number.MAX_SAFE_INTEGER - count, 'the nonces of a salt are not used up');
+    const first = this.#last + 1;
+    this.#last += count;
+    return first;
   }
 }
 

@@ -129,11 +129,17 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     while (this.coordinator.submitSeals() && sealing.drainValues(sink) > 0) this.endpoint.flush(nowMs);
   }
 
+  /** Whether the next turn is due at once: there is sealing to go on with. */
+  get isWorkLeft(): boolean {
+    return this.#options.sealing.pendingValueJobs > 0;
+  }
+
   /** Largest value that one datagram holds beside a key of so many bytes. */
   valueBytesMax(keyBytes: number): number {
     const sessions = this.links.flatMap((link) => link.session ?? []);
     const envelopeBytesMax = this.endpoint.valueBytesMax(WRITE_BYTES + alignUp(keyBytes), sessions);
-    return envelopeBytesMax - this.#options.sealing.envelopeHeaderBytes;
+    // What lies before the value is no longer for this one than for a value as long as the whole envelope.
+    return envelopeBytesMax - this.#options.sealing.valueOffsetOf(envelopeBytesMax);
   }
 
   /** Ends all operations and sessions. Transport and sealing stay the owner's. */

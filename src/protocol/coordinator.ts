@@ -121,12 +121,12 @@ export class Coordinator {
     const slot = this.#start(OPERATION_PUT, token, key, deadlineMs, nowMs);
     if (slot === -1) return -1;
     const table = this.#table;
-    const headerBytes = this.#options.sealing.envelopeHeaderBytes;
-    if (!table.allocateEnvelope(slot, headerBytes + value.length)) {
+    const { sealing } = this.#options;
+    if (!table.allocateEnvelope(slot, sealing.envelopeBytesOf(value.length))) {
       table.release(slot);
       return -1;
     }
-    table.envelopeRegion[slot]!.bytes.set(value, table.envelopeWord[slot]! * 4 + headerBytes);
+    table.envelopeRegion[slot]!.bytes.set(value, table.envelopeWord[slot]! * 4 + sealing.valueOffsetOf(value.length));
     this.#puts.sealLater(slot);
     this.#puts.stamp(slot);
     return this.#operationId(slot);

@@ -125,7 +125,11 @@ export const mutants: readonly Mutant[] = [
     bias: 'none',
     failure: /nonce is used twice/,
     substitutions: [
-      { file: 'workers/value-keys.js', find: 'this.#last++;', replace: 'this.#last += this.#last % 2;' },
+      {
+        file: 'workers/value-keys.js',
+        find: 'this.#last += count;',
+        replace: 'this.#last += count * (this.#last % 2);',
+      },
       {
         file: 'workers/value-cipher.js',
         find: "assert(nonce > this.#lastNonce, 'no nonce is used twice');",

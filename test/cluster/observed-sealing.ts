@@ -1,6 +1,7 @@
 import type { Region } from '../../net/bytes.ts';
-import { regionOf } from '../../net/bytes.ts';
+import { readU53, regionOf } from '../../net/bytes.ts';
 import { HEADER_BYTES, PREAMBLE_BYTES } from '../../net/wire.ts';
+import { chunkCountOf, valueBytesIn } from '../../workers/envelope-layout.ts';
 import type { KeyHandle, KeyRegistry, Sealing, SealingSink, ValueSealingSink } from '../../workers/sealing.ts';
 import { ForwardingSealing } from '../workers/forwarding-sealing.ts';
 import type { OpenDatagramJob, SealDatagramJob, ValueJob } from '../workers/forwarding-sealing.ts';
@@ -22,6 +23,8 @@ export interface SealingObserver {
 interface SealedPlace {
   readonly envelope: Region;
   readonly word: number;
+  /** Each has a nonce of its own. */
+  readonly chunkCount: number;
 }
 
 /** Words of an envelope's header (workers/sealing.ts). */
@@ -115,8 +118,8 @@ export class ObservedSealing extends ForwardingSealing {
   // -- values -----------------------------------------------------------------------------------------------------
 
   override submitSealValue(...job: ValueJob): void {
-    const [token, envelope, word] = job;
-    this.#values.set(token, { envelope, word });
+    const [token, envelope, word, envelopeBytes] = job;
+    this.#values.set(token, { envelope, word, chunkCount: Math.max(1, chunkCountOf(valueBytesIn(envelopeBytes))) });
     super.submitSealValue(...job);
   }
 
@@ -127,12 +130,14 @@ export class ObservedSealing extends ForwardingSealing {
 
   readonly #onValues: ValueSealingSink = {
     onValueSealed: (token) => {
-      const { envelope, word } = this.#values.get(token)!;
+      const { envelope, word, chunkCount } = this.#values.get(token)!;
       this.#values.delete(token);
-      if (this.envelopeHeaderBytes > 0) {
+      if (this.valueOffsetOf(0) > 0) {
         const header = envelope.words.subarray(word, word + HEADER_WORDS);
-        const salt = `value key of salt ${header.subarray(SALT_WORD, HEADER_WORDS).join()}`;
-        this.#ledger.use(salt, header.subarray(NONCE_WORD, SALT_WORD).join());
+        // Chunks have a key of their own; yet the process counts once, for all that it seals.
+        const salt = `value keys of salt ${header.subarray(SALT_WORD, HEADER_WORDS).join()}`;
+        const firstNonce = readU53(header, NONCE_WORD);
+        for (let i = 0; i < chunkCount; i++) this.#ledger.use(salt, firstNonce + i);
       }
       this.observer?.onValueDone('sealed', token);
       this.#valueSink!.onValueSealed(token);

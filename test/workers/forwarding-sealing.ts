@@ -16,8 +16,16 @@ export class ForwardingSealing implements Sealing, KeyRegistry {
     return this.inner.datagramTagBytes;
   }
 
-  get envelopeHeaderBytes(): number {
-    return this.inner.envelopeHeaderBytes;
+  envelopeBytesOf(valueBytes: number): number {
+    return this.inner.envelopeBytesOf(valueBytes);
+  }
+
+  valueOffsetOf(valueBytes: number): number {
+    return this.inner.valueOffsetOf(valueBytes);
+  }
+
+  get pendingValueJobs(): number {
+    return this.inner.pendingValueJobs;
   }
 
   get openedValue(): Uint8Array {

@@ -23,7 +23,7 @@ export interface PlacedValue {
   readonly envelope: Region;
   readonly envelopeWord: number;
   readonly envelopeBytes: number;
-  readonly headerBytes: number;
+  readonly valueOffset: number;
   readonly tagWords: Int32Array;
   readonly tagWord: number;
   readonly keyWords: Int32Array;
@@ -32,16 +32,17 @@ export interface PlacedValue {
 }
 
 export function sealableValue(sealing: Sealing, value: Uint8Array, key: Uint8Array): PlacedValue {
-  const headerBytes = sealing.envelopeHeaderBytes;
-  const envelope = allocateRegion(headerBytes + value.length);
-  envelope.bytes.set(value, headerBytes);
+  const valueOffset = sealing.valueOffsetOf(value.length);
+  const envelopeBytes = sealing.envelopeBytesOf(value.length);
+  const envelope = allocateRegion(envelopeBytes);
+  envelope.bytes.set(value, valueOffset);
   const keyRegion = allocateRegion(key.length);
   keyRegion.bytes.set(key);
   return {
     envelope,
     envelopeWord: 0,
-    envelopeBytes: headerBytes + value.length,
-    headerBytes,
+    envelopeBytes,
+    valueOffset,
     tagWords: new Int32Array(TAG_WORDS),
     tagWord: 0,
     keyWords: keyRegion.words,

@@ -3,9 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { alignUp, allocateRegion, regionOf } from '../../net/bytes.ts';
+import { AssertionError } from '../../net/assert.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import type { KeyRegistry, Sealing, ValueSealingSink } from '../../workers/sealing.ts';
-import { VALUE_TAG_BYTES } from '../../workers/sealing.ts';
+import {
+  ENVELOPE_BYTES_MAX,
+  SEALED_VALUE_BYTES_MAX,
+  VALUE_CHUNK_BYTES,
+  VALUE_TAG_BYTES,
+} from '../../workers/sealing.ts';
 import { seededBytes } from './random.ts';
 import type { PlacedValue } from './sealing-driver.ts';
 import {
@@ -34,8 +40,50 @@ export function valueContract(mode: SecurityMode, make: () => Sealing & KeyRegis
       }),
       { numRuns: 150 },
     );
-    roundTripValue(sealing, 60_000, 16, { before: 1, after: 1, tagWord: 0, keyWord: 0 });
-    roundTripValue(sealing, 65_536, 16, { before: 1, after: 1, tagWord: 0, keyWord: 0 });
+  });
+
+  for (const valueBytes of [
+    0,
+    1,
+    VALUE_CHUNK_BYTES - 1,
+    VALUE_CHUNK_BYTES,
+    VALUE_CHUNK_BYTES + 1,
+    2 * VALUE_CHUNK_BYTES - 1,
+    2 * VALUE_CHUNK_BYTES,
+    2 * VALUE_CHUNK_BYTES + 1,
+    60_003,
+    SEALED_VALUE_BYTES_MAX - 1,
+    SEALED_VALUE_BYTES_MAX,
+  ]) {
+    test(`a value of ${valueBytes} bytes opens to what was sealed, and nothing around it is touched`, () => {
+      roundTripValue(make(), valueBytes, 1_024, { before: 1, after: 1, tagWord: 1, keyWord: 1 });
+    });
+  }
+
+  test('a value of one byte more than the largest is refused, and so is its envelope', () => {
+    const sealing = make();
+    assert.ok(sealing.envelopeBytesOf(SEALED_VALUE_BYTES_MAX) <= ENVELOPE_BYTES_MAX);
+    const value = sealableValue(sealing, new Uint8Array(SEALED_VALUE_BYTES_MAX + 1), bytesOf('key'));
+    assert.equal(openValue(sealing, value), undefined);
+    const sealAndSettle = () => {
+      submitSeal(sealing, 0, value);
+      settleValues(sealing, new Reports(sealing), 1);
+    };
+    assert.throws(sealAndSettle, AssertionError);
+  });
+
+  test('large and small values at once: each job is reported once and has its own result', () => {
+    const sealing = make();
+    const sizes = Array.from({ length: 40 }, (_, i) => (i % 4 === 0 ? VALUE_CHUNK_BYTES * (1 + (i % 3)) + i : i));
+    const contents = sizes.map((valueBytes, i) => seededBytes(valueBytes, i));
+    const values = contents.map((content, i) => sealableValue(sealing, content, bytesOf(`key ${i}`)));
+    const reported = new Reports(sealing);
+    values.forEach((value, i) => submitSeal(sealing, i, value));
+    settleValues(sealing, reported, values.length);
+    values.forEach((value, i) => submitOpen(sealing, values.length + i, value));
+    settleValues(sealing, reported, 2 * values.length);
+    contents.forEach((content, i) => assert.deepEqual(reported.values.get(values.length + i), content, `value ${i}`));
+    assert.equal(sealing.pendingValueJobs, 0);
   });
 
   test('every sealing with the same data keys opens what another sealed', () => {
@@ -52,6 +100,19 @@ export function valueContract(mode: SecurityMode, make: () => Sealing & KeyRegis
     const shared = regionOf(new SharedArrayBuffer(value.envelope.bytes.length));
     shared.bytes.set(value.envelope.bytes);
     assert.deepEqual(openValue(sealing, { ...value, envelope: shared }), seededBytes(100, 1));
+  });
+
+  test('an envelope of several chunks in shared memory is sealed and opens there', () => {
+    const sealing = make();
+    const content = seededBytes(3 * VALUE_CHUNK_BYTES - 5, 1);
+    const placed = sealableValue(sealing, content, bytesOf('key'));
+    const shared = regionOf(new SharedArrayBuffer(placed.envelope.bytes.length));
+    shared.bytes.set(placed.envelope.bytes);
+    const tagWords = new Int32Array(new SharedArrayBuffer(VALUE_TAG_BYTES));
+    const value = { ...placed, envelope: shared, tagWords };
+    submitSeal(sealing, 0, value);
+    settleValues(sealing, new Reports(sealing), 1);
+    assert.deepEqual(openValue(sealing, value), content);
   });
 
   test('many values at once: each job is reported once and has its own result', () => {
@@ -79,7 +140,7 @@ export function valueContract(mode: SecurityMode, make: () => Sealing & KeyRegis
       onValueOpened(token, opened) {
         log.push(`opened ${token} ${opened}: ${textOf(sealing.openedValue.subarray(0, sealing.openedValueBytes))}`);
         if (token >= 5) return;
-        value.envelope.bytes.set(bytesOf(String(token + 1)), value.headerBytes);
+        value.envelope.bytes.set(bytesOf(String(token + 1)), value.valueOffset);
         submitSeal(sealing, token + 1, value);
       },
     };
@@ -97,11 +158,12 @@ export function valueContract(mode: SecurityMode, make: () => Sealing & KeyRegis
 
   test('an envelope that is too long for any value does not open', () => {
     const sealing = make();
-    const envelope = allocateRegion(sealing.envelopeHeaderBytes + 65_544);
+    const envelopeBytes = sealing.envelopeBytesOf(SEALED_VALUE_BYTES_MAX) + 1;
+    const envelope = allocateRegion(envelopeBytes);
     const value: PlacedValue = {
       ...sealableValue(sealing, new Uint8Array(0), bytesOf('key')),
       envelope,
-      envelopeBytes: sealing.envelopeHeaderBytes + 65_537,
+      envelopeBytes,
     };
     assert.equal(openValue(sealing, value), undefined);
   });
@@ -109,7 +171,8 @@ export function valueContract(mode: SecurityMode, make: () => Sealing & KeyRegis
   if (mode === 'plaintext') {
     test('the envelope is the value, the tag zero', () => {
       const sealing = make();
-      assert.equal(sealing.envelopeHeaderBytes, 0);
+      assert.equal(sealing.valueOffsetOf(SEALED_VALUE_BYTES_MAX), 0);
+      assert.equal(sealing.envelopeBytesOf(SEALED_VALUE_BYTES_MAX), SEALED_VALUE_BYTES_MAX);
       const value = sealableValue(sealing, bytesOf('in clear'), bytesOf('key'));
       value.tagWords.fill(-1);
       submitSeal(sealing, 0, value);
@@ -192,12 +255,12 @@ interface Place {
 /** The envelope lies at 8 * before in a larger region; all around it, padding included, must stay 0xee. */
 function roundTripValue(sealing: Sealing, valueBytes: number, keyBytes: number, at: Place): void {
   const value = seededBytes(valueBytes, valueBytes);
-  const headerBytes = sealing.envelopeHeaderBytes;
-  const envelopeBytes = headerBytes + valueBytes;
+  const valueOffset = sealing.valueOffsetOf(valueBytes);
+  const envelopeBytes = sealing.envelopeBytesOf(valueBytes);
   const start = at.before * 8;
   const region = allocateRegion(start + alignUp(envelopeBytes) + at.after * 8);
   region.bytes.fill(0xee);
-  region.bytes.set(value, start + headerBytes);
+  region.bytes.set(value, start + valueOffset);
   const tags = allocateRegion((at.tagWord + TAG_WORDS + 1) * 4);
   tags.words.fill(-1);
   const keys = allocateRegion(at.keyWord * 4 + keyBytes);
@@ -206,7 +269,7 @@ function roundTripValue(sealing: Sealing, valueBytes: number, keyBytes: number, 
     envelope: region,
     envelopeWord: start >> 2,
     envelopeBytes,
-    headerBytes,
+    valueOffset,
     tagWords: tags.words,
     tagWord: at.tagWord,
     keyWords: keys.words,

@@ -5,6 +5,7 @@ import { regionOf } from '../../net/bytes.ts';
 import {
   DERIVED_KEYS_MAX,
   DerivedKeyCache,
+  deriveChunkKeys,
   deriveValueKey,
   NonceCounter,
   ReaderKeys,
@@ -24,16 +25,29 @@ test('a value key is the keyed BLAKE2b of context, key id and salt', () => {
   assert.equal(Buffer.from(key).toString('hex'), 'de5dc5561ee07547f1ac2a9dcedbd8f39f4d8623d39f4935e64bda28ba351c90');
 });
 
+test('chunk key and tag key are the halves of the keyed BLAKE2b of their own context, key id and salt', () => {
+  const dataKey = Uint8Array.from({ length: 32 }, (_, i) => i);
+  const salt = regionOf(Uint8Array.from({ length: 16 }, (_, i) => 0x10 + i).buffer);
+  const keys = new Uint8Array(64);
+  deriveChunkKeys(keys, dataKey, 7, salt.words, 0);
+  // Computed with Python's hashlib.blake2b.
+  assert.equal(
+    Buffer.from(keys).toString('hex'),
+    '13995efbbac74ef5aec0d495911441815732e5201098f3b53eae16cc7d68f7041f98b99795cb13828c41757d6482ea5797624d15b6375ba40b2675807bcc57b1',
+  );
+});
+
 test('nonces begin at 1 and never come twice', () => {
   const nonces = new NonceCounter();
-  assert.deepEqual([nonces.next(), nonces.next(), nonces.next()], [1, 2, 3]);
+  assert.deepEqual([nonces.take(1), nonces.take(3), nonces.take(1)], [1, 2, 5]);
 });
 
 test('a nonce counter that is used up stops instead of starting anew', () => {
-  const nonces = new NonceCounter(Number.MAX_SAFE_INTEGER - 1);
-  assert.equal(nonces.next(), Number.MAX_SAFE_INTEGER);
-  assert.throws(() => nonces.next(), AssertionError);
-  assert.throws(() => nonces.next(), AssertionError);
+  const nonces = new NonceCounter(Number.MAX_SAFE_INTEGER - 3);
+  assert.throws(() => nonces.take(4), AssertionError, 'not even a part of them is given out');
+  assert.equal(nonces.take(3), Number.MAX_SAFE_INTEGER - 2);
+  assert.throws(() => nonces.take(1), AssertionError);
+  assert.throws(() => nonces.take(1), AssertionError);
 });
 
 test('the cache tells keys apart by each word of key id and salt', () => {
