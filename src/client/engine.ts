@@ -88,6 +88,7 @@ class UdpEngine implements Engine, Operations {
     this.#loop = new TurnLoop({
       turn: (nowMs) => this.#turn(nowMs),
       nextTurnMs: () => coordinator.nextTickMs,
+      isWorkLeft: () => this.#node.isWorkLeft,
     });
     transport.start({
       onDatagram: (datagram, host, port) => {

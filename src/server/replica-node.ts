@@ -129,6 +129,11 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.endpoint.flush(nowMs);
   }
 
+  /** Whether the next turn is due at once: there is sealing to go on with. */
+  get isWorkLeft(): boolean {
+    return this.#options.sealing.pendingValueJobs > 0;
+  }
+
   /** Ends all sessions. Transport and sealing stay the owner's. */
   close(): void {
     this.endpoint.close();

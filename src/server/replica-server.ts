@@ -117,7 +117,11 @@ class ReplicaServer implements RunningReplica {
       onStateChange: (state, reason) => options.onStateChange(state, reason),
       processFigures: () => this.#processFigures(),
     });
-    this.#loop = new TurnLoop({ turn: (nowMs) => this.#node.turn(nowMs), nextTurnMs: () => Infinity });
+    this.#loop = new TurnLoop({
+      turn: (nowMs) => this.#node.turn(nowMs),
+      nextTurnMs: () => Infinity,
+      isWorkLeft: () => this.#node.isWorkLeft,
+    });
     transport.start({
       onDatagram: (datagram, host, port) => {
         this.#node.onDatagram(datagram, host, port);

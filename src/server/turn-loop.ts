@@ -14,6 +14,8 @@ export interface TurnHandler {
   turn(nowMs: number): void;
   /** When the next turn is due even if nothing arrives; Infinity when it need not be soon. */
   nextTurnMs(): number;
+  /** Whether the turn left work for the next one, which then follows at once: the socket is read in between. */
+  isWorkLeft(): boolean;
 }
 
 export class TurnLoop {
@@ -28,6 +30,7 @@ export class TurnLoop {
     if (this.#closed) return;
     const nowMs = performance.now();
     this.#handler.turn(nowMs);
+    if (this.#handler.isWorkLeft()) this.schedule();
     this.#arm(nowMs);
   };
   readonly #onTimer = (): void => {

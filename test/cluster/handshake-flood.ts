@@ -65,6 +65,7 @@ export class HandshakeFlood {
         onDatagram: (datagram) => this.#onDatagram(datagram),
         onSent: () => {},
         turn: () => {},
+        isWorkLeft: false,
         close: () => {},
         invariants: () => {},
       },

@@ -65,6 +65,9 @@ export class RecordedClient implements OperationSink {
           node.turn(nowMs);
           this.#checkDeadlines(nowMs);
         },
+        get isWorkLeft() {
+          return node.isWorkLeft;
+        },
         close: () => node.close(),
         invariants: () => node.invariants(),
       },

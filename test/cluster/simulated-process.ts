@@ -10,6 +10,8 @@ import type { SimulatedTime } from './simulated-time.ts';
 /** What runs in a process: a ReplicaNode or a ClientNode. */
 export interface Node extends TransportHandler {
   turn(nowMs: number): void;
+  /** The next turn follows at once. */
+  readonly isWorkLeft: boolean;
   close(): void;
   invariants(): void;
 }
@@ -117,6 +119,7 @@ export class SimulatedProcess implements Transport, Receiver {
           endpoint.tick(nowMs);
           endpoint.flush(nowMs);
         },
+        isWorkLeft: false,
         close: () => endpoint.close(),
         invariants: () => endpoint.invariants(),
       },
@@ -163,6 +166,7 @@ export class SimulatedProcess implements Transport, Receiver {
     this.#inbox = [];
     this.#inboxBytes = 0;
     this.#node!.turn(this.nowMs);
+    if (this.#node!.isWorkLeft) this.schedule();
     const dueInMs = Math.max(TIMER_MS_MIN, Math.ceil(this.#nextTurnMs() - this.nowMs));
     this.#scheduleIn(Math.min(dueInMs, IDLE_TICK_MS));
   }

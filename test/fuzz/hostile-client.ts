@@ -65,6 +65,8 @@ export class HostileClient implements EndpointApplication<Peer> {
     }
   }
 
+  readonly isWorkLeft = false;
+
   turn(nowMs: number): void {
     this.endpoint.turn(nowMs);
     this.endpoint.tick(nowMs);

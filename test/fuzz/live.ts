@@ -185,7 +185,7 @@ class LiveFuzz {
       datagramBytes: 1_472,
       dice: new Dice(this.#options.seed + 1),
     });
-    const loop = new TurnLoop({ turn: (nowMs) => client.turn(nowMs), nextTurnMs: () => 0 });
+    const loop = new TurnLoop({ turn: (nowMs) => client.turn(nowMs), nextTurnMs: () => 0, isWorkLeft: () => false });
     transport.start({
       onDatagram: (datagram, host, port) => {
         client.onDatagram(datagram, host, port);

@@ -3,9 +3,16 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TurnLoop } from '../../src/server/turn-loop.ts';
 
-function turnsOf(nextTurnMs: (nowMs: number) => number): { readonly turns: number[]; readonly loop: TurnLoop } {
+function turnsOf(
+  nextTurnMs: (nowMs: number) => number,
+  isWorkLeft = () => false,
+): { readonly turns: number[]; readonly loop: TurnLoop } {
   const turns: number[] = [];
-  const loop = new TurnLoop({ turn: (nowMs) => turns.push(nowMs), nextTurnMs: () => nextTurnMs(performance.now()) });
+  const loop = new TurnLoop({
+    turn: (nowMs) => turns.push(nowMs),
+    nextTurnMs: () => nextTurnMs(performance.now()),
+    isWorkLeft,
+  });
   return { turns, loop };
 }
 
@@ -16,6 +23,23 @@ test('what is asked for many times within one iteration is one turn, at its end'
   assert.equal(turns.length, 0);
   await new Promise((resolve) => setImmediate(resolve));
   assert.equal(turns.length, 1);
+  loop.close();
+});
+
+test('turns follow each other while there is work left, and other events of the loop come in between', async () => {
+  let turnsLeft = 5;
+  let eventCount = 0;
+  const { turns, loop } = turnsOf(
+    () => Infinity,
+    () => --turnsLeft > 0,
+  );
+  loop.schedule();
+  while (turnsLeft > 0) {
+    await new Promise((resolve) => setImmediate(resolve));
+    eventCount++;
+  }
+  assert.equal(turns.length, 5);
+  assert.equal(eventCount, 5);
   loop.close();
 });
 
