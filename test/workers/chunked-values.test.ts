@@ -16,6 +16,7 @@ import {
 } from '../../workers/sealing.ts';
 import { blake2b, randomBytes } from '../../workers/sodium.ts';
 import { SealedValues } from '../../workers/value-cipher.ts';
+import { deriveChunkKeys } from '../../workers/value-keys.ts';
 import { seededBytes } from './random.ts';
 import type { PlacedValue } from './sealing-driver.ts';
 import {
@@ -62,6 +63,20 @@ function reassembled(value: PlacedValue, tags: Uint8Array[], chunks: Uint8Array[
   const envelope = allocateRegion(bytes.length);
   envelope.bytes.set(bytes);
   return { ...value, envelope, envelopeBytes: bytes.length };
+}
+
+/** Whether another implementation finds the tag of a chunk right. */
+function opensUnder(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, tag: Uint8Array): boolean {
+  const decipher = createDecipheriv('chacha20-poly1305', key, nonce, { authTagLength: 16 });
+  decipher.setAAD(KEY, { plaintextLength: ciphertext.length });
+  decipher.setAuthTag(tag);
+  decipher.update(ciphertext);
+  try {
+    decipher.final();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function flipped(value: PlacedValue, byteIndex: number): PlacedValue {
@@ -135,6 +150,11 @@ describe('layout', () => {
       cipher.chunks.beginSeal(firstNonce, envelope, 0, envelopeBytes, tagWords, 0, keyWords, 0, KEY.length);
       while (cipher.chunks.step() === 'more');
       assert.deepEqual(openValue(newSealing(), value), content);
+      const keys = new Uint8Array(64);
+      deriveChunkKeys(keys, DATA_KEY, 1, envelope.words, 4);
+      const nonce = Buffer.alloc(12);
+      nonce.writeBigUInt64LE(BigInt(firstNonce) + 2n);
+      assert.ok(opensUnder(keys.subarray(0, 32), nonce, chunkOf(value, 2), tagOf(value, 2)));
     }
   });
 });
@@ -365,6 +385,17 @@ describe('the loop', () => {
     assert.equal(sealing.pendingValueJobs, 0);
     assert.equal(sealing.drainValues(NO_SINK), 0);
     assert.equal(reported.seen.size, 0);
+  });
+
+  test('close overwrites the own keys of chunks: what a closed cipher seals, the key of all zeros opens', () => {
+    const cipher = new SealedValues(dataKeys, randomBytes);
+    const value = sealableValue(newSealing(), contentOf(2, 1), KEY);
+    const { chunks } = cipher;
+    cipher.close();
+    chunks.beginSeal(1, value.envelope, 0, value.envelopeBytes, value.tagWords, 0, value.keyWords, 0, KEY.length);
+    while (chunks.step() === 'more');
+    const nonce = value.envelope.bytes.subarray(4, 16);
+    assert.ok(opensUnder(new Uint8Array(32), nonce, chunkOf(value, 0), tagOf(value, 0)));
   });
 
   test('a process that loses its data key goes on sealing large values under the keys it derived at its start', () => {
