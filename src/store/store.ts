@@ -1,6 +1,6 @@
 import { assert } from '../../net/assert.ts';
 import type { Region } from '../../net/bytes.ts';
-import { copyPadded, readU53, writeU53 } from '../../net/bytes.ts';
+import { alignUp, copyPadded, readU53, writeU53 } from '../../net/bytes.ts';
 import { AvocadoError } from '../errors.ts';
 import type { Order } from '../stamp.ts';
 import { compareStamps } from '../stamp.ts';
@@ -30,6 +30,10 @@ import { APPLIED, HOST_FULL, TRUSTED_FULL } from './write-result.ts';
  * found through the trusted index; host memory holds the values as opaque envelopes (workers/sealing.ts). The store knows
  * no cryptography: whoever opens an envelope checks it against the tag that is kept here.
  *
+ * A large value comes in fragments: the caller reserves a block, has each fragment put in its place, and when all are
+ * there gives the block to the entry (adopt). Until then no entry knows of it; each live block has one owner, an entry or
+ * a reservation.
+ *
  * A write that is refused for want of memory has changed nothing. Entries are never removed: a deleted key stays as a
  * tombstone, and so does its key, until a later feature collects them. Hence an entry id, once found, is good for ever.
  *
@@ -57,7 +61,7 @@ export interface StoreStats {
 }
 
 export class Store {
-  /** Why the last write was refused, or the last hasRoom...() was false. */
+  /** Why the last write, adopt or reserve was refused, or the last hasRoom...() was false. */
   lastRefusal: Refusal = TRUSTED_FULL;
 
   private readonly budget: TrustedBudget;
@@ -164,10 +168,14 @@ export class Store {
    * made of them: only opening them against the entry's tag tells.
    */
   copyEnvelope(entry: number, target: Region, targetWord: number): void {
-    const ref = this.hostRef(entry);
-    if (ref === NO_REF) return;
-    const source = this.hostMemory.region(ref).words;
-    copyPadded(target.words, targetWord, source, this.hostMemory.wordOffset(ref), this.envelopeBytes(entry));
+    this.copyOut(this.hostRef(entry), 0, this.envelopeBytes(entry), target, targetWord);
+  }
+
+  /** The same for a part of it. @param byteOffset A multiple of 8. */
+  copyEnvelopePart(entry: number, byteOffset: number, byteCount: number, target: Region, targetWord: number): void {
+    assert(byteOffset >= 0 && byteOffset % 8 === 0, 'a part starts on 8 bytes');
+    assert(byteCount >= 0 && byteOffset + byteCount <= this.envelopeBytes(entry), 'a part lies in its envelope');
+    this.copyOut(this.hostRef(entry), byteOffset, byteCount, target, targetWord);
   }
 
   /**
@@ -228,18 +236,87 @@ export class Store {
   ): WriteResult {
     assert(this.compareStamp(entry, counter, writerHigh, writerLow, rmw) < 0, 'only a greater stamp is written');
     if (!this.makePlace(entry, envelopeBytes)) return this.lastRefusal;
-    const words = this.entries.words(entry);
-    const word = this.entries.wordOffset(entry);
-    this.tombstoneCount += Number(tombstone) - Number(this.isTombstone(entry));
-    writeU53(words, word + ENTRY_COUNTER, counter);
-    words[word + ENTRY_WRITER_HIGH] = writerHigh;
-    words[word + ENTRY_WRITER_LOW] = writerLow;
-    words[word + ENTRY_RMW] = rmw;
-    words[word + ENTRY_LENGTHS] =
-      (words[word + ENTRY_LENGTHS]! & KEY_BYTES_BITS) | envelopeBytes | (tombstone ? TOMBSTONE_BIT : 0);
-    for (let i = 0; i < 4; i++) words[word + ENTRY_TAG + i] = tagWords[tagWord + i]!;
-    this.fill(words[word + ENTRY_HOST_REF]!, envelopeWords, envelopeWord, envelopeBytes);
+    this.describe(entry, counter, writerHigh, writerLow, rmw, tombstone, tagWords, tagWord, envelopeBytes);
+    this.fill(this.hostRef(entry), 0, envelopeWords, envelopeWord, envelopeBytes);
     return APPLIED;
+  }
+
+  /**
+   * A block for an envelope (of at least one byte) that is filled before it belongs to an entry, or NO_REF: see
+   * lastRefusal. The caller owns it, until releaseReserved() or an adopt...() takes it. Its contents are undefined, and
+   * when it is filled they are still whatever the host makes of them.
+   * @param marginBytes As for hasRoomForEnvelope().
+   */
+  reserve(envelopeBytes: number, marginBytes: number): number {
+    if (!this.hasRoomForBlock(envelopeBytes, marginBytes)) return NO_REF;
+    const ref = this.takeBlock(envelopeBytes);
+    if (ref !== NO_REF) this.hostMemory.reserve(ref);
+    return ref;
+  }
+
+  releaseReserved(ref: number): void {
+    this.hostMemory.release(ref);
+    this.hostMemory.free(ref);
+  }
+
+  /**
+   * Puts a fragment in its place. One that doesn't end on 8 bytes is the envelope's last: zeros follow it up to there.
+   * @param byteOffset A multiple of 8.
+   */
+  fillReserved(ref: number, byteOffset: number, sourceWords: Int32Array, sourceWord: number, byteCount: number): void {
+    assert(this.hostMemory.isReserved(ref), 'only a reserved block is filled before it has an entry');
+    assert(byteOffset >= 0 && byteOffset % 8 === 0, 'a fragment starts on 8 bytes');
+    assert(byteOffset + alignUp(byteCount) <= this.hostMemory.blockBytes(ref), 'a fragment lies in its block');
+    this.fill(ref, byteOffset, sourceWords, sourceWord, byteCount);
+  }
+
+  /**
+   * Where a live block lies, of an entry or reserved: this region, from hostWord() on. For opening an envelope there; the
+   * host may change it at any time.
+   */
+  hostRegion(ref: number): Region {
+    assert(this.hostMemory.isAllocated(ref) || this.hostMemory.isReserved(ref), 'the block is live');
+    return this.hostMemory.region(ref);
+  }
+
+  hostWord(ref: number): number {
+    return this.hostMemory.wordOffset(ref);
+  }
+
+  /**
+   * write() with an envelope that lies in a reserved block already: the entry takes the block over. When it is refused,
+   * the block stays the caller's.
+   */
+  adopt(
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+    counter: number,
+    writerHigh: number,
+    writerLow: number,
+    rmw: number,
+    tagWords: Int32Array,
+    tagWord: number,
+    ref: number,
+    envelopeBytes: number,
+    found = this.find(keyWords, keyWord, keyBytes),
+  ): WriteResult {
+    assert(this.compareStamp(found, counter, writerHigh, writerLow, rmw) < 0, 'only a greater stamp is written');
+    assert(this.hostMemory.isReserved(ref), 'only a reserved block is adopted');
+    let entry = found;
+    if (entry === NO_ENTRY) {
+      if (!this.hasRoomForKey(keyBytes, 0, 0)) return this.lastRefusal;
+      entry = this.index.add(keyWords, keyWord, keyBytes);
+      this.setHostRef(entry, NO_REF);
+    }
+    this.takeOver(entry, ref, envelopeBytes);
+    this.describe(entry, counter, writerHigh, writerLow, rmw, false, tagWords, tagWord, envelopeBytes);
+    return APPLIED;
+  }
+
+  /** overwriteEnvelope() with a good copy that lies in a reserved block already: the entry takes the block over. */
+  adoptRepair(entry: number, ref: number): void {
+    this.takeOver(entry, ref, this.envelopeBytes(entry));
   }
 
   /**
@@ -248,7 +325,7 @@ export class Store {
    */
   overwriteEnvelope(entry: number, envelopeWords: Int32Array, envelopeWord: number, envelopeBytes: number): void {
     assert(envelopeBytes === this.envelopeBytes(entry), 'a repair has the length of what it repairs');
-    this.fill(this.hostRef(entry), envelopeWords, envelopeWord, envelopeBytes);
+    this.fill(this.hostRef(entry), 0, envelopeWords, envelopeWord, envelopeBytes);
   }
 
   /**
@@ -265,7 +342,7 @@ export class Store {
    */
   hasRoomForEnvelope(entry: number, envelopeBytes: number, marginBytes: number): boolean {
     if (envelopeBytes === 0 || this.isPlaceFor(this.hostRef(entry), envelopeBytes)) return true;
-    return this.hostMemory.trustedBytesToAllocate(envelopeBytes) === 0 || this.hasRoom(0, envelopeBytes, marginBytes);
+    return this.hasRoomForBlock(envelopeBytes, marginBytes);
   }
 
   stats(): StoreStats {
@@ -285,14 +362,11 @@ export class Store {
     // First what can still fail: the host may give no memory for a segment.
     let ref = NO_REF;
     if (envelopeBytes > 0) {
-      ref = this.hostMemory.allocate(envelopeBytes);
-      if (ref === NO_REF) {
-        this.lastRefusal = this.hostMemory.lastRefusal;
-        return NO_ENTRY;
-      }
+      ref = this.takeBlock(envelopeBytes);
+      if (ref === NO_REF) return NO_ENTRY;
     }
     const entry = this.index.add(keyWords, keyWord, keyBytes);
-    this.entries.words(entry)[this.entries.wordOffset(entry) + ENTRY_HOST_REF] = ref;
+    this.setHostRef(entry, ref);
     return entry;
   }
 
@@ -302,15 +376,54 @@ export class Store {
     if (this.isPlaceFor(old, envelopeBytes)) return true;
     let ref = NO_REF;
     if (envelopeBytes > 0) {
-      ref = this.hostMemory.allocate(envelopeBytes);
-      if (ref === NO_REF) {
-        this.lastRefusal = this.hostMemory.lastRefusal;
-        return false;
-      }
+      ref = this.takeBlock(envelopeBytes);
+      if (ref === NO_REF) return false;
     }
     if (old !== NO_REF) this.hostMemory.free(old);
-    this.entries.words(entry)[this.entries.wordOffset(entry) + ENTRY_HOST_REF] = ref;
+    this.setHostRef(entry, ref);
     return true;
+  }
+
+  private takeOver(entry: number, ref: number, envelopeBytes: number): void {
+    assert(envelopeBytes > 0 && this.isPlaceFor(ref, envelopeBytes), 'the block is of the size class of its envelope');
+    this.hostMemory.release(ref);
+    const old = this.hostRef(entry);
+    if (old !== NO_REF) this.hostMemory.free(old);
+    this.setHostRef(entry, ref);
+  }
+
+  private takeBlock(envelopeBytes: number): number {
+    const ref = this.hostMemory.allocate(envelopeBytes);
+    if (ref === NO_REF) this.lastRefusal = this.hostMemory.lastRefusal;
+    return ref;
+  }
+
+  private setHostRef(entry: number, ref: number): void {
+    this.entries.words(entry)[this.entries.wordOffset(entry) + ENTRY_HOST_REF] = ref;
+  }
+
+  /** All of an entry but key and place. */
+  private describe(
+    entry: number,
+    counter: number,
+    writerHigh: number,
+    writerLow: number,
+    rmw: number,
+    tombstone: boolean,
+    tagWords: Int32Array,
+    tagWord: number,
+    envelopeBytes: number,
+  ): void {
+    const words = this.entries.words(entry);
+    const word = this.entries.wordOffset(entry);
+    this.tombstoneCount += Number(tombstone) - Number(this.isTombstone(entry));
+    writeU53(words, word + ENTRY_COUNTER, counter);
+    words[word + ENTRY_WRITER_HIGH] = writerHigh;
+    words[word + ENTRY_WRITER_LOW] = writerLow;
+    words[word + ENTRY_RMW] = rmw;
+    words[word + ENTRY_LENGTHS] =
+      (words[word + ENTRY_LENGTHS]! & KEY_BYTES_BITS) | envelopeBytes | (tombstone ? TOMBSTONE_BIT : 0);
+    for (let i = 0; i < 4; i++) words[word + ENTRY_TAG + i] = tagWords[tagWord + i]!;
   }
 
   private isPlaceFor(ref: number, envelopeBytes: number): boolean {
@@ -318,24 +431,41 @@ export class Store {
     return this.hostMemory.fits(ref, envelopeBytes);
   }
 
-  private fill(ref: number, envelopeWords: Int32Array, envelopeWord: number, envelopeBytes: number): void {
+  private fill(ref: number, byteOffset: number, sourceWords: Int32Array, sourceWord: number, byteCount: number): void {
     if (ref === NO_REF) return;
     const target = this.hostMemory.region(ref).words;
-    copyPadded(target, this.hostMemory.wordOffset(ref), envelopeWords, envelopeWord, envelopeBytes);
+    const targetWord = this.hostMemory.wordOffset(ref) + (byteOffset >> 2);
+    copyPadded(target, targetWord, sourceWords, sourceWord, byteCount);
+  }
+
+  private copyOut(ref: number, byteOffset: number, byteCount: number, target: Region, targetWord: number): void {
+    if (ref === NO_REF) return;
+    const source = this.hostMemory.region(ref).words;
+    const sourceWord = this.hostMemory.wordOffset(ref) + (byteOffset >> 2);
+    copyPadded(target.words, targetWord, source, sourceWord, byteCount);
+  }
+
+  /** The margin is for what costs trusted memory, not for a block that is free already. */
+  private hasRoomForBlock(envelopeBytes: number, marginBytes: number): boolean {
+    return this.hostMemory.trustedBytesToAllocate(envelopeBytes) === 0 || this.hasRoom(0, envelopeBytes, marginBytes);
   }
 
   private hasRoom(indexBytes: number, envelopeBytes: number, marginBytes: number): boolean {
-    const stateBytes = envelopeBytes === 0 ? 0 : this.hostMemory.trustedBytesToAllocate(envelopeBytes);
-    if (stateBytes < 0) {
-      this.lastRefusal = HOST_FULL;
-      return false;
+    for (;;) {
+      const stateBytes = envelopeBytes === 0 ? 0 : this.hostMemory.trustedBytesToAllocate(envelopeBytes);
+      if (stateBytes < 0) {
+        this.lastRefusal = HOST_FULL;
+        return false;
+      }
+      // Also what needs nothing now: many that are let through at once together need more.
+      if (indexBytes + stateBytes + marginBytes <= this.budget.available) return true;
+      // Empty segments cost trusted memory, too.
+      const reachableBytes = this.budget.available + this.hostMemory.reclaimableBytes;
+      if (indexBytes + marginBytes > reachableBytes || !this.hostMemory.giveBackEmpty()) {
+        this.lastRefusal = TRUSTED_FULL;
+        return false;
+      }
     }
-    // Also what needs nothing now: many that are let through at once together need more.
-    if (indexBytes + stateBytes + marginBytes > this.budget.available) {
-      this.lastRefusal = TRUSTED_FULL;
-      return false;
-    }
-    return true;
   }
 
   private field(entry: number, offset: number): number {
@@ -360,7 +490,8 @@ export class Store {
       assert(this.hostMemory.isAllocated(ref) && !refs.has(ref), 'a block has one owner');
       refs.add(ref);
     }
-    assert(refs.size === this.hostMemory.usedBlocks, 'each live block has an owner');
+    const ownedBlocks = refs.size + this.hostMemory.reservedBlocks;
+    assert(ownedBlocks === this.hostMemory.usedBlocks, 'each live block has an owner');
     assert(tombstones === this.tombstoneCount, 'tombstones are counted');
   }
 }

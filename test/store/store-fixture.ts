@@ -1,3 +1,5 @@
+import type { TestContext } from 'node:test';
+import type { Region } from '../../net/bytes.ts';
 import { alignUp, allocateRegion } from '../../net/bytes.ts';
 import { HostMemory } from '../../src/store/host-memory.ts';
 import { Store } from '../../src/store/store.ts';
@@ -84,6 +86,25 @@ export function writeTo(store: Store, key: Padded, write: TestWrite): WriteResul
   );
 }
 
+/** writeTo() for an envelope that lies in a reserved block. */
+export function adoptInto(store: Store, key: Padded, write: TestWrite, ref: number): WriteResult {
+  const { counter, writerHigh, writerLow, rmw } = write.stamp;
+  const tag = new Padded(write.tag);
+  return store.adopt(
+    key.words,
+    key.word,
+    key.byteCount,
+    counter,
+    writerHigh,
+    writerLow,
+    rmw,
+    tag.words,
+    tag.word,
+    ref,
+    write.envelope.length,
+  );
+}
+
 export function findIn(store: Store, key: Padded): number {
   return store.find(key.words, key.word, key.byteCount);
 }
@@ -113,9 +134,39 @@ export function readFrom(store: Store, entry: number): TestWrite {
   };
 }
 
+/** An entry's envelope, part by part. */
+export function readParts(store: Store, entry: number, partBytes: number): Uint8Array {
+  const byteCount = store.envelopeBytes(entry);
+  const target = allocateRegion(alignUp(byteCount));
+  target.bytes.fill(0xaa);
+  for (let at = 0; at < byteCount; at += partBytes) {
+    store.copyEnvelopePart(entry, at, Math.min(partBytes, byteCount - at), target, at / 4);
+  }
+  return target.bytes.slice(0, byteCount);
+}
+
 /** Overwrites all of host memory, as the host may. */
 export function stompHostMemory(hostMemory: HostMemory, byte: number): void {
-  for (let segment = 0; segment < hostMemory.capacityBytes / hostMemory.segmentBytes; segment++) {
-    hostMemory.region(segment << 16).bytes.fill(byte);
+  // Places of segments that were given back hold an empty region; behind the last place there is none.
+  for (let segment = 0; ; segment++) {
+    const region: Region | undefined = hostMemory.region(segment << 16);
+    if (region === undefined) return;
+    region.bytes.fill(byte);
   }
+}
+
+export interface ReluctantHost {
+  /** While it is set, the host gives no more memory. */
+  refuses: boolean;
+}
+
+/** Until the test ends. */
+export function makeHostReluctant(t: TestContext): ReluctantHost {
+  const host = { refuses: false };
+  const given = globalThis.SharedArrayBuffer;
+  t.mock.method(globalThis, 'SharedArrayBuffer', function allocate(byteCount: number) {
+    if (host.refuses) throw new RangeError('Array buffer allocation failed');
+    return new given(byteCount);
+  });
+  return host;
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AssertionError } from '../../net/assert.ts';
+import { allocateRegion } from '../../net/bytes.ts';
 import { AvocadoError } from '../../src/errors.ts';
 import { EntryArena } from '../../src/store/entry-arena.ts';
 import { NO_REF } from '../../src/store/host-memory.ts';
@@ -8,7 +9,16 @@ import { KeyedHash } from '../../src/store/keyed-hash.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import { NO_ENTRY, TrustedIndex } from '../../src/store/trusted-index.ts';
 import { APPLIED, HOST_FULL, TRUSTED_FULL } from '../../src/store/write-result.ts';
-import { FIXTURE_SEED, findIn, makeStore, Padded, readFrom, writeTo } from './store-fixture.ts';
+import {
+  adoptInto,
+  FIXTURE_SEED,
+  findIn,
+  makeStore,
+  Padded,
+  readFrom,
+  stompHostMemory,
+  writeTo,
+} from './store-fixture.ts';
 import type { TestWrite } from './store-fixture.ts';
 
 const MIB = 1024 * 1024;
@@ -189,4 +199,130 @@ test('a trusted budget that holds no key at all is refused at start', () => {
       (error: unknown) => error instanceof AvocadoError && error.code === 'INVALID_ARGUMENT',
     );
   }
+});
+
+test('a value of 1 MiB in fragments that come in any order is the value, and its old block is freed', () => {
+  const { store, hostMemory } = makeStore({ trustedBytes: MIB, hostBytes: 4 * MIB });
+  const key = new Padded(Buffer.from('key'));
+  const envelope = Uint8Array.from({ length: hostMemory.blockBytesMax - 3 }, (_, i) => (i * 7) ^ (i >> 11));
+  writeTo(store, key, put(1, new Uint8Array(100)));
+  const ref = store.reserve(envelope.length, 0);
+  const fragmentBytes = 16_000;
+  const starts = Array.from({ length: Math.ceil(envelope.length / fragmentBytes) }, (_, i) => i * fragmentBytes);
+  for (const start of [...starts.toReversed(), ...starts.slice(3, 5)]) {
+    const fragment = new Padded(envelope.subarray(start, start + fragmentBytes));
+    store.fillReserved(ref, start, fragment.words, fragment.word, fragment.byteCount);
+    assert.equal(store.counter(findIn(store, key)), 1, 'the entry knows nothing of it yet');
+    assert.equal(store.envelopeBytes(findIn(store, key)), 100);
+  }
+  store.invariants();
+  assert.equal(adoptInto(store, key, put(2, envelope), ref), APPLIED);
+  assert.deepEqual(readFrom(store, findIn(store, key)), put(2, envelope));
+  assert.equal(hostMemory.usedBlocks, 1);
+  assert.equal(hostMemory.reservedBlocks, 0);
+  assert.ok(store.envelopeBytes(findIn(store, key)) > MIB);
+  store.invariants();
+});
+
+test('a repair in a reserved block takes the place of the bad copy, with stamp, tag and length as they were', () => {
+  const { store, hostMemory } = makeStore({ trustedBytes: MIB, hostBytes: 4 * MIB });
+  const key = new Padded(Buffer.from('key'));
+  const value = put(1, new Uint8Array(300).fill(9));
+  writeTo(store, key, value);
+  stompHostMemory(hostMemory, 0xcc);
+  const entry = findIn(store, key);
+  const bad = store.hostRef(entry);
+  const good = new Padded(value.envelope);
+  const ref = store.reserve(300, 0);
+  store.fillReserved(ref, 0, good.words, good.word, good.byteCount);
+  store.adoptRepair(entry, ref);
+  assert.deepEqual(readFrom(store, entry), value);
+  assert.throws(() => hostMemory.free(bad), AssertionError, 'the bad copy is gone');
+  assert.throws(() => store.hostRegion(bad), AssertionError);
+  const short = store.reserve(30, 0);
+  assert.throws(() => store.adoptRepair(entry, short), AssertionError);
+  store.releaseReserved(short);
+  assert.equal(hostMemory.usedBlocks, 1);
+  store.invariants();
+});
+
+test('when a key has no room any more, the filled block stays with who reserved it', () => {
+  const { store, hostMemory } = makeStore({ trustedBytes: MIB, hostBytes: 4 * MIB });
+  const keyOf = (i: number): Padded => new Padded(Buffer.from(`${i}`.padEnd(1_024, '.')));
+  const ref = store.reserve(5_000, 0);
+  let count = 0;
+  while (writeTo(store, keyOf(count), put(1, new Uint8Array(0), true)) === APPLIED) count++;
+  assert.equal(adoptInto(store, keyOf(count), put(1, new Uint8Array(5_000)), ref), TRUSTED_FULL);
+  assert.equal(findIn(store, keyOf(count)), NO_ENTRY);
+  assert.equal(hostMemory.reservedBlocks, 1);
+  store.invariants();
+  // A key that is here takes it.
+  assert.equal(adoptInto(store, keyOf(0), put(2, new Uint8Array(5_000)), ref), APPLIED);
+  assert.ok(!store.isTombstone(findIn(store, keyOf(0))));
+  assert.equal(store.stats().tombstones, count - 1);
+  store.invariants();
+});
+
+test('a reservation keeps to the margin when it costs trusted memory, and to the limit of host memory', () => {
+  const { store, budget } = makeStore({ trustedBytes: 2 * MIB, hostBytes: 2 * MIB });
+  assert.equal(store.reserve(1_000, budget.available), NO_REF);
+  assert.equal(store.lastRefusal, TRUSTED_FULL);
+  const first = store.reserve(1_000, 0);
+  const second = store.reserve(1_000, budget.available);
+  assert.ok(first !== NO_REF && second !== NO_REF, 'its segment is there already');
+  assert.notEqual(store.reserve(MIB, 0), NO_REF);
+  assert.equal(store.reserve(MIB, 0), NO_REF);
+  assert.equal(store.lastRefusal, HOST_FULL);
+  store.releaseReserved(first);
+  store.releaseReserved(second);
+  assert.notEqual(store.reserve(MIB, 0), NO_REF);
+  store.invariants();
+});
+
+test('only what was reserved is filled, adopted and released, and only within its block', () => {
+  const { store } = makeStore({ trustedBytes: MIB, hostBytes: 4 * MIB });
+  const key = new Padded(Buffer.from('key'));
+  writeTo(store, key, put(1, new Uint8Array(100)));
+  const owned = store.hostRef(findIn(store, key));
+  const words = new Int32Array(64);
+  assert.throws(() => store.fillReserved(owned, 0, words, 0, 8), AssertionError);
+  assert.throws(() => store.releaseReserved(owned), AssertionError);
+  assert.throws(() => adoptInto(store, key, put(2, new Uint8Array(100)), owned), AssertionError);
+  const ref = store.reserve(100, 0);
+  for (const [byteOffset, byteCount] of [
+    [4, 8],
+    [-8, 8],
+    [112, 8],
+    [104, 9],
+    [0, 113],
+  ] as const) {
+    assert.throws(() => store.fillReserved(ref, byteOffset, words, 0, byteCount), AssertionError);
+  }
+  assert.throws(() => adoptInto(store, key, put(2, new Uint8Array(113)), ref), AssertionError);
+  assert.throws(() => adoptInto(store, key, put(1, new Uint8Array(100)), ref), AssertionError);
+  const target = allocateRegion(256);
+  for (const [byteOffset, byteCount] of [
+    [4, 8],
+    [-8, 8],
+    [96, 5],
+  ] as const) {
+    const entry = findIn(store, key);
+    assert.throws(() => store.copyEnvelopePart(entry, byteOffset, byteCount, target, 0), AssertionError);
+  }
+});
+
+test('empty segments make room for keys: what they cost of the budget is given back', () => {
+  const { store, hostMemory } = makeStore({ trustedBytes: MIB, hostBytes: 8 * MIB });
+  const keyOf = (i: number): Padded => new Padded(Buffer.from(`${i}`.padEnd(1_024, '.')));
+  // State of 128 KiB a segment.
+  const refs = Array.from({ length: 4 * 65_533 }, () => store.reserve(16, 0));
+  let count = 0;
+  while (writeTo(store, keyOf(count), put(1, new Uint8Array(0), true)) === APPLIED) count++;
+  assert.equal(hostMemory.capacityBytes, 4 * MIB);
+  for (const ref of refs) store.releaseReserved(ref);
+  const before = count;
+  while (writeTo(store, keyOf(count), put(1, new Uint8Array(0), true)) === APPLIED) count++;
+  assert.ok(count > before + 300, `${count - before} keys more`);
+  assert.equal(hostMemory.capacityBytes, 0);
+  store.invariants();
 });
