@@ -25,7 +25,6 @@ import type { DatagramSealing, HandshakeCrypto, SealingSink } from './sealing.ts
 import type { Session } from './session.ts';
 import { SessionTable } from './session.ts';
 import type { Transport, TransportHandler } from './transport.ts';
-import { HEADER_BYTES, PREAMBLE_BYTES } from './wire.ts';
 
 /**
  * One end of the message layer: sessions with peers over a transport. Pure: time, randomness, cryptography and the
@@ -141,13 +140,6 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     return this.#outbox.trustedBytes + SESSIONS_MAX * SESSION_BYTES;
   }
 
-  /** Largest value part that one datagram of these sessions holds beside so many control bytes. */
-  valueBytesMax(controlBytes: number, sessions: Iterable<Session<P>>): number {
-    let datagramBytes = this.datagramBytes;
-    for (const session of sessions) datagramBytes = Math.min(datagramBytes, session.datagramBytesMax);
-    return (datagramBytes - HEADER_BYTES - PREAMBLE_BYTES - controlBytes - this.#sealing.datagramTagBytes) & ~7;
-  }
-
   /** Opens a link to a peer by its static key; its sessions are made and renewed from tick(). */
   openLink(host: string, port: number, staticKey: Uint8Array): Link<P> {
     return this.#handshakes.openLink(host, port, staticKey);
@@ -180,8 +172,12 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     return this.#outbox.fits(session, controlBytes, valueBytes);
   }
 
-  append(session: Session<P>, controlBytes: number, valueBytes: number): boolean {
-    return this.#outbox.append(session, controlBytes, valueBytes);
+  valueBytesMax(session: Session<P>, controlBytes: number): number {
+    return this.#outbox.valueBytesMax(session, controlBytes);
+  }
+
+  append(session: Session<P>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
+    return this.#outbox.append(session, controlBytes, valueBytes, isBulk);
   }
 
   /** Sends what has gathered: the end of a turn. */

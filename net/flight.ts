@@ -1,4 +1,5 @@
 import {
+  BULK_RESERVE_PART,
   CREDIT_AGE_MS,
   CREDIT_BYTES_MIN,
   CREDIT_OLD_PART,
@@ -12,7 +13,9 @@ import {
  * Bytes in flight of one session: sent, and neither received nor given up; what the receiver's kernel adds to a datagram
  * counts, too. Every datagram acknowledges the largest packet number received (in its preamble); what was sent up to
  * there has arrived or is lost, and is in flight no more. Keeps a sender within the credit that the receiver grants, anew
- * in each of its datagrams; halves on loss of contact, grows back as answers come.
+ * in each of its datagrams. Within it the sender's own limit answers to congestion as in NewReno (RFC 9002, 7.3): halved
+ * on loss, at most once in what was in flight then; it grows back by what arrives up to half of where it was, and from
+ * there by a datagram's worth a round trip.
  */
 export class Flight {
   /** Bytes that may be in flight now. */
@@ -28,6 +31,10 @@ export class Flight {
   #goneNumber = -1;
   #progressMs = 0;
   #timeoutMs = FLIGHT_TIMEOUT_MS_MIN;
+  /** Above it the limit grows slowly. */
+  #slowAboveBytes = Infinity;
+  /** Packets up to this one were sent before the last loss was noticed: that they are lost, too, is no news. */
+  #recoveryNumber = -1;
 
   /** @param creditBytes What the receiver grants at first. */
   constructor(creditBytes: number, nowMs: number) {
@@ -43,22 +50,36 @@ export class Flight {
   /**
    * How large the next datagram may be; one of neededBytes may always go when nothing is in flight. Less than neededBytes:
    * not now.
+   * @param isBulk Leaves BULK_RESERVE_PART of the limit free.
    */
-  roomBytes(neededBytes: number, nowMs: number): number {
+  roomBytes(neededBytes: number, nowMs: number, isBulk = false): number {
     if (nowMs - this.#grantedMs > CREDIT_AGE_MS) {
       // The receiver has counted on others meanwhile.
       this.#grantedMs = nowMs;
       this.limitBytes = Math.min(this.limitBytes, this.#creditBytes * CREDIT_OLD_PART);
     }
-    const roomBytes = this.#roomBytes(neededBytes);
+    const roomBytes = this.#roomBytes(neededBytes, isBulk);
     if (roomBytes >= neededBytes || nowMs - this.#progressMs < this.#timeoutMs) return roomBytes;
     // No answer for so long: take all of it as lost, and try again with less.
     this.#goneBytes = this.#sentBytes;
     this.#goneNumber = this.#sentNumber;
     this.#progressMs = nowMs;
+    // Of several in a row the first says how much was too much.
+    const isFirst = this.#timeoutMs === FLIGHT_TIMEOUT_MS_MIN;
     this.#timeoutMs = Math.min(this.#timeoutMs * 2, FLIGHT_TIMEOUT_MS_MAX);
+    this.#halve(isFirst);
+    return this.#roomBytes(neededBytes, isBulk);
+  }
+
+  /** Something that was sent over a round trip ago has not arrived, while later things have. */
+  onLost(): void {
+    if (this.#goneNumber > this.#recoveryNumber) this.#halve(true);
+  }
+
+  #halve(isNews: boolean): void {
     this.limitBytes = Math.max(CREDIT_BYTES_MIN, this.limitBytes / 2);
-    return this.#roomBytes(neededBytes);
+    if (isNews) this.#slowAboveBytes = this.limitBytes;
+    this.#recoveryNumber = this.#sentNumber;
   }
 
   onSent(packetNumber: number, byteCount: number, nowMs: number): void {
@@ -82,15 +103,18 @@ export class Flight {
     if (packetNumber <= this.#goneNumber || behind >= FLIGHT_PACKETS_MAX) return;
     this.#goneNumber = packetNumber;
     const goneBytes = this.#sentBytesAt[packetNumber & (FLIGHT_PACKETS_MAX - 1)]!;
-    this.limitBytes = Math.min(this.#creditBytes, this.limitBytes + (goneBytes - this.#goneBytes));
+    const arrivedBytes = goneBytes - this.#goneBytes;
+    const growth = this.limitBytes < this.#slowAboveBytes ? 1 : CREDIT_BYTES_MIN / this.limitBytes;
+    this.limitBytes = Math.min(this.#creditBytes, this.limitBytes + arrivedBytes * growth);
     this.#goneBytes = goneBytes;
     this.#progressMs = nowMs;
     this.#timeoutMs = FLIGHT_TIMEOUT_MS_MIN;
   }
 
-  #roomBytes(neededBytes: number): number {
+  #roomBytes(neededBytes: number, isBulk: boolean): number {
     if (this.#sentNumber - this.#goneNumber >= FLIGHT_PACKETS_MAX - 1) return 0;
-    const roomBytes = this.limitBytes - this.inFlightBytes - DATAGRAM_RECORD_BYTES;
+    const limitBytes = isBulk ? this.limitBytes * (1 - BULK_RESERVE_PART) : this.limitBytes;
+    const roomBytes = limitBytes - this.inFlightBytes - DATAGRAM_RECORD_BYTES;
     return this.inFlightBytes === 0 ? Math.max(roomBytes, neededBytes) : roomBytes;
   }
 }

@@ -3,12 +3,14 @@ import { assert } from './assert.ts';
 /** Every bound of the message layer, with its reason. Relations between them are asserted at the end. */
 
 /** Changes with every change of docs/wire.md; golden packets are kept by version. */
-export const WIRE_VERSION = 2;
+export const WIRE_VERSION = 3;
 
 /** Largest UDP payload over IPv4 is 65,507 bytes (RFC 768, 791); ours are multiples of 8. */
 export const DATAGRAM_BYTES_MAX = 65_504;
 /** A path must carry 1,200 bytes to be of use (RFC 9000, 14); handshakes stay far below. */
 export const DATAGRAM_BYTES_MIN = 1_200;
+/** Poly1305's tag (RFC 8439); none in plaintext. */
+export const DATAGRAM_TAG_BYTES_MAX = 16;
 /** Ethernet's MTU of 1,500 less 20 bytes of IPv4 and 8 of UDP header. */
 export const DATAGRAM_BYTES_ETHERNET = 1_472;
 /** Loopback's MTU is 65,536; 16 KiB was the fastest size measured (ratio 1.28 to 8 KiB; 32 and 60 KiB less). */
@@ -81,6 +83,8 @@ export const CREDIT_AGE_MS = 1_000;
 export const CREDIT_OLD_PART = 1 / 4;
 /** What a datagram takes of the receiver's buffer beside its bytes: the kernel's own record (Linux: 768 bytes). */
 export const DATAGRAM_RECORD_BYTES = 768;
+/** Part of the credit that fragments of large values leave to small messages, which would else wait behind them. */
+export const BULK_RESERVE_PART = 1 / 4;
 /** Less than this nobody is granted: the smallest path's datagram, or handshakes and small requests would crawl. */
 export const CREDIT_BYTES_MIN = DATAGRAM_BYTES_MIN + DATAGRAM_RECORD_BYTES;
 

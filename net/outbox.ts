@@ -70,6 +70,11 @@ export class Outbox<P> {
     return this.#datagramBytesOf(controlBytes, alignUp(valueBytes)) <= session.datagramBytesMax;
   }
 
+  /** Largest value part, a multiple of 8, that one datagram to this peer holds beside so many control bytes. */
+  valueBytesMax(session: Session<P>, controlBytes: number): number {
+    return (session.datagramBytesMax - this.#datagramBytesOf(controlBytes, 0)) & ~7;
+  }
+
   /** Of a datagram with this one message. */
   #datagramBytesOf(controlBytes: number, valuePadded: number): number {
     return HEADER_BYTES + PREAMBLE_BYTES + controlBytes + valuePadded + this.#sealing.datagramTagBytes;
@@ -80,8 +85,9 @@ export class Outbox<P> {
    * it. False when it can't be sent now (counted): requests are sent again by their owner, answers by the asker.
    * @param controlBytes Multiple of 8.
    * @param valueBytes Padded here to a multiple of 8.
+   * @param isBulk Leaves a part of the credit to small messages, and may be refused for that (not counted).
    */
-  append(session: Session<P>, controlBytes: number, valueBytes: number): boolean {
+  append(session: Session<P>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
     const valuePadded = alignUp(valueBytes);
     const tagBytes = this.#sealing.datagramTagBytes;
     if (
@@ -92,7 +98,7 @@ export class Outbox<P> {
     }
     if (session.slot === -1) {
       const neededBytes = this.#datagramBytesOf(controlBytes, valuePadded);
-      if (neededBytes > session.datagramBytesMax || !this.#beginDatagram(session, neededBytes)) return false;
+      if (neededBytes > session.datagramBytesMax || !this.#beginDatagram(session, neededBytes, isBulk)) return false;
     }
     const slot = session.slot;
     const out = this.out;
@@ -105,11 +111,11 @@ export class Outbox<P> {
     return true;
   }
 
-  #beginDatagram(session: Session<P>, neededBytes: number): boolean {
+  #beginDatagram(session: Session<P>, neededBytes: number, isBulk: boolean): boolean {
     if (!session.canSend()) return false;
-    const roomBytes = session.flight?.roomBytes(neededBytes, this.nowMs) ?? session.datagramBytesMax;
+    const roomBytes = session.flight?.roomBytes(neededBytes, this.nowMs, isBulk) ?? session.datagramBytesMax;
     if (roomBytes < neededBytes) {
-      this.#drops.count('flight-full');
+      if (!isBulk) this.#drops.count('flight-full');
       return false;
     }
     const slot = this.#ring.take();

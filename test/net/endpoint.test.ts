@@ -71,7 +71,7 @@ for (const mode of SECURITY_MODES) {
     test('should fill a datagram to the last byte with the largest value, and take none that is larger', () => {
       for (const datagramBytes of [1_200, 1_472, 16_384, 65_504]) {
         const { world, a, b, session } = connectPair({ mode, datagramBytes });
-        const valueBytes = a.endpoint.valueBytesMax(MESSAGE_BYTES, [session]);
+        const valueBytes = a.endpoint.valueBytesMax(session, MESSAGE_BYTES);
         const value = seededBytes(valueBytes, 5);
         assert.equal(a.endpoint.fits(session, MESSAGE_BYTES, valueBytes), true);
         assert.equal(a.endpoint.fits(session, MESSAGE_BYTES, valueBytes + 1), false);
@@ -92,7 +92,7 @@ for (const mode of SECURITY_MODES) {
     test('should keep to the smaller datagram of both ends', () => {
       const { world, a, b, session } = connectPair({ mode, datagramBytes: 16_384 }, { mode, datagramBytes: 1_200 });
       assert.equal(a.endpoint.fits(session, MESSAGE_BYTES, 1_200), false);
-      assert.equal(a.endpoint.valueBytesMax(MESSAGE_BYTES, [session]), 1_200 - overhead - MESSAGE_BYTES);
+      assert.equal(a.endpoint.valueBytesMax(session, MESSAGE_BYTES), 1_200 - overhead - MESSAGE_BYTES);
       b.onMessage = ({ session: from }) => {
         assert.equal(b.send(from, 9, new Uint8Array(1_161)), false);
         assert.equal(b.send(from, 9, new Uint8Array(1_000)), true);

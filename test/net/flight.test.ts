@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Flight } from '../../net/flight.ts';
 import {
+  BULK_RESERVE_PART,
   CREDIT_AGE_MS,
   CREDIT_BYTES_MIN,
   CREDIT_OLD_PART,
@@ -148,7 +149,7 @@ test('should grow back to the credit as answers come, not beyond', () => {
   const flight = flightWith(10);
   flight.roomBytes(DATAGRAM, FLIGHT_TIMEOUT_MS_MIN);
   assert.equal(flight.limitBytes, CREDIT / 2);
-  for (let number = 10; number < 30; number++) {
+  for (let number = 10; number < 60; number++) {
     flight.onSent(number, DATAGRAM, 100);
     flight.onAcknowledged(number, 100);
     assert.ok(flight.limitBytes <= CREDIT);
@@ -196,4 +197,53 @@ test('should count exactly what was sent and not yet acknowledged or given up', 
       }
     }),
   );
+});
+
+test('should halve once for what is lost in one flight, and again for what is lost after that', () => {
+  const flight = flightWith(6);
+  flight.onAcknowledged(1, 1);
+  flight.onLost();
+  assert.equal(flight.limitBytes, CREDIT / 2);
+  flight.onAcknowledged(5, 2);
+  const grownBytes = flight.limitBytes;
+  flight.onLost();
+  assert.equal(flight.limitBytes, grownBytes, 'all of it was sent before the loss was noticed');
+  flight.onSent(6, DATAGRAM, 3);
+  flight.onAcknowledged(6, 4);
+  const limitBytes = flight.limitBytes;
+  flight.onLost();
+  assert.equal(flight.limitBytes, limitBytes / 2);
+});
+
+test('should grow by a datagram in what is in flight once it is where the last loss was', () => {
+  const flight = flightWith(5);
+  flight.onAcknowledged(0, 1);
+  flight.onLost();
+  const limitBytes = flight.limitBytes;
+  flight.onAcknowledged(2, 2);
+  assert.ok(Math.abs(flight.limitBytes - limitBytes - (2 * COST * CREDIT_BYTES_MIN) / limitBytes) < 1e-6);
+});
+
+test('should grow fast again, up to half of what it was, after it has been cut down by silence', () => {
+  const flight = flightWith(10);
+  let nowMs = 0;
+  for (let timeoutMs = FLIGHT_TIMEOUT_MS_MIN; flight.limitBytes > COST; timeoutMs *= 2) {
+    nowMs += timeoutMs;
+    flight.roomBytes(8, nowMs);
+    flight.onSent(9, 0, nowMs);
+  }
+  for (let number = 10; flight.limitBytes < CREDIT / 2; number++) {
+    flight.onSent(number, DATAGRAM, nowMs);
+    const before = flight.limitBytes;
+    flight.onAcknowledged(number, nowMs);
+    assert.ok(flight.limitBytes >= before + COST);
+  }
+});
+
+test('should leave a quarter of the credit to small messages', () => {
+  const flight = flightWith(0);
+  let sent = 0;
+  for (; flight.roomBytes(DATAGRAM, 0, true) >= DATAGRAM; sent++) flight.onSent(sent, DATAGRAM, 0);
+  assert.equal(sent, Math.floor((CREDIT * (1 - BULK_RESERVE_PART)) / COST));
+  assert.equal(allows(flight, DATAGRAM, 0), true);
 });
