@@ -205,6 +205,7 @@ function countersSince(before: ClientCounters, now: Readonly<ClientCounters>): C
     tampered: now.tampered - before.tampered,
     repairs: now.repairs - before.repairs,
     writeBacks: now.writeBacks - before.writeBacks,
+    partsRepeated: now.partsRepeated - before.partsRepeated,
   };
 }
 

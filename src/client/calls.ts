@@ -207,10 +207,6 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
     'the replicas’ host memory has no room for the value; nothing was written: raise --host-memory of the replicas',
   ],
   unreadable: ['VALUE_UNREADABLE', 'every copy of the newest value failed its check; a new put heals the key'],
-  'too-large': [
-    'VALUE_TOO_LARGE',
-    'the stored value does not fit into a datagram of this client: connect with the datagramBytes that it was written with',
-  ],
   'stamps-exhausted': [
     'STAMPS_EXHAUSTED',
     'a writer has used up the stamps of this key; it had no effect: find out whose certificate did that',

@@ -1,9 +1,9 @@
-import { alignUp } from '../../net/bytes.ts';
 import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Link } from '../../net/handshakes.ts';
+import { CREDIT_PART } from '../../net/limits.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
 import type { Session } from '../../net/session.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
@@ -11,7 +11,7 @@ import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
 import { acceptResponse, requestPayload } from '../protocol/handshake-payload.ts';
-import { MESSAGE_STATE, MESSAGE_STATUS, WRITE_BYTES, typeOf } from '../protocol/messages.ts';
+import { MESSAGE_STATE, MESSAGE_STATUS, typeOf } from '../protocol/messages.ts';
 import type { OperationSink } from '../protocol/outcome.ts';
 import type { Peer } from '../protocol/peer.ts';
 import { HostMemory } from '../store/host-memory.ts';
@@ -95,6 +95,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       capacity: options.capacity,
       writerHigh: this.#writerHigh,
       writerLow: this.#writerLow,
+      pullBytesMax: Math.floor(options.transport.receiveBufferBytes * CREDIT_PART),
       memory: new HostMemory({
         budget: new TrustedBudget(Number.MAX_SAFE_INTEGER),
         hostBytesMax: FLIGHT_MEMORY_BYTES_MAX,
@@ -126,20 +127,15 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     this.coordinator.tick(nowMs);
     this.endpoint.flush(nowMs);
     // Sealing may end a phase, and that an operation, whose owner may start another.
-    while (this.coordinator.submitSeals() && sealing.drainValues(sink) > 0) this.endpoint.flush(nowMs);
+    while (this.coordinator.submitSeals() && sealing.drainValues(sink) > 0) {
+      this.coordinator.pump();
+      this.endpoint.flush(nowMs);
+    }
   }
 
   /** Whether the next turn is due at once: there is sealing to go on with. */
   get isWorkLeft(): boolean {
     return this.#options.sealing.pendingValueJobs > 0;
-  }
-
-  /** Largest value that one datagram holds beside a key of so many bytes. */
-  valueBytesMax(keyBytes: number): number {
-    const sessions = this.links.flatMap((link) => link.session ?? []);
-    const envelopeBytesMax = this.endpoint.valueBytesMax(WRITE_BYTES + alignUp(keyBytes), sessions);
-    // What lies before the value is no longer for this one than for a value as long as the whole envelope.
-    return envelopeBytesMax - this.#options.sealing.valueOffsetOf(envelopeBytesMax);
   }
 
   /** Ends all operations and sessions. Transport and sealing stay the owner's. */

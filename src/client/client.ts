@@ -7,7 +7,7 @@ import type { Engine, MemberStatus } from './operations.ts';
 
 /** A key: 1 to 1,024 bytes; strings are taken as UTF-8. */
 export type Key = string | Uint8Array;
-/** A value: up to what one datagram holds; strings are taken as UTF-8. */
+/** A value: up to 1 MiB; strings are taken as UTF-8. */
 export type Value = string | Uint8Array;
 
 export interface ConnectOptions {
@@ -135,7 +135,7 @@ export class Client {
     if (valueBytes !== undefined && valueBytes.length > valueBytesMax) {
       throw new AvocadoError(
         'VALUE_TOO_LARGE',
-        `a value has at most ${valueBytesMax} bytes beside this key (one datagram), this one ${valueBytes.length}`,
+        `a value has at most ${valueBytesMax} bytes, this one ${valueBytes.length}`,
       );
     }
     const deadlineMs = positive('deadlineMs', options.deadlineMs ?? this.#deadlineMs, Number.MAX_SAFE_INTEGER);

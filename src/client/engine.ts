@@ -3,6 +3,7 @@ import { UdpTransport, resolveHost } from '../../net/udp.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { Sealing } from '../../workers/sealing.ts';
+import { SEALED_VALUE_BYTES_MAX } from '../../workers/sealing.ts';
 import { randomBytes } from '../../workers/signing.ts';
 import type { Coordinator } from '../protocol/coordinator.ts';
 import { quorumOf } from '../protocol/quorum.ts';
@@ -172,8 +173,8 @@ class UdpEngine implements Engine, Operations {
     return this.#node.coordinator.active;
   }
 
-  valueBytesMax(keyBytes: number): number {
-    return this.#node.valueBytesMax(keyBytes);
+  valueBytesMax(): number {
+    return SEALED_VALUE_BYTES_MAX;
   }
 
   startGet(token: number, key: Uint8Array, deadlineMs: number): number {

@@ -16,7 +16,7 @@ export interface Operations {
   /** Number of operations that can be in flight at once. */
   readonly capacity: number;
   readonly active: number;
-  /** Largest value that one datagram holds beside a key of so many bytes. */
+  /** Largest value beside a key of so many bytes. */
   valueBytesMax(keyBytes: number): number;
   /**
    * Starts an operation and returns its id, or TABLE_FULL. Key and value are copied before the call returns.

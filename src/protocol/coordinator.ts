@@ -10,8 +10,10 @@ import { GetFlow } from './get-flow.ts';
 import { MemberPicker } from './member-picker.ts';
 import {
   KEY_BYTES_MAX,
+  MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
   MESSAGE_STAMP_REPLY,
+  MESSAGE_WRITE_PROGRESS,
   MESSAGE_WRITE_REPLY,
   OPERATION_SLOTS_MAX,
   flagsOf,
@@ -30,14 +32,17 @@ import {
   PHASE_FETCH,
   PHASE_FREE,
   PHASE_OPEN,
+  PHASE_PULL,
   PHASE_READ,
   PHASE_SEAL,
+  PHASE_SPREAD,
   PHASE_STAMP,
   PHASE_WRITE,
   PHASE_WRITE_BACK,
 } from './operation-table.ts';
 import type { EndOperation, OperationSink, Outcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
+import type { PullCounters } from './pull-flow.ts';
 import type { Writer } from './put-flow.ts';
 import { PutFlow } from './put-flow.ts';
 import { hasMember, quorumOf } from './quorum.ts';
@@ -45,6 +50,8 @@ import { Requests } from './requests.ts';
 import type { Membership, RoundCounters } from './rounds.ts';
 import { Rounds } from './rounds.ts';
 import { TimerWheel } from './timer-wheel.ts';
+import type { WritePartsCounters } from './write-parts.ts';
+import { WriteParts } from './write-parts.ts';
 
 /**
  * Carries out operations against a quorum: multi-writer ABD (Lynch and Shvartsman 1997) with thrifty quorums. A pure
@@ -56,6 +63,8 @@ import { TimerWheel } from './timer-wheel.ts';
  */
 export interface CoordinatorOptions extends Membership, Writer {
   readonly capacity: number;
+  /** What answers by parts may take of the process's receive buffer at once. */
+  readonly pullBytesMax: number;
   /** Keys and values of operations in flight. */
   readonly memory: HostMemory;
   readonly messenger: Messenger;
@@ -66,14 +75,25 @@ export interface CoordinatorOptions extends Membership, Writer {
   onOtherMessage(incoming: Incoming<Peer>, word: number): void;
 }
 
-export type CoordinatorCounters = RoundCounters & GetCounters;
+export type CoordinatorCounters = RoundCounters & GetCounters & WritePartsCounters & PullCounters;
+
+/** So many time-outs in a row without a word: members that are still to get a large value whole are given up. */
+const SPREAD_ATTEMPTS_MAX = 2;
 
 export class Coordinator {
-  readonly counters: CoordinatorCounters = { retransmissions: 0, hedges: 0, tampered: 0, repairs: 0, writeBacks: 0 };
+  readonly counters: CoordinatorCounters = {
+    retransmissions: 0,
+    hedges: 0,
+    tampered: 0,
+    repairs: 0,
+    writeBacks: 0,
+    partsRepeated: 0,
+  };
   readonly #options: CoordinatorOptions;
   readonly #table: OperationTable;
   readonly #timers: TimerWheel;
   readonly #rounds: Rounds;
+  readonly #writeParts: WriteParts;
   readonly #gets: GetFlow;
   readonly #puts: PutFlow;
   #closed = false;
@@ -93,9 +113,12 @@ export class Coordinator {
     const picker = new MemberPicker(options.memberCount);
     this.#table = table;
     this.#timers = new TimerWheel(options.capacity);
-    this.#rounds = new Rounds(table, requests, picker, this.#timers, options, quorum, this.counters);
-    const parts = { table, rounds: this.#rounds, membership: options, sealing, quorum, end };
-    this.#gets = new GetFlow(parts, requests, drops, this.counters);
+    const writeParts = new WriteParts(table, requests, options.memberCount, this.counters);
+    const rounds = new Rounds(table, requests, writeParts, picker, this.#timers, options, quorum, this.counters);
+    this.#writeParts = writeParts;
+    this.#rounds = rounds;
+    const parts = { table, requests, rounds, writeParts, membership: options, sealing, quorum, end };
+    this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax);
     this.#puts = new PutFlow(parts, options);
   }
 
@@ -195,18 +218,41 @@ export class Coordinator {
   #giveUp(slot: number, reason: 'deadline' | 'aborted' | 'closed'): void {
     const phase = this.#table.phase[slot]!;
     if (phase === PHASE_FREE || phase === PHASE_ENDED) return;
+    if (phase === PHASE_SPREAD) return this.#release(slot);
     this.#end(slot, phase === PHASE_WRITE && this.#table.asked[slot] !== 0 ? 'outcome-unknown' : reason);
   }
 
   #end(slot: number, outcome: Outcome): void {
     const { sink, sealing } = this.#options;
-    const table = this.#table;
-    const token = table.token[slot]!;
-    this.#rounds.stop(slot);
-    if (table.jobPending[slot] === 1) table.phase[slot] = PHASE_ENDED;
-    else table.release(slot);
+    const token = this.#table.token[slot]!;
+    const isSpreading = (outcome === 'ok' || outcome === 'absent') && this.#writeParts.membersOf(slot) !== 0;
+    if (isSpreading) this.#spread(slot);
+    else this.#release(slot);
     // Last of all: the sink may start operations.
     sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
+  }
+
+  /** Gives the slot back, when the sealing has given back its buffers. */
+  #release(slot: number): void {
+    const table = this.#table;
+    this.#rounds.stop(slot);
+    this.#writeParts.stop(slot);
+    this.#gets.pulls.stop(slot);
+    if (table.jobPending[slot] === 1) table.phase[slot] = PHASE_ENDED;
+    else table.release(slot);
+  }
+
+  /**
+   * A quorum has all of a large value, or its only reader: the others, who have most of it or a bad copy, get the rest
+   * while its owner goes on.
+   */
+  #spread(slot: number): void {
+    const table = this.#table;
+    table.phase[slot] = PHASE_SPREAD;
+    table.replied[slot] = 0;
+    table.attempt[slot] = 0;
+    table.asked[slot] = this.#writeParts.membersOf(slot);
+    this.#rounds.waitForParts(slot);
   }
 
   // -- answers ----------------------------------------------------------------------------------------------------
@@ -233,9 +279,7 @@ export class Coordinator {
     const { words } = incoming.region;
     const table = this.#table;
     const type = typeOf(words, word);
-    if (type !== MESSAGE_READ_REPLY && type !== MESSAGE_STAMP_REPLY && type !== MESSAGE_WRITE_REPLY) {
-      return this.#options.onOtherMessage(incoming, word);
-    }
+    if (!isAnswer(type)) return this.#options.onOtherMessage(incoming, word);
     if (!this.#answersCount) return this.#options.drops.count('wrong-epoch');
     const slot = slotOf(words, word);
     if (
@@ -248,6 +292,8 @@ export class Coordinator {
     }
     // Each phase counts answers of one epoch only.
     if (table.epoch[slot] !== incoming.epoch) return this.#restartPhase(slot);
+    if (type === MESSAGE_READ_PART_REPLY) return this.#gets.pulls.onPartReply(slot, incoming, word, valueWord);
+    if (type === MESSAGE_WRITE_PROGRESS) return this.#onProgress(slot, member, words, word);
     if (this.#sampleDue && hasMember(table.sampled[slot]!, member)) {
       this.#sampleDue = false;
       this.#rounds.picker.onRoundTrip(member, this.#rounds.nowMs - table.phaseMs[slot]!);
@@ -255,8 +301,21 @@ export class Coordinator {
     table.replied[slot]! |= 1 << member;
     if (type === MESSAGE_READ_REPLY) this.#gets.onReadReply(slot, member, incoming, word, valueWord);
     else if (type === MESSAGE_STAMP_REPLY) this.#puts.onStampReply(slot, member, words, word);
+    else if (table.phase[slot] === PHASE_SPREAD) this.#onSpreadReply(slot, member);
     else if (table.phase[slot] === PHASE_WRITE) this.#puts.onWriteReply(slot, member, flagsOf(words, word));
     else this.#gets.onWriteBackReply(slot, member, flagsOf(words, word));
+  }
+
+  /** A member says which parts it has. */
+  #onProgress(slot: number, member: number, words: Int32Array, word: number): void {
+    if (!this.#writeParts.onProgress(slot, member, words, word, this.#rounds.nowMs)) return;
+    this.#table.attempt[slot] = 0;
+    this.#rounds.waitForParts(slot);
+  }
+
+  #onSpreadReply(slot: number, member: number): void {
+    this.#writeParts.onMemberDone(slot, member);
+    if (this.#writeParts.membersOf(slot) === 0) this.#release(slot);
   }
 
   /** The epoch has changed: what was gathered in this phase does not count; phases before it stand. */
@@ -264,7 +323,10 @@ export class Coordinator {
     switch (this.#table.phase[slot]!) {
       case PHASE_READ:
       case PHASE_FETCH:
+      case PHASE_PULL:
         return this.#gets.read(slot);
+      case PHASE_SPREAD:
+        return this.#release(slot);
       case PHASE_STAMP:
         return this.#puts.stamp(slot);
       case PHASE_WRITE_BACK:
@@ -279,13 +341,21 @@ export class Coordinator {
 
   /** When tick() is to be called next; Infinity when nothing is in flight. */
   get nextTickMs(): number {
-    return this.#timers.nextDueMs;
+    return Math.min(this.#timers.nextDueMs, this.#writeParts.nextPumpMs);
   }
 
-  /** Retransmissions, hedges and deadlines that are due. */
+  /** Retransmissions, hedges and deadlines that are due; then what sessions did not take before. */
   tick(nowMs: number): void {
     this.#rounds.nowMs = nowMs;
     this.#timers.advance(nowMs, this.#fire);
+    this.#rounds.sendUnsent();
+    this.pump();
+  }
+
+  /** Goes on with what is sent and asked for by parts, as far as credit and window allow. */
+  pump(): void {
+    this.#writeParts.pump(this.#rounds.nowMs);
+    this.#gets.pulls.pump();
   }
 
   #onTimer(slot: number): void {
@@ -294,8 +364,18 @@ export class Coordinator {
     const phase = table.phase[slot]!;
     if (phase === PHASE_OPEN || phase === PHASE_SEAL) return this.#rounds.waitForSealing(slot);
     this.#rounds.onSilence(slot);
+    if (phase === PHASE_PULL) return this.#gets.pulls.onSilence(slot);
+    if (phase === PHASE_SPREAD) return this.#onSpreadSilence(slot);
     if (phase === PHASE_FETCH && this.#gets.onFetchSilence(slot)) return;
     this.#rounds.askAgain(slot);
+  }
+
+  #onSpreadSilence(slot: number): void {
+    const table = this.#table;
+    if (table.attempt[slot]! >= SPREAD_ATTEMPTS_MAX) return this.#release(slot);
+    table.attempt[slot]! += 1;
+    this.#writeParts.onSilence(slot);
+    this.#rounds.waitForParts(slot);
   }
 
   /**
@@ -327,6 +407,8 @@ export class Coordinator {
 
   invariants(): void {
     this.#timers.invariants();
+    this.#writeParts.invariants();
+    this.#gets.pulls.invariants();
     const table = this.#table;
     for (let slot = 0; slot < table.capacity; slot++) {
       const phase = table.phase[slot]!;
@@ -340,6 +422,16 @@ export class Coordinator {
   }
 }
 
+function isAnswer(type: number): boolean {
+  return (
+    type === MESSAGE_READ_REPLY ||
+    type === MESSAGE_STAMP_REPLY ||
+    type === MESSAGE_WRITE_REPLY ||
+    type === MESSAGE_WRITE_PROGRESS ||
+    type === MESSAGE_READ_PART_REPLY
+  );
+}
+
 /** Whether a message of this type answers what the phase asks. */
 function answers(type: number, phase: number): boolean {
   switch (phase) {
@@ -348,9 +440,12 @@ function answers(type: number, phase: number): boolean {
       return type === MESSAGE_READ_REPLY;
     case PHASE_STAMP:
       return type === MESSAGE_STAMP_REPLY;
+    case PHASE_PULL:
+      return type === MESSAGE_READ_PART_REPLY;
     case PHASE_WRITE:
     case PHASE_WRITE_BACK:
-      return type === MESSAGE_WRITE_REPLY;
+    case PHASE_SPREAD:
+      return type === MESSAGE_WRITE_REPLY || type === MESSAGE_WRITE_PROGRESS;
     default:
       return false;
   }

@@ -6,8 +6,9 @@ import { compareStamps } from '../stamp.ts';
 import {
   FLAGS_REFUSED,
   FLAG_NOT_PERMITTED,
+  FLAG_PARTS,
+  FLAG_REPAIR,
   FLAG_TOMBSTONE,
-  FLAG_TOO_LARGE,
   FLAG_VALUE,
   MESSAGE_REPAIR,
   WORD_REPLY_COUNTER,
@@ -18,19 +19,23 @@ import {
   flagsOf,
 } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
-import { PHASE_FETCH, PHASE_OPEN, PHASE_READ, PHASE_WRITE_BACK } from './operation-table.ts';
+import { NO_MEMBER, PHASE_FETCH, PHASE_OPEN, PHASE_READ, PHASE_WRITE_BACK } from './operation-table.ts';
 import type { EndOperation } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import type { Peer } from './peer.ts';
+import type { PullCounters } from './pull-flow.ts';
+import { PullFlow } from './pull-flow.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { Requests } from './requests.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
+import type { WriteParts } from './write-parts.ts';
 
 /**
  * A get, phase by phase:
  *
  *     READ        stamps of a quorum, the value of one member of it
  *     FETCH       the newest stamp's value, when it did not come with it, or the copy that came does not open
+ *     PULL        the same, by parts, when it is larger than a datagram (pull-flow.ts)
  *     OPEN        the value is at the sealing, to be checked
  *     WRITE_BACK  when less than a quorum is known to hold the newest stamp: it is written to the others, before the
  *                 answer, so that no later get returns an older value
@@ -57,12 +62,16 @@ export class GetFlow {
   readonly #quorum: number;
   readonly #allMask: number;
   readonly #counters: GetCounters;
+  readonly #writeParts: WriteParts;
   readonly #end: EndOperation;
+  readonly pulls: PullFlow;
 
-  constructor(parts: FlowParts, requests: Requests, drops: DropCounters, counters: GetCounters) {
+  /** @param pullBytesMax What answers by parts may take of the receive buffer. */
+  constructor(parts: FlowParts, drops: DropCounters, counters: GetCounters & PullCounters, pullBytesMax: number) {
     this.#table = parts.table;
     this.#rounds = parts.rounds;
-    this.#requests = requests;
+    this.#requests = parts.requests;
+    this.#writeParts = parts.writeParts;
     this.#membership = parts.membership;
     this.#sealing = parts.sealing;
     this.#drops = drops;
@@ -70,12 +79,22 @@ export class GetFlow {
     this.#allMask = (1 << parts.membership.memberCount) - 1;
     this.#counters = counters;
     this.#end = parts.end;
+    this.pulls = new PullFlow(
+      parts,
+      drops,
+      counters,
+      pullBytesMax,
+      (slot) => this.read(slot),
+      (slot) => this.#open(slot),
+    );
   }
 
   // -- READ -------------------------------------------------------------------------------------------------------
 
   read(slot: number): void {
     const table = this.#table;
+    this.pulls.stop(slot);
+    this.#writeParts.stop(slot);
     this.#rounds.enter(slot, PHASE_READ);
     table.counter[slot] = 0;
     table.writerHigh[slot] = 0;
@@ -86,6 +105,7 @@ export class GetFlow {
     table.holders[slot] = 0;
     table.bad[slot] = 0;
     table.lacking[slot] = 0;
+    table.partsMember[slot] = NO_MEMBER;
     table.dropEnvelope(slot);
     const members = this.#rounds.firstMembers();
     table.valueMember[slot] = this.#rounds.picker.first(members);
@@ -125,14 +145,22 @@ export class GetFlow {
     table.rmw[slot] = words[word + WORD_REPLY_RMW]!;
     table.tombstone[slot] = (flagsOf(words, word) & FLAG_TOMBSTONE) !== 0 ? 1 : 0;
     table.holders[slot] = 0;
+    table.partsMember[slot] = NO_MEMBER;
     table.dropEnvelope(slot);
   }
 
+  /** The value, or where it can be had by parts: whichever the answer has. */
   #keepValue(slot: number, member: number, incoming: Incoming<Peer>, word: number, valueWord: number): void {
     const { words } = incoming.region;
-    if ((flagsOf(words, word) & FLAG_VALUE) === 0) return;
-    const envelopeBytes = words[word + WORD_REPLY_ENVELOPE_BYTES]!;
     const table = this.#table;
+    const flags = flagsOf(words, word);
+    const envelopeBytes = words[word + WORD_REPLY_ENVELOPE_BYTES]!;
+    if ((flags & FLAG_PARTS) !== 0 && envelopeBytes > 0) {
+      table.partsMember[slot] = member;
+      table.envelopeBytes[slot] = envelopeBytes;
+      table.setTag(slot, words, word + WORD_REPLY_TAG);
+    }
+    if ((flags & FLAG_VALUE) === 0) return;
     table.keepEnvelope(slot, incoming.region, valueWord, envelopeBytes, words, word + WORD_REPLY_TAG);
     table.valueMember[slot] = member;
   }
@@ -143,8 +171,16 @@ export class GetFlow {
     if (table.tombstone[slot] === 1) {
       if (table.counter[slot] === 0 || this.#isHeldByQuorum(slot)) this.#end(slot, 'absent');
       else this.writeBack(slot);
-    } else if (table.hasEnvelope(slot)) this.#open(slot);
-    else this.fetch(slot);
+    } else this.#takeValue(slot);
+  }
+
+  /** What is known of the newest value decides what comes next. */
+  #takeValue(slot: number): void {
+    const table = this.#table;
+    if (table.hasEnvelope(slot)) return this.#open(slot);
+    if (table.partsMember[slot] === NO_MEMBER) return this.fetch(slot);
+    table.valueMember[slot] = table.partsMember[slot]!;
+    this.pulls.begin(slot);
   }
 
   // -- FETCH ------------------------------------------------------------------------------------------------------
@@ -164,6 +200,7 @@ export class GetFlow {
     const holders = usable & table.holders[slot]!;
     const candidates = holders !== 0 ? holders : usable;
     this.#rounds.enter(slot, PHASE_FETCH);
+    table.partsMember[slot] = NO_MEMBER;
     this.#rounds.askFirst(slot, candidates === 0 ? 0 : 1 << this.#rounds.picker.first(candidates));
   }
 
@@ -196,14 +233,12 @@ export class GetFlow {
     const flags = flagsOf(words, word);
     // Overwritten meanwhile: the newest stamp is another one, begin again.
     if (order > 0) return this.read(slot);
-    // It was put with larger datagrams than this process's: no other member could send it either.
-    if (order === 0 && (flags & FLAG_TOO_LARGE) !== 0) return this.#end(slot, 'too-large');
-    if (order === 0 && (flags & FLAG_VALUE) !== 0) {
+    if (order === 0 && (flags & (FLAG_VALUE | FLAG_PARTS)) !== 0) {
       table.holders[slot]! |= 1 << member;
       // After a bad copy only one with the same tag will do: a stamp names one value.
       if (table.bad[slot] === 0 || table.tagEquals(slot, words, word + WORD_REPLY_TAG)) {
         this.#keepValue(slot, member, incoming, word, valueWord);
-        return this.#open(slot);
+        return this.#takeValue(slot);
       }
       this.#drops.count('stamp-conflict');
       table.bad[slot]! |= 1 << member;
@@ -248,14 +283,19 @@ export class GetFlow {
     else this.writeBack(slot);
   }
 
-  /** Members that sent a bad copy of this stamp are sent the good one; no answer is waited for. */
+  /**
+   * Members that sent a bad copy of this stamp are sent the good one; the answer does not wait for them. A large one goes
+   * by parts, when the operation has ended for its caller.
+   */
   #repair(slot: number): void {
     const table = this.#table;
     const bad = table.bad[slot]! & table.holders[slot]!;
     for (let member = 0; member < this.#membership.memberCount; member++) {
       const session = hasMember(bad, member) ? this.#membership.session(member) : undefined;
       if (session === undefined) continue;
-      if (this.#requests.write(session, slot, MESSAGE_REPAIR, 0)) this.#counters.repairs++;
+      if (!this.#requests.fits(session, slot)) this.#writeParts.send(session, slot, member, FLAG_REPAIR);
+      else if (!this.#requests.write(session, slot, MESSAGE_REPAIR, 0)) continue;
+      this.#counters.repairs++;
     }
     table.bad[slot] = 0;
   }
@@ -270,6 +310,7 @@ export class GetFlow {
 
   onWriteBackReply(slot: number, member: number, flags: number): void {
     const table = this.#table;
+    this.#writeParts.onMemberDone(slot, member);
     if ((flags & FLAGS_REFUSED) !== 0) {
       if (!this.#rounds.refuse(slot, member)) this.#end(slot, refusalOf(flags));
       return;

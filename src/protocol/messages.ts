@@ -1,5 +1,8 @@
+import { assert } from '../../net/assert.ts';
 import { alignUp } from '../../net/bytes.ts';
-import { DATAGRAM_BYTES_MAX } from '../../net/limits.ts';
+import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DATAGRAM_TAG_BYTES_MAX } from '../../net/limits.ts';
+import { HEADER_BYTES, PREAMBLE_BYTES } from '../../net/wire.ts';
+import { ENVELOPE_BYTES_MAX } from '../../workers/sealing.ts';
 
 /**
  * Messages of the control part (docs/wire.md): each a multiple of 8 bytes, fields at named word offsets, written and
@@ -22,6 +25,12 @@ export const MESSAGE_STATE_REQUEST = 8;
 export const MESSAGE_STATE = 9;
 export const MESSAGE_STATUS_REQUEST = 10;
 export const MESSAGE_STATUS = 11;
+/** A WRITE or REPAIR larger than a datagram, by parts; what has arrived of it. */
+export const MESSAGE_WRITE_PART = 12;
+export const MESSAGE_WRITE_PROGRESS = 13;
+/** A part of a stored value that is larger than a datagram. */
+export const MESSAGE_READ_PART = 14;
+export const MESSAGE_READ_PART_REPLY = 15;
 
 /** READ: send the value, too. READ_REPLY: a value comes with it. */
 export const FLAG_VALUE = 1;
@@ -36,8 +45,14 @@ export const FLAG_HOST_FULL = 16;
 export const FLAG_NOT_PERMITTED = 32;
 /** WRITE_REPLY: the stamp is known with another tag. */
 export const FLAG_CONFLICT = 64;
-/** READ_REPLY: the value does not fit into a datagram of the asker. */
-export const FLAG_TOO_LARGE = 128;
+/** READ_REPLY: the value does not fit into a datagram to the asker, who may ask for its parts. */
+export const FLAG_PARTS = 128;
+/** WRITE_PART: of a REPAIR. */
+export const FLAG_REPAIR = 1;
+/** WRITE_PROGRESS: over the replica's limits, to be sent again later. */
+export const FLAG_BUSY = 1;
+/** READ_PART_REPLY: the value is no longer the one that was asked for. */
+export const FLAG_GONE = 1;
 export const FLAGS_REFUSED = FLAG_TRUSTED_FULL | FLAG_HOST_FULL | FLAG_NOT_PERMITTED | FLAG_CONFLICT;
 
 /** Requests with a key: READ, STAMP (16 bytes + key), WRITE, REPAIR (56 bytes + key). */
@@ -54,7 +69,35 @@ export const WORD_WRITE_TAG = 10;
 export const WORD_WRITE_KEY = 14;
 export const WRITE_BYTES = 56;
 
-/** READ_REPLY: envelope bytes u32, rmw u32, counter u64, writer u64; with FLAG_VALUE the tag (16) behind. */
+/**
+ * WRITE_PART: as WRITE, with part index u16 and part bytes / 8 (u16) in the reserved word. Part 0 is the key, without
+ * value bytes; the others are the envelope's in order, without the key, all of partBytes but the last.
+ */
+export const WORD_PART = 9;
+/** So many parts has the longest envelope in the smallest datagrams (1,200 bytes), its key included. */
+export const PARTS_MAX = 1_024;
+
+/** WRITE_PROGRESS: bitmap bytes u32, 0 u32, then the bitmap: bit i of word i/32 for part i, padded to 8 bytes. */
+export const WORD_PROGRESS_BYTES = 2;
+export const WORD_PROGRESS_BITMAP = 4;
+export const WRITE_PROGRESS_BYTES = 16;
+export const PROGRESS_BITMAP_BYTES_MAX = PARTS_MAX / 8;
+
+/** READ_PART: key bytes u32, part bytes u32, counter u64, writer u64, rmw u32, byte offset in the envelope u32, key. */
+export const WORD_READ_PART_BYTES = 3;
+export const WORD_READ_PART_COUNTER = 4;
+export const WORD_READ_PART_WRITER = 6;
+export const WORD_READ_PART_RMW = 8;
+export const WORD_READ_PART_OFFSET = 9;
+export const WORD_READ_PART_KEY = 10;
+export const READ_PART_BYTES = 40;
+
+/** READ_PART_REPLY: byte offset u32, part bytes u32, which lie in the value part. */
+export const WORD_PART_REPLY_OFFSET = 2;
+export const WORD_PART_REPLY_BYTES = 3;
+export const READ_PART_REPLY_BYTES = 16;
+
+/** READ_REPLY: envelope bytes u32, rmw u32, counter u64, writer u64; with FLAG_VALUE or FLAG_PARTS the tag (16) behind. */
 export const WORD_REPLY_ENVELOPE_BYTES = 2;
 export const WORD_REPLY_RMW = 3;
 export const WORD_REPLY_COUNTER = 4;
@@ -91,6 +134,14 @@ export const MEMBERS_MAX = 7;
 /** Operation slots are 16 bits on the wire. */
 export const OPERATION_SLOTS_MAX = 65_536;
 
+const PART_OVERHEAD_BYTES = HEADER_BYTES + PREAMBLE_BYTES + WRITE_BYTES + DATAGRAM_TAG_BYTES_MAX;
+assert(
+  partCountOf(ENVELOPE_BYTES_MAX, (DATAGRAM_BYTES_MIN - PART_OVERHEAD_BYTES) & ~7) <= PARTS_MAX,
+  'the longest envelope goes through the smallest datagrams',
+);
+assert(PART_OVERHEAD_BYTES + KEY_BYTES_MAX <= DATAGRAM_BYTES_MIN, 'so does the longest key');
+assert(DATAGRAM_BYTES_MAX / 8 <= 0xffff, 'part bytes fit into their field');
+
 export function typeOf(words: Int32Array, word: number): number {
   return words[word]! & 0xff;
 }
@@ -126,7 +177,7 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
   const flags = flagsOf(words, word);
   switch (type) {
     case MESSAGE_STAMP:
-      if (bytesLeft < ASK_BYTES || words[word + WORD_ENVELOPE_BYTES]! >>> 0 > DATAGRAM_BYTES_MAX) return -1;
+      if (bytesLeft < ASK_BYTES || words[word + WORD_ENVELOPE_BYTES]! >>> 0 > ENVELOPE_BYTES_MAX) return -1;
       return keyedBytes(words, word, bytesLeft, ASK_BYTES, WORD_ASK_KEY);
     case MESSAGE_READ:
       return keyedBytes(words, word, bytesLeft, ASK_BYTES, WORD_ASK_KEY);
@@ -137,12 +188,31 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
       if ((flags & FLAG_TOMBSTONE) !== 0 && words[word + WORD_ENVELOPE_BYTES] !== 0) return -1;
       return keyedBytes(words, word, bytesLeft, WRITE_BYTES, WORD_WRITE_KEY);
     }
+    case MESSAGE_WRITE_PART:
+      return writePartBytes(words, word, bytesLeft, valueBytesLeft);
     case MESSAGE_READ_REPLY: {
-      const byteCount = (flags & FLAG_VALUE) !== 0 ? READ_REPLY_VALUE_BYTES : READ_REPLY_BYTES;
+      const byteCount = (flags & (FLAG_VALUE | FLAG_PARTS)) !== 0 ? READ_REPLY_VALUE_BYTES : READ_REPLY_BYTES;
       if (bytesLeft < byteCount || words[word + WORD_REPLY_COUNTER + 1]! >>> 21 !== 0) return -1;
       const envelopeBytes = words[word + WORD_REPLY_ENVELOPE_BYTES]!;
-      if ((flags & FLAG_VALUE) !== 0 ? !envelopeFits(envelopeBytes, valueBytesLeft) : envelopeBytes !== 0) return -1;
-      return byteCount;
+      if ((flags & FLAG_VALUE) !== 0) return envelopeFits(envelopeBytes, valueBytesLeft) ? byteCount : -1;
+      const envelopeBytesMax = (flags & FLAG_PARTS) !== 0 ? ENVELOPE_BYTES_MAX : 0;
+      return envelopeBytes >>> 0 <= envelopeBytesMax ? byteCount : -1;
+    }
+    case MESSAGE_READ_PART:
+      if (bytesLeft < READ_PART_BYTES || words[word + WORD_READ_PART_COUNTER + 1]! >>> 21 !== 0) return -1;
+      if (words[word + WORD_READ_PART_OFFSET]! >>> 0 > ENVELOPE_BYTES_MAX) return -1;
+      if (words[word + WORD_READ_PART_BYTES]! >>> 0 > ENVELOPE_BYTES_MAX) return -1;
+      return keyedBytes(words, word, bytesLeft, READ_PART_BYTES, WORD_READ_PART_KEY);
+    case MESSAGE_READ_PART_REPLY:
+      if (bytesLeft < READ_PART_REPLY_BYTES) return -1;
+      return envelopeFits(words[word + WORD_PART_REPLY_BYTES]!, valueBytesLeft) ? READ_PART_REPLY_BYTES : -1;
+    case MESSAGE_WRITE_PROGRESS: {
+      if (bytesLeft < WRITE_PROGRESS_BYTES) return -1;
+      const bitmapBytes = words[word + WORD_PROGRESS_BYTES]! >>> 0;
+      const byteCount = WRITE_PROGRESS_BYTES + bitmapBytes;
+      return bitmapBytes % 8 === 0 && bitmapBytes <= PROGRESS_BITMAP_BYTES_MAX && byteCount <= bytesLeft
+        ? byteCount
+        : -1;
     }
     case MESSAGE_STAMP_REPLY:
       if (bytesLeft < STAMP_REPLY_BYTES || words[word + WORD_STAMP_COUNTER + 1]! >>> 21 !== 0) return -1;
@@ -174,10 +244,47 @@ export function messageEnvelopeBytes(words: Int32Array, word: number): number {
     case MESSAGE_REPAIR:
       return words[word + WORD_ENVELOPE_BYTES]!;
     case MESSAGE_READ_REPLY:
-      return words[word + WORD_REPLY_ENVELOPE_BYTES]!;
+      return (flagsOf(words, word) & FLAG_VALUE) !== 0 ? words[word + WORD_REPLY_ENVELOPE_BYTES]! : 0;
+    case MESSAGE_WRITE_PART:
+      return partLengthBytes(partIndexOf(words, word), partBytesOf(words, word), words[word + WORD_ENVELOPE_BYTES]!);
+    case MESSAGE_READ_PART_REPLY:
+      return words[word + WORD_PART_REPLY_BYTES]!;
     default:
       return 0;
   }
+}
+
+// -- parts ----------------------------------------------------------------------------------------------------------
+
+export function partIndexOf(words: Int32Array, word: number): number {
+  return words[word + WORD_PART]! & 0xffff;
+}
+
+export function partBytesOf(words: Int32Array, word: number): number {
+  return (words[word + WORD_PART]! >>> 16) * 8;
+}
+
+/** Of a WRITE by parts: the key is the first. */
+export function partCountOf(envelopeBytes: number, partBytes: number): number {
+  return 1 + Math.ceil(envelopeBytes / partBytes);
+}
+
+/** Bytes of a part in the value part: none for the key's, what is left for the last. */
+export function partLengthBytes(partIndex: number, partBytes: number, envelopeBytes: number): number {
+  return partIndex === 0 ? 0 : Math.min(partBytes, envelopeBytes - (partIndex - 1) * partBytes);
+}
+
+function writePartBytes(words: Int32Array, word: number, bytesLeft: number, valueBytesLeft: number): number {
+  if (bytesLeft < WRITE_BYTES || words[word + WORD_WRITE_COUNTER + 1]! >>> 21 !== 0) return -1;
+  const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]! >>> 0;
+  const partBytes = partBytesOf(words, word);
+  const partIndex = partIndexOf(words, word);
+  if (partBytes === 0 || envelopeBytes === 0 || envelopeBytes > ENVELOPE_BYTES_MAX) return -1;
+  const partCount = partCountOf(envelopeBytes, partBytes);
+  if (partIndex >= partCount || partCount > PARTS_MAX) return -1;
+  if (partIndex === 0) return keyedBytes(words, word, bytesLeft, WRITE_BYTES, WORD_WRITE_KEY);
+  if (words[word + WORD_KEY_BYTES] !== 0) return -1;
+  return envelopeFits(partLengthBytes(partIndex, partBytes, envelopeBytes), valueBytesLeft) ? WRITE_BYTES : -1;
 }
 
 /** The part left is a multiple of 8, so what fits unpadded fits padded (and padding a hostile length would overflow). */

@@ -8,6 +8,11 @@ export interface Messenger {
   readonly out: Outgoing;
   /** Whether a message is small enough for a datagram to this peer at all. */
   fits(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean;
-  /** False when nothing can be sent to the session now; requests are repeated later, lost answers are asked for again. */
-  append(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean;
+  /** Largest value part, a multiple of 8, that one datagram to this peer holds beside so many control bytes. */
+  valueBytesMax(session: Session<Peer>, controlBytes: number): number;
+  /**
+   * False when nothing can be sent to the session now; requests are repeated later, lost answers are asked for again.
+   * @param isBulk A part of something large: leaves a share of the credit to small messages.
+   */
+  append(session: Session<Peer>, controlBytes: number, valueBytes: number, isBulk?: boolean): boolean;
 }

@@ -25,10 +25,16 @@ export const PHASE_SEAL = 6;
 export const PHASE_WRITE = 7;
 /** Ended while the sealing still holds its buffers. */
 export const PHASE_ENDED = 8;
+/** get: the newest value is larger than a datagram, and is asked for by parts. */
+export const PHASE_PULL = 9;
+/** Ended for its caller, while the rest of a large value still goes to members that are about to have it whole. */
+export const PHASE_SPREAD = 10;
 
 export const OPERATION_GET = 0;
 export const OPERATION_PUT = 1;
 export const OPERATION_DELETE = 2;
+
+export const NO_MEMBER = -1;
 
 const TAG_WORDS = 4;
 
@@ -47,8 +53,8 @@ export class OperationTable {
   readonly keyRef: Int32Array;
   readonly keyBytes: Int32Array;
   /**
-   * Where the envelope lies, if there is one: in an own block of `memory` (a put's), or in the datagram that brought it (a
-   * get's), which lives as long as it is kept here. Copying it instead costs 3 % of a get.
+   * Where the envelope lies, if there is one: in an own block of `memory` (a put's, or a get's that comes by parts), or in
+   * the datagram that brought it (a get's), which lives as long as it is kept here. Copying it instead costs 3 % of a get.
    */
   readonly envelopeRegion: (Region | undefined)[];
   readonly envelopeWord: Int32Array;
@@ -78,8 +84,14 @@ export class OperationTable {
   readonly rereads: Uint8Array;
   /** Members that refused the write. */
   readonly refused: Uint8Array;
+  /** Members that were to be asked, when their sessions took nothing. */
+  readonly unsent: Uint8Array;
+  /** Members that the write goes to by parts. */
+  readonly byParts: Uint8Array;
   /** get: who is asked for the value, who sent it. */
   readonly valueMember: Int8Array;
+  /** get: who has the newest value, which is larger than a datagram; NO_MEMBER when nobody has said so. */
+  readonly partsMember: Int8Array;
 
   /** put: the value is sealed. */
   readonly sealed: Uint8Array;
@@ -123,7 +135,10 @@ export class OperationTable {
     this.rereads = new Uint8Array(capacity);
     this.lacking = new Uint8Array(capacity);
     this.refused = new Uint8Array(capacity);
+    this.unsent = new Uint8Array(capacity);
+    this.byParts = new Uint8Array(capacity);
     this.valueMember = new Int8Array(capacity);
+    this.partsMember = new Int8Array(capacity);
     this.sealed = new Uint8Array(capacity);
     this.jobPending = new Uint8Array(capacity);
     this.phaseMs = new Float64Array(capacity);
@@ -150,6 +165,7 @@ export class OperationTable {
     this.keyRef[slot] = NO_REF;
     this.dropEnvelope(slot);
     this.phase[slot] = PHASE_FREE;
+    this.unsent[slot] = 0;
     this.#free[this.#freeCount++] = slot;
   }
 
@@ -157,7 +173,7 @@ export class OperationTable {
     return this.envelopeRegion[slot] !== undefined;
   }
 
-  /** An own block for the envelope of a put. False when the process's memory is at its limit. */
+  /** An own block for an envelope: a put's, or one that comes by parts. False when the process's memory is at its limit. */
   allocateEnvelope(slot: number, envelopeBytes: number): boolean {
     const ref = this.memory.allocate(Math.max(envelopeBytes, 1));
     if (ref === NO_REF) return false;
@@ -181,6 +197,10 @@ export class OperationTable {
     this.envelopeRegion[slot] = datagram;
     this.envelopeWord[slot] = envelopeWord;
     this.envelopeBytes[slot] = envelopeBytes;
+    this.setTag(slot, tagWords, tagWord);
+  }
+
+  setTag(slot: number, tagWords: Int32Array, tagWord: number): void {
     for (let i = 0; i < TAG_WORDS; i++) this.tags[slot * TAG_WORDS + i] = tagWords[tagWord + i]!;
   }
 

@@ -11,7 +11,6 @@ export const OUTCOMES = [
   'trusted-memory-full',
   'host-memory-full',
   'unreadable',
-  'too-large',
   /** The greatest stamp counter is in use: a malicious writer put it there. */
   'stamps-exhausted',
   'not-permitted',

@@ -8,6 +8,7 @@ import type { EndOperation } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import { memberCountOf } from './quorum.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
+import type { WriteParts } from './write-parts.ts';
 
 /**
  * A put, phase by phase; a delete is a put of a tombstone:
@@ -30,6 +31,7 @@ export class PutFlow {
   readonly #writer: Writer;
   readonly #quorum: number;
   readonly #allMask: number;
+  readonly #writeParts: WriteParts;
   readonly #end: EndOperation;
   /** Puts whose value is to be sealed after this turn's datagrams have left. */
   readonly #unsealed: number[] = [];
@@ -44,6 +46,7 @@ export class PutFlow {
     this.#writer = writer;
     this.#quorum = parts.quorum;
     this.#allMask = (1 << parts.membership.memberCount) - 1;
+    this.#writeParts = parts.writeParts;
     this.#end = parts.end;
   }
 
@@ -146,6 +149,7 @@ export class PutFlow {
 
   onWriteReply(slot: number, member: number, flags: number): void {
     const table = this.#table;
+    this.#writeParts.onMemberDone(slot, member);
     if ((flags & FLAGS_REFUSED) === 0) {
       table.holders[slot]! |= 1 << member;
       if (memberCountOf(table.holders[slot]!) >= this.#quorum) this.#end(slot, 'ok');

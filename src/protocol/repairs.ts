@@ -1,8 +1,10 @@
 import type { Region } from '../../net/bytes.ts';
-import { alignUp, allocateRegion, copyPadded, copyWords, readU53 } from '../../net/bytes.ts';
+import { alignUp, copyWords, readU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
+import type { Incoming } from '../../net/inbox.ts';
 import type { ValueSealing } from '../../workers/sealing.ts';
 import { VALUE_TAG_BYTES } from '../../workers/sealing.ts';
+import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
 import { NO_ENTRY } from '../store/trusted-index.ts';
 import {
@@ -14,15 +16,21 @@ import {
   WORD_WRITE_TAG,
   WORD_WRITE_WRITER,
 } from './messages.ts';
+import type { Peer } from './peer.ts';
+import type { Reassembly } from './reassemblies.ts';
 
 /**
  * REPAIR: a reader could not open this replica's copy and offers another with the same stamp and tag. The replica
  * trusts neither: it opens its own copy first (does it really fail?), then the offered one, and only then replaces its
  * own, if the key still has that stamp. Rare, so it may allocate; bounded in number.
+ *
+ * Both copies are opened where they lie: the offered one in its datagram, or, when it came by parts, in its block of host
+ * memory, which takes the bad one's place.
  */
 const JOBS_MAX = 64;
 
-interface Job {
+/** What a repair names: key, stamp, tag, length. */
+interface Named {
   readonly keyWords: Int32Array;
   readonly keyBytes: number;
   readonly counter: number;
@@ -30,10 +38,15 @@ interface Job {
   readonly writerLow: number;
   readonly rmw: number;
   readonly tagWords: Int32Array;
-  readonly offered: Region;
-  /** Own copy at the time, as host memory gave it. */
-  readonly own: Region;
   readonly envelopeBytes: number;
+}
+
+interface Job {
+  readonly named: Named;
+  readonly offered: Region;
+  readonly offeredWord: number;
+  /** The offered copy's block, when it came by parts; else NO_REF. */
+  readonly ref: number;
   stage: 'own' | 'offered';
 }
 
@@ -52,73 +65,93 @@ export class Repairs {
     this.#drops = drops;
   }
 
-  onRepair(words: Int32Array, word: number, valueWord: number): void {
+  onRepair(incoming: Incoming<Peer>, word: number, valueWord: number): void {
+    const { words } = incoming.region;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
-    const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]!;
-    const token = this.#jobs.indexOf(undefined);
-    if (token === -1) return this.#drops.count('repair-unusable');
-    const job: Job = {
-      keyWords: new Int32Array(alignUp(keyBytes) >> 2),
+    const named: Named = {
+      keyWords: words.slice(word + WORD_WRITE_KEY, word + WORD_WRITE_KEY + (alignUp(keyBytes) >> 2)),
       keyBytes,
       counter: readU53(words, word + WORD_WRITE_COUNTER),
       writerHigh: words[word + WORD_WRITE_WRITER + 1]!,
       writerLow: words[word + WORD_WRITE_WRITER]!,
       rmw: words[word + WORD_WRITE_RMW]!,
       tagWords: words.slice(word + WORD_WRITE_TAG, word + WORD_WRITE_TAG + VALUE_TAG_BYTES / 4),
-      offered: allocateRegion(envelopeBytes),
-      own: allocateRegion(envelopeBytes),
-      envelopeBytes,
-      stage: 'own',
+      envelopeBytes: words[word + WORD_ENVELOPE_BYTES]!,
     };
-    copyWords(job.keyWords, 0, words, word + WORD_WRITE_KEY, job.keyWords.length);
-    copyPadded(job.offered.words, 0, words, valueWord, envelopeBytes);
-    const entry = this.#entryOf(job);
-    if (entry === NO_ENTRY) return this.#drops.count('repair-unusable');
-    this.#store.copyEnvelope(entry, job.own, 0);
+    this.#begin({ named, offered: incoming.region, offeredWord: valueWord, ref: NO_REF, stage: 'own' });
+  }
+
+  /** A copy that came by parts. True when it is taken over; else its block stays the caller's. */
+  onWhole(offer: Reassembly): boolean {
+    const keyWords = new Int32Array(alignUp(offer.keyBytes) >> 2);
+    copyWords(keyWords, 0, offer.keyWords, 0, keyWords.length);
+    const { keyBytes, counter, writerHigh, writerLow, rmw, envelopeBytes, ref } = offer;
+    const named = {
+      keyWords,
+      keyBytes,
+      counter,
+      writerHigh,
+      writerLow,
+      rmw,
+      envelopeBytes,
+      tagWords: offer.tagWords.slice(),
+    };
+    const offered = this.#store.hostRegion(ref);
+    return this.#begin({ named, offered, offeredWord: this.#store.hostWord(ref), ref, stage: 'own' });
+  }
+
+  /** Whether there is an entry of exactly this stamp, tag and length. */
+  wants(named: Named): boolean {
+    return this.#entryOf(named) !== NO_ENTRY;
+  }
+
+  #begin(job: Job): boolean {
+    const token = this.#jobs.indexOf(undefined);
+    const entry = this.#entryOf(job.named);
+    const ownRef = entry === NO_ENTRY ? NO_REF : this.#store.hostRef(entry);
+    // An empty value in plaintext has no copy that could be bad.
+    if (token === -1 || ownRef === NO_REF) {
+      this.#drops.count('repair-unusable');
+      return false;
+    }
     this.#jobs[token] = job;
-    this.#submit(token, job, job.own);
+    this.#submit(token, job.named, this.#store.hostRegion(ownRef), this.#store.hostWord(ownRef));
+    return true;
   }
 
   onValueOpened(token: number, opened: boolean): void {
     const job = this.#jobs[token]!;
-    if (job.stage === 'own' && !opened) {
+    const entry = this.#entryOf(job.named);
+    if (job.stage === 'own' && !opened && entry !== NO_ENTRY) {
       this.tamperedCount++;
       job.stage = 'offered';
-      this.#submit(token, job, job.offered);
-      return;
+      return this.#submit(token, job.named, job.offered, job.offeredWord);
     }
     this.#jobs[token] = undefined;
-    const entry = this.#entryOf(job);
-    if (job.stage === 'own' || !opened || entry === NO_ENTRY) return this.#drops.count('repair-unusable');
-    this.#store.overwriteEnvelope(entry, job.offered.words, 0, job.envelopeBytes);
+    if (job.stage === 'own' || !opened || entry === NO_ENTRY) {
+      if (job.ref !== NO_REF) this.#store.releaseReserved(job.ref);
+      return this.#drops.count('repair-unusable');
+    }
+    if (job.ref !== NO_REF) this.#store.adoptRepair(entry, job.ref);
+    else this.#store.overwriteEnvelope(entry, job.offered.words, job.offeredWord, job.named.envelopeBytes);
     this.repairedCount++;
   }
 
-  /** The entry, if it has exactly the job's stamp, tag and length. */
-  #entryOf(job: Job): number {
+  #entryOf(named: Named): number {
     const store = this.#store;
-    const entry = store.find(job.keyWords, 0, job.keyBytes);
+    const entry = store.find(named.keyWords, 0, named.keyBytes);
     // A key that was never written has the stamp (0, 0, 0), which anybody can offer.
     if (entry === NO_ENTRY) return NO_ENTRY;
-    if (store.compareStamp(entry, job.counter, job.writerHigh, job.writerLow, job.rmw) !== 0) return NO_ENTRY;
+    if (store.compareStamp(entry, named.counter, named.writerHigh, named.writerLow, named.rmw) !== 0) return NO_ENTRY;
     return !store.isTombstone(entry) &&
-      store.envelopeBytes(entry) === job.envelopeBytes &&
-      store.tagEquals(entry, job.tagWords, 0)
+      store.envelopeBytes(entry) === named.envelopeBytes &&
+      store.tagEquals(entry, named.tagWords, 0)
       ? entry
       : NO_ENTRY;
   }
 
-  #submit(token: number, job: Job, envelope: Region): void {
-    this.#sealing.submitOpenValue(
-      token,
-      envelope,
-      0,
-      job.envelopeBytes,
-      job.tagWords,
-      0,
-      job.keyWords,
-      0,
-      job.keyBytes,
-    );
+  #submit(token: number, named: Named, envelope: Region, envelopeWord: number): void {
+    const { envelopeBytes, tagWords, keyWords, keyBytes } = named;
+    this.#sealing.submitOpenValue(token, envelope, envelopeWord, envelopeBytes, tagWords, 0, keyWords, 0, keyBytes);
   }
 }

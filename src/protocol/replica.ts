@@ -3,20 +3,25 @@ import { alignUp, readU53, writeU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
+import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
 import { NO_ENTRY, TOUCH_COUNT_MAX } from '../store/trusted-index.ts';
 import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
 import type { Formation } from './formation.ts';
 import {
   FLAG_CONFLICT,
+  FLAG_GONE,
   FLAG_HOST_FULL,
   FLAG_NOT_PERMITTED,
+  FLAG_PARTS,
+  FLAG_REPAIR,
   FLAG_TOMBSTONE,
-  FLAG_TOO_LARGE,
   FLAG_TRUSTED_FULL,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
   MESSAGE_READ,
+  MESSAGE_READ_PART,
+  MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
   MESSAGE_REPAIR,
   MESSAGE_STAMP,
@@ -25,13 +30,23 @@ import {
   MESSAGE_STATE_REQUEST,
   MESSAGE_STATUS_REQUEST,
   MESSAGE_WRITE,
+  MESSAGE_WRITE_PART,
   MESSAGE_WRITE_REPLY,
+  READ_PART_REPLY_BYTES,
   READ_REPLY_BYTES,
   READ_REPLY_VALUE_BYTES,
   STAMP_REPLY_BYTES,
   WORD_ASK_KEY,
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
+  WORD_PART_REPLY_BYTES,
+  WORD_PART_REPLY_OFFSET,
+  WORD_READ_PART_BYTES,
+  WORD_READ_PART_COUNTER,
+  WORD_READ_PART_KEY,
+  WORD_READ_PART_OFFSET,
+  WORD_READ_PART_RMW,
+  WORD_READ_PART_WRITER,
   WORD_REPLY_COUNTER,
   WORD_REPLY_ENVELOPE_BYTES,
   WORD_REPLY_RMW,
@@ -43,7 +58,6 @@ import {
   WORD_WRITE_RMW,
   WORD_WRITE_TAG,
   WORD_WRITE_WRITER,
-  WRITE_BYTES,
   WRITE_REPLY_BYTES,
   flagsOf,
   messageBytes,
@@ -54,6 +68,8 @@ import {
 } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
+import { Reassemblies } from './reassemblies.ts';
+import type { Reassembly } from './reassemblies.ts';
 import type { Repairs } from './repairs.ts';
 
 /**
@@ -63,6 +79,8 @@ import type { Repairs } from './repairs.ts';
  *     READ   stamp of the key, with the value when it is asked for
  *     STAMP  counter of the key's stamp, or why a write would be refused
  *     WRITE  applied when its stamp is greater than the stored one, acknowledged either way
+ *     parts  of values larger than a datagram: read one by one; written into place, applied when all are there
+ *            (reassemblies.ts)
  *     REPAIR a good copy for one that does not open (repairs.ts)
  */
 
@@ -94,6 +112,7 @@ export class Replica {
   readonly #drops: DropCounters;
   readonly #repairs: Repairs;
   readonly #options: ReplicaOptions;
+  readonly reassemblies: Reassemblies;
   #operationCount = 0;
   #nowMs = 0;
   readonly #groupWords = new Int32Array(GROUP_COUNT_MAX);
@@ -110,6 +129,10 @@ export class Replica {
     this.#messenger = options.messenger;
     this.#drops = options.drops;
     this.#repairs = options.repairs;
+    this.reassemblies = new Reassemblies(options.store, options.messenger, {
+      answerEarly: (write) => this.#answerEarly(write),
+      onWhole: (write) => this.#onWhole(write),
+    });
   }
 
   /** READs and WRITEs answered. */
@@ -153,6 +176,8 @@ export class Replica {
         return this.#store.hashOf(words, word + WORD_ASK_KEY, words[word + WORD_KEY_BYTES]!);
       case MESSAGE_WRITE:
         return this.#store.hashOf(words, word + WORD_WRITE_KEY, words[word + WORD_KEY_BYTES]!);
+      case MESSAGE_READ_PART:
+        return this.#store.hashOf(words, word + WORD_READ_PART_KEY, words[word + WORD_KEY_BYTES]!);
       default:
         return 0;
     }
@@ -171,8 +196,14 @@ export class Replica {
       case MESSAGE_WRITE:
         if (this.#serves(incoming)) this.#onWrite(session, words, word, valueWord, hash);
         return;
+      case MESSAGE_READ_PART:
+        if (this.#serves(incoming)) this.#onReadPart(session, words, word, hash);
+        return;
+      case MESSAGE_WRITE_PART:
+        if (this.#serves(incoming)) this.#onWritePart(session, words, word, valueWord);
+        return;
       case MESSAGE_REPAIR:
-        if (this.#serves(incoming)) this.#repairs.onRepair(words, word, valueWord);
+        if (this.#serves(incoming)) this.#repairs.onRepair(incoming, word, valueWord);
         return;
       case MESSAGE_STATE_REQUEST:
         return this.#tellState(session);
@@ -218,26 +249,52 @@ export class Replica {
     const entry = store.find(words, word + WORD_ASK_KEY, words[word + WORD_KEY_BYTES]!, hash);
     const absent = entry === NO_ENTRY || store.isTombstone(entry);
     const wantsValue = !absent && (flagsOf(words, word) & FLAG_VALUE) !== 0;
-    // Who can't write the value back in one datagram is not sent it either.
-    const keyBytes = words[word + WORD_KEY_BYTES]!;
-    const withValue =
-      wantsValue && this.#messenger.fits(session, WRITE_BYTES + alignUp(keyBytes), store.envelopeBytes(entry));
+    const withValue = wantsValue && this.#messenger.fits(session, READ_REPLY_VALUE_BYTES, store.envelopeBytes(entry));
+    // A larger one is asked for by parts: length and tag come instead.
+    const byParts = wantsValue && !withValue;
     const envelopeBytes = withValue ? store.envelopeBytes(entry) : 0;
-    const byteCount = withValue ? READ_REPLY_VALUE_BYTES : READ_REPLY_BYTES;
-    if (!this.#messenger.append(session, byteCount, envelopeBytes)) return;
+    if (!this.#messenger.append(session, wantsValue ? READ_REPLY_VALUE_BYTES : READ_REPLY_BYTES, envelopeBytes)) return;
     const { out } = this.#messenger;
     const target = out.control.words;
-    const flags =
-      (withValue ? FLAG_VALUE : 0) | (absent ? FLAG_TOMBSTONE : 0) | (wantsValue && !withValue ? FLAG_TOO_LARGE : 0);
+    const flags = (withValue ? FLAG_VALUE : 0) | (absent ? FLAG_TOMBSTONE : 0) | (byParts ? FLAG_PARTS : 0);
     writeHead(target, out.word, MESSAGE_READ_REPLY, flags, slotOf(words, word), words[word + 1]!);
-    target[out.word + WORD_REPLY_ENVELOPE_BYTES] = envelopeBytes;
+    target[out.word + WORD_REPLY_ENVELOPE_BYTES] = byParts ? store.envelopeBytes(entry) : envelopeBytes;
     target[out.word + WORD_REPLY_RMW] = entry === NO_ENTRY ? 0 : store.rmw(entry);
     writeU53(target, out.word + WORD_REPLY_COUNTER, entry === NO_ENTRY ? 0 : store.counter(entry));
     target[out.word + WORD_REPLY_WRITER] = entry === NO_ENTRY ? 0 : store.writerLow(entry);
     target[out.word + WORD_REPLY_WRITER + 1] = entry === NO_ENTRY ? 0 : store.writerHigh(entry);
-    if (!withValue) return;
+    if (!wantsValue) return;
     store.copyTag(entry, target, out.word + WORD_REPLY_TAG);
-    store.copyEnvelope(entry, out.packet, out.valueWord);
+    if (withValue) store.copyEnvelope(entry, out.packet, out.valueWord);
+  }
+
+  #onReadPart(session: Session<Peer>, words: Int32Array, word: number, hash: number): void {
+    if (!session.peer.identity.mayRead) return this.#drops.count('not-permitted');
+    const store = this.#store;
+    const entry = store.find(words, word + WORD_READ_PART_KEY, words[word + WORD_KEY_BYTES]!, hash);
+    const byteOffset = words[word + WORD_READ_PART_OFFSET]!;
+    const byteCount = words[word + WORD_READ_PART_BYTES]!;
+    if (byteOffset % 8 !== 0 || byteCount === 0) return this.#drops.count('malformed');
+    const isThere =
+      entry !== NO_ENTRY &&
+      !store.isTombstone(entry) &&
+      store.compareStamp(
+        entry,
+        readU53(words, word + WORD_READ_PART_COUNTER),
+        words[word + WORD_READ_PART_WRITER + 1]!,
+        words[word + WORD_READ_PART_WRITER]!,
+        words[word + WORD_READ_PART_RMW]!,
+      ) === 0 &&
+      byteOffset + byteCount <= store.envelopeBytes(entry) &&
+      this.#messenger.fits(session, READ_PART_REPLY_BYTES, byteCount);
+    if (!this.#messenger.append(session, READ_PART_REPLY_BYTES, isThere ? byteCount : 0)) return;
+    const { out } = this.#messenger;
+    const target = out.control.words;
+    const flags = isThere ? 0 : FLAG_GONE;
+    writeHead(target, out.word, MESSAGE_READ_PART_REPLY, flags, slotOf(words, word), words[word + 1]!);
+    target[out.word + WORD_PART_REPLY_OFFSET] = byteOffset;
+    target[out.word + WORD_PART_REPLY_BYTES] = isThere ? byteCount : 0;
+    if (isThere) store.copyEnvelopePart(entry, byteOffset, byteCount, out.packet, out.valueWord);
   }
 
   #refuseRead(session: Session<Peer>, words: Int32Array, word: number): void {
@@ -281,22 +338,42 @@ export class Replica {
   }
 
   #onWrite(session: Session<Peer>, words: Int32Array, word: number, valueWord: number, hash: number): void {
-    const { peer } = session;
-    const flags = flagsOf(words, word);
-    const writerLow = words[word + WORD_WRITE_WRITER]!;
-    const writerHigh = words[word + WORD_WRITE_WRITER + 1]!;
+    if (!this.#mayWrite(session, words, word)) return;
+    this.#operationCount++;
     const counter = readU53(words, word + WORD_WRITE_COUNTER);
-    if (counter === 0) return this.#drops.count('malformed');
+    const writerHigh = words[word + WORD_WRITE_WRITER + 1]!;
+    const writerLow = words[word + WORD_WRITE_WRITER]!;
+    this.#answerWrite(session, words, word, this.#apply(words, word, valueWord, hash, counter, writerHigh, writerLow));
+  }
+
+  #onWritePart(session: Session<Peer>, words: Int32Array, word: number, valueWord: number): void {
+    if (this.#mayWrite(session, words, word)) this.reassemblies.onPart(session, words, word, valueWord, this.#nowMs);
+  }
+
+  /** Whether the peer may write under this stamp; if not, it was answered or counted. */
+  #mayWrite(session: Session<Peer>, words: Int32Array, word: number): boolean {
+    const { peer } = session;
+    if (readU53(words, word + WORD_WRITE_COUNTER) === 0) {
+      this.#drops.count('malformed');
+      return false;
+    }
+    const flags = flagsOf(words, word);
+    const isRepair = typeOf(words, word) === MESSAGE_WRITE_PART && (flags & FLAG_REPAIR) !== 0;
+    // A repair changes nothing but a copy that does not open, to what it was: readers send it.
+    if (isRepair) return true;
     if (!peer.identity.mayWrite) {
       this.#drops.count('not-permitted');
-      return this.#answerWrite(session, words, word, FLAG_NOT_PERMITTED);
+      this.#answerWrite(session, words, word, FLAG_NOT_PERMITTED);
+      return false;
     }
     const isFresh = (flags & FLAG_WRITE_BACK) === 0;
-    if (isFresh && (writerLow !== peer.writerLow || writerHigh !== peer.writerHigh)) {
-      return this.#drops.count('wrong-writer');
+    const isOwn =
+      words[word + WORD_WRITE_WRITER] === peer.writerLow && words[word + WORD_WRITE_WRITER + 1] === peer.writerHigh;
+    if (isFresh && !isOwn) {
+      this.#drops.count('wrong-writer');
+      return false;
     }
-    this.#operationCount++;
-    this.#answerWrite(session, words, word, this.#apply(words, word, valueWord, hash, counter, writerHigh, writerLow));
+    return true;
   }
 
   /** Flags of the answer: 0 when the replica now holds this stamp or a greater one. */
@@ -338,6 +415,58 @@ export class Replica {
     );
     if (result === APPLIED) return 0;
     return result === TRUSTED_FULL ? FLAG_TRUSTED_FULL : FLAG_HOST_FULL;
+  }
+
+  /** Of a value that comes by parts: what is answered when its key alone decides that. */
+  #answerEarly(write: Reassembly): number | undefined {
+    if (write.isRepair) return this.#answerRepairEarly(write);
+    const store = this.#store;
+    const entry = store.find(write.keyWords, 0, write.keyBytes);
+    const order = store.compareStamp(entry, write.counter, write.writerHigh, write.writerLow, write.rmw);
+    if (order < 0) return undefined;
+    if (order > 0 || store.tagEquals(entry, write.tagWords, 0)) return 0;
+    this.#drops.count('stamp-conflict');
+    return FLAG_CONFLICT;
+  }
+
+  /** An offer that nobody needs is not waited for. */
+  #answerRepairEarly(offer: Reassembly): number | undefined {
+    if (this.#repairs.wants(offer)) return undefined;
+    this.#drops.count('repair-unusable');
+    return 0;
+  }
+
+  /** A value is whole: the entry takes its block over, if the stamp is still greater. */
+  #onWhole(write: Reassembly): number {
+    if (write.isRepair) {
+      if (this.#repairs.onWhole(write)) write.ref = NO_REF;
+      return 0;
+    }
+    const answer = this.#answerEarly(write);
+    if (answer !== undefined) return answer;
+    this.#operationCount++;
+    const result = this.#store.adopt(
+      write.keyWords,
+      0,
+      write.keyBytes,
+      write.counter,
+      write.writerHigh,
+      write.writerLow,
+      write.rmw,
+      write.tagWords,
+      0,
+      write.ref,
+      write.envelopeBytes,
+    );
+    if (result !== APPLIED) return result === TRUSTED_FULL ? FLAG_TRUSTED_FULL : FLAG_HOST_FULL;
+    write.ref = NO_REF;
+    return 0;
+  }
+
+  /** At the end of a turn's datagrams. */
+  endTurn(nowMs: number): void {
+    this.reassemblies.flush();
+    this.reassemblies.tick(nowMs);
   }
 
   #answerWrite(session: Session<Peer>, words: Int32Array, word: number, flags: number): void {

@@ -5,16 +5,28 @@ import {
   FLAG_TOMBSTONE,
   FLAG_VALUE,
   MESSAGE_READ,
+  MESSAGE_READ_PART,
   MESSAGE_STAMP,
+  MESSAGE_WRITE_PART,
+  READ_PART_BYTES,
+  READ_PART_REPLY_BYTES,
   WORD_ASK_KEY,
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
+  WORD_PART,
+  WORD_READ_PART_BYTES,
+  WORD_READ_PART_COUNTER,
+  WORD_READ_PART_KEY,
+  WORD_READ_PART_OFFSET,
+  WORD_READ_PART_RMW,
+  WORD_READ_PART_WRITER,
   WORD_WRITE_COUNTER,
   WORD_WRITE_KEY,
   WORD_WRITE_RMW,
   WORD_WRITE_TAG,
   WORD_WRITE_WRITER,
   WRITE_BYTES,
+  partLengthBytes,
   writeHead,
 } from './messages.ts';
 import type { Messenger } from './messenger.ts';
@@ -44,12 +56,69 @@ export class Requests {
   write(session: Session<Peer>, slot: number, type: number, flags: number): boolean {
     const table = this.#table;
     const keyBytes = table.keyBytes[slot]!;
-    const isTombstone = table.tombstone[slot] === 1;
-    const envelopeBytes = isTombstone ? 0 : table.envelopeBytes[slot]!;
+    const envelopeBytes = table.tombstone[slot] === 1 ? 0 : table.envelopeBytes[slot]!;
     if (!this.#messenger.append(session, WRITE_BYTES + alignUp(keyBytes), envelopeBytes)) return false;
-    const { out } = this.#messenger;
-    const { words } = out.control;
-    const { word } = out;
+    this.#writeHeader(slot, type, flags, keyBytes, envelopeBytes, 0);
+    this.#copyKey(this.#messenger.out.control.words, this.#messenger.out.word + WORD_WRITE_KEY, slot, keyBytes);
+    if (envelopeBytes > 0) this.#copyEnvelope(slot, 0, envelopeBytes);
+    return true;
+  }
+
+  /** Whether a WRITE or REPAIR of the operation goes into one datagram to this peer. */
+  fits(session: Session<Peer>, slot: number): boolean {
+    const table = this.#table;
+    if (table.tombstone[slot] === 1) return true;
+    return this.#messenger.fits(session, WRITE_BYTES + alignUp(table.keyBytes[slot]!), table.envelopeBytes[slot]!);
+  }
+
+  /** Length of parts to this peer. */
+  writePartBytes(session: Session<Peer>): number {
+    return this.#messenger.valueBytesMax(session, WRITE_BYTES);
+  }
+
+  /** One part of a WRITE or REPAIR: the key, or a piece of the envelope (messages.ts). */
+  writePart(session: Session<Peer>, slot: number, flags: number, partIndex: number, partBytes: number): boolean {
+    const table = this.#table;
+    const keyBytes = partIndex === 0 ? table.keyBytes[slot]! : 0;
+    const envelopeBytes = table.envelopeBytes[slot]!;
+    const lengthBytes = partLengthBytes(partIndex, partBytes, envelopeBytes);
+    if (!this.#messenger.append(session, WRITE_BYTES + alignUp(keyBytes), lengthBytes, true)) return false;
+    this.#writeHeader(slot, MESSAGE_WRITE_PART, flags, keyBytes, envelopeBytes, partIndex | ((partBytes / 8) << 16));
+    if (partIndex === 0) {
+      this.#copyKey(this.#messenger.out.control.words, this.#messenger.out.word + WORD_WRITE_KEY, slot, keyBytes);
+    } else this.#copyEnvelope(slot, (partIndex - 1) * partBytes, lengthBytes);
+    return true;
+  }
+
+  /** Length of the parts that this peer can send. */
+  readPartBytes(session: Session<Peer>): number {
+    return this.#messenger.valueBytesMax(session, READ_PART_REPLY_BYTES);
+  }
+
+  /** Asks for envelope bytes [byteOffset, byteOffset + byteCount) of the value under the stamp in the table. */
+  readPart(session: Session<Peer>, slot: number, byteOffset: number, byteCount: number): boolean {
+    const table = this.#table;
+    const keyBytes = table.keyBytes[slot]!;
+    if (!this.#messenger.append(session, READ_PART_BYTES + alignUp(keyBytes), 0, true)) return false;
+    const { words } = this.#messenger.out.control;
+    const { word } = this.#messenger.out;
+    writeHead(words, word, MESSAGE_READ_PART, 0, slot, table.generation[slot]!);
+    words[word + WORD_KEY_BYTES] = keyBytes;
+    words[word + WORD_READ_PART_BYTES] = byteCount;
+    writeU53(words, word + WORD_READ_PART_COUNTER, table.counter[slot]!);
+    words[word + WORD_READ_PART_WRITER] = table.writerLow[slot]!;
+    words[word + WORD_READ_PART_WRITER + 1] = table.writerHigh[slot]!;
+    words[word + WORD_READ_PART_RMW] = table.rmw[slot]!;
+    words[word + WORD_READ_PART_OFFSET] = byteOffset;
+    this.#copyKey(words, word + WORD_READ_PART_KEY, slot, keyBytes);
+    return true;
+  }
+
+  #writeHeader(slot: number, type: number, flags: number, keyBytes: number, envelopeBytes: number, part: number): void {
+    const table = this.#table;
+    const { words } = this.#messenger.out.control;
+    const { word } = this.#messenger.out;
+    const isTombstone = table.tombstone[slot] === 1;
     writeHead(words, word, type, flags | (isTombstone ? FLAG_TOMBSTONE : 0), slot, table.generation[slot]!);
     words[word + WORD_KEY_BYTES] = keyBytes;
     words[word + WORD_ENVELOPE_BYTES] = envelopeBytes;
@@ -57,15 +126,17 @@ export class Requests {
     words[word + WORD_WRITE_WRITER] = table.writerLow[slot]!;
     words[word + WORD_WRITE_WRITER + 1] = table.writerHigh[slot]!;
     words[word + WORD_WRITE_RMW] = table.rmw[slot]!;
-    words[word + WORD_WRITE_RMW + 1] = 0;
+    words[word + WORD_PART] = part;
     const tagWord = table.tagWord(slot);
     for (let i = 0; i < 4; i++) words[word + WORD_WRITE_TAG + i] = isTombstone ? 0 : table.tags[tagWord + i]!;
-    this.#copyKey(words, word + WORD_WRITE_KEY, slot, keyBytes);
-    if (envelopeBytes > 0) {
-      const source = table.envelopeRegion[slot]!.words;
-      copyPadded(out.packet.words, out.valueWord, source, table.envelopeWord[slot]!, envelopeBytes);
-    }
-    return true;
+  }
+
+  /** @param byteOffset Multiple of 8. */
+  #copyEnvelope(slot: number, byteOffset: number, byteCount: number): void {
+    const table = this.#table;
+    const { out } = this.#messenger;
+    const source = table.envelopeRegion[slot]!.words;
+    copyPadded(out.packet.words, out.valueWord, source, table.envelopeWord[slot]! + (byteOffset >> 2), byteCount);
   }
 
   #ask(session: Session<Peer>, slot: number, type: number, flags: number, envelopeBytes: number): boolean {

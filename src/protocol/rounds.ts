@@ -9,6 +9,7 @@ import type { Peer } from './peer.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { Requests } from './requests.ts';
 import type { TimerWheel } from './timer-wheel.ts';
+import type { WriteParts } from './write-parts.ts';
 
 /**
  * A phase of an operation is a round of questions. Here is whom it asks first (just a quorum, the nearest), whom after
@@ -27,7 +28,9 @@ export interface Membership {
 /** What each flow works with. */
 export interface FlowParts {
   readonly table: OperationTable;
+  readonly requests: Requests;
   readonly rounds: Rounds;
+  readonly writeParts: WriteParts;
   readonly membership: Membership;
   readonly sealing: ValueSealing;
   readonly quorum: number;
@@ -51,10 +54,14 @@ export class Rounds {
   readonly #membership: Membership;
   readonly #quorum: number;
   readonly #counters: RoundCounters;
+  readonly #writeParts: WriteParts;
+  /** Slots whose requests a session did not take, in the order of asking. */
+  readonly #unsent: number[] = [];
 
   constructor(
     table: OperationTable,
     requests: Requests,
+    writeParts: WriteParts,
     picker: MemberPicker,
     timers: TimerWheel,
     membership: Membership,
@@ -63,6 +70,7 @@ export class Rounds {
   ) {
     this.#table = table;
     this.#requests = requests;
+    this.#writeParts = writeParts;
     this.picker = picker;
     this.#timers = timers;
     this.#membership = membership;
@@ -81,6 +89,8 @@ export class Rounds {
     table.sampled[slot] = 0;
     table.refused[slot] = 0;
     table.attempt[slot] = 0;
+    table.unsent[slot] = 0;
+    table.byParts[slot] = 0;
     table.phaseMs[slot] = this.nowMs;
   }
 
@@ -97,21 +107,52 @@ export class Rounds {
 
   askFirst(slot: number, members: number): void {
     const table = this.#table;
-    table.sampled[slot] = this.ask(slot, members);
+    // A transfer by parts takes longer than a round trip.
+    table.sampled[slot] = this.ask(slot, members) & ~table.byParts[slot]!;
     // No hedge later than an answer is overdue: its delay follows how long phases take, and where more of them lose a
     // datagram than are to be hedged, it would follow itself up to its bound.
     const rtoMs = this.picker.rtoMs(table.asked[slot]!, 0);
     this.wait(slot, this.others(slot) === 0 ? rtoMs : Math.min(rtoMs, this.picker.hedgeDelayMs()));
   }
 
-  /** Members that the request went out to. */
+  /** Members that the request went out to. To the others it goes as soon as their sessions take it. */
   ask(slot: number, members: number): number {
+    const table = this.#table;
     let sent = 0;
     for (let member = 0; member < this.#membership.memberCount; member++) {
       if (hasMember(members, member) && this.#askOne(slot, member)) sent |= 1 << member;
     }
-    this.#table.asked[slot]! |= sent;
+    table.asked[slot]! |= sent;
+    const before = table.unsent[slot]!;
+    const unsent = (before | members) & ~sent;
+    if (unsent !== before) {
+      table.unsent[slot] = unsent;
+      if (before === 0) this.#unsent.push(slot);
+    }
     return sent;
+  }
+
+  /** Once a turn: what sessions did not take before, for want of credit most of all, first come first served. */
+  sendUnsent(): void {
+    const unsent = this.#unsent;
+    const table = this.#table;
+    let kept = 0;
+    let full = 0;
+    for (const slot of unsent) {
+      let left = isAsking(table.phase[slot]!) ? table.unsent[slot]! & this.#eligible(slot) : 0;
+      for (let member = 0; member < this.#membership.memberCount; member++) {
+        if (!hasMember(left & ~full, member)) continue;
+        if (!this.#askOne(slot, member)) full |= 1 << member;
+        else {
+          left &= ~(1 << member);
+          table.asked[slot]! |= 1 << member;
+          if (table.attempt[slot] === 0) table.sampled[slot]! |= (1 << member) & ~table.byParts[slot]!;
+        }
+      }
+      table.unsent[slot] = left;
+      if (left !== 0) unsent[kept++] = slot;
+    }
+    unsent.length = kept;
   }
 
   #askOne(slot: number, member: number): boolean {
@@ -125,17 +166,29 @@ export class Rounds {
       case PHASE_STAMP:
         return this.#requests.stamp(session, slot);
       case PHASE_WRITE:
-        return this.#requests.write(session, slot, MESSAGE_WRITE, 0);
+        return this.#write(session, slot, member, 0);
       case PHASE_WRITE_BACK:
-        return this.#requests.write(session, slot, MESSAGE_WRITE, FLAG_WRITE_BACK);
+        return this.#write(session, slot, member, FLAG_WRITE_BACK);
       default:
         return false;
     }
   }
 
+  #write(session: Session<Peer>, slot: number, member: number, flags: number): boolean {
+    if (this.#requests.fits(session, slot)) return this.#requests.write(session, slot, MESSAGE_WRITE, flags);
+    this.#table.byParts[slot]! |= 1 << member;
+    this.#writeParts.send(session, slot, member, flags);
+    return true;
+  }
+
   /** Until the phase is looked at again; until the deadline at the longest. */
   wait(slot: number, waitMs: number): void {
     this.#timers.set(slot, Math.min(this.nowMs + waitMs, this.#table.deadlineMs[slot]!));
+  }
+
+  /** Parts are under way, and some have come: from now on a whole time-out is waited for. */
+  waitForParts(slot: number): void {
+    this.wait(slot, this.picker.rtoMs(this.#table.asked[slot]!, this.#table.attempt[slot]!));
   }
 
   /** Only the deadline is waited for: the operation is at the sealing. */
@@ -201,4 +254,15 @@ export class Rounds {
     if (table.phase[slot] === PHASE_FETCH) return ready & ~(table.bad[slot]! | table.lacking[slot]!);
     return ready;
   }
+}
+
+/** Phases that ask members something in one message each. */
+function isAsking(phase: number): boolean {
+  return (
+    phase === PHASE_READ ||
+    phase === PHASE_FETCH ||
+    phase === PHASE_STAMP ||
+    phase === PHASE_WRITE ||
+    phase === PHASE_WRITE_BACK
+  );
 }

@@ -1,3 +1,4 @@
+import { assert } from '../../net/assert.ts';
 import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
@@ -14,6 +15,7 @@ import { acceptResponse, admitRequest, requestPayload, responsePayload } from '.
 import { toHex } from '../protocol/instance.ts';
 import { INCARNATION_BYTES } from '../protocol/messages.ts';
 import type { Peer } from '../protocol/peer.ts';
+import { REASSEMBLIES_MAX, REASSEMBLY_BYTES } from '../protocol/reassemblies.ts';
 import { Repairs } from '../protocol/repairs.ts';
 import { Replica, TRUSTED_MARGIN_BYTES } from '../protocol/replica.ts';
 import type { MemberState } from '../protocol/state-message.ts';
@@ -86,6 +88,10 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
         `trusted memory of ${options.trustedBytesMax} bytes is too small: the message layer alone takes ${this.endpoint.trustedBytes}; give --trusted-memory 16MiB or more, or smaller --datagram-bytes`,
       );
     }
+    assert(
+      budget.tryReserve('values by parts', REASSEMBLIES_MAX * REASSEMBLY_BYTES),
+      'what is left of the budget holds the places of values that arrive by parts',
+    );
     this.hostMemory = new HostMemory({ budget, hostBytesMax: options.hostBytesMax });
     this.store = new Store({ budget, hostMemory: this.hostMemory, seed: options.randomBytes(8) });
     this.repairs = new Repairs(this.store, sealing, this.drops);
@@ -123,6 +129,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   turn(nowMs: number): void {
     this.endpoint.turn(nowMs);
+    this.replica.endTurn(nowMs);
     this.#options.sealing.drainValues(this.#valueSink);
     this.endpoint.tick(nowMs);
     this.formation.tick(nowMs);

@@ -15,7 +15,7 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
     errors: {},
     byType: byType({ read, update }),
     cpuUs: 400,
-    counters: { retransmissions: 1, hedges: 2, tampered: 0, repairs: 0, writeBacks: 3 },
+    counters: { retransmissions: 1, hedges: 2, tampered: 0, repairs: 0, writeBacks: 3, partsRepeated: 0 },
     members: null,
     ...change,
   };

@@ -74,12 +74,14 @@ export class ScriptedMembers {
     this.coordinator = new Coordinator({
       memberCount: MEMBERS,
       capacity: 4,
+      pullBytesMax: DATAGRAM_BYTES,
       writerHigh: 1,
       writerLow: 1,
       memory: new HostMemory({ budget: new TrustedBudget(2 ** 30), hostBytesMax: 2 ** 24 }),
       messenger: {
         out,
         fits: () => true,
+        valueBytesMax: () => DATAGRAM_BYTES,
         append: (session) => {
           out.control = allocateRegion(DATAGRAM_BYTES);
           out.packet = allocateRegion(DATAGRAM_BYTES);

@@ -86,7 +86,7 @@ export class CalmChecks {
   /** Whether an operation in calm may end so. */
   #isFine({ kind, outcome }: Attempt): boolean {
     if (outcome === 'ok') return true;
-    const { memory, hasReader, crashing, smallDatagrams } = this.#plan;
+    const { memory, hasReader, crashing } = this.#plan;
     // Who may not write can't finish a read that meets a value on its way (design: RESOLVE, later).
     if (kind === 'get' && hasReader && outcome === 'not-permitted') return true;
     if (memory === 'ample' || this.#hasRoomyQuorum()) return false;
@@ -95,7 +95,7 @@ export class CalmChecks {
     if (outcome === 'host-memory-full' || outcome === 'trusted-memory-full') return true;
     if (crashing.length > 0 && outcome === 'deadline') return true;
     if (kind === 'put') return false;
-    return outcome === 'absent' || outcome === 'unreadable' || (smallDatagrams && outcome === 'too-large');
+    return outcome === 'absent' || outcome === 'unreadable';
   }
 
   /** What some members have no room for the others must take. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DATAGRAM_BYTES_MAX } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
-import { SEALED_VALUE_BYTES_MAX, VALUE_CHUNK_BYTES } from '../../workers/sealing.ts';
+import { VALUE_CHUNK_BYTES } from '../../workers/sealing.ts';
 import { connected, formed, get, put } from './steps.ts';
 
 /** Turns on a good machine come within 0.2 ms; those that only a timer brings, after 25. */
@@ -84,17 +84,5 @@ test('a host that exchanges two chunks of a value: right answers, counted, repai
     assert.equal(replica.node.repairs.tamperedCount, 1);
     assert.equal(replica.node.repairs.repairedCount, 1);
     assert.deepEqual(replica.hostCopy('key'), good);
-  }
-});
-
-test('a client says how large a value may be: that one fits, whatever its chunks take', () => {
-  for (const datagramBytes of [1_200, 16_384, 16_584, 32_768, 49_400, DATAGRAM_BYTES_MAX]) {
-    const cluster = formed({ seed: 4, datagramBytes, trustedBytesMax: TRUSTED_BYTES_MAX });
-    const client = connected(cluster);
-    const valueBytes = client.node.valueBytesMax(3);
-    assert.ok(valueBytes > datagramBytes - 400 && valueBytes <= SEALED_VALUE_BYTES_MAX);
-    const value = '-'.repeat(valueBytes);
-    assert.equal(put(cluster, client, 'key', value).outcome, 'ok', `${valueBytes} bytes`);
-    assert.equal(get(cluster, client, 'key').readValue, value);
   }
 });

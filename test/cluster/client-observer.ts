@@ -1,13 +1,20 @@
 import {
   FLAGS_REFUSED,
+  FLAG_BUSY,
+  FLAG_GONE,
+  FLAG_REPAIR,
   FLAG_TOMBSTONE,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
   MESSAGE_READ,
+  MESSAGE_READ_PART,
+  MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
   MESSAGE_STAMP,
   MESSAGE_STAMP_REPLY,
   MESSAGE_WRITE,
+  MESSAGE_WRITE_PART,
+  MESSAGE_WRITE_PROGRESS,
   MESSAGE_WRITE_REPLY,
   OPERATION_SLOTS_MAX,
 } from '../../src/protocol/messages.ts';
@@ -23,6 +30,8 @@ interface Trail {
   isOver: boolean;
   /** READ phases by generation: whether all of their messages ask for the value, as only a fetch does. */
   readonly reads: Map<number, { valueOnly: boolean }>;
+  hasWriteParts: boolean;
+  hasReadParts: boolean;
   isWrittenBack: boolean;
   hasTombstone: boolean;
   stampReplies: number;
@@ -49,6 +58,8 @@ export class ClientObserver implements SealingObserver {
       attempt,
       isOver: false,
       reads: new Map(),
+      hasWriteParts: false,
+      hasReadParts: false,
       isWrittenBack: false,
       hasTombstone: false,
       stampReplies: 0,
@@ -76,6 +87,7 @@ export class ClientObserver implements SealingObserver {
     if (kind === 'get') this.#onGetEnded(trail);
     else if (outcome === 'ok') {
       this.#world.rule(kind === 'put' ? 'put in two rounds' : 'delete in two rounds');
+      if (trail.hasWriteParts) this.#world.rule('put by parts');
       if (trail.refusals > 0) this.#world.rule('put with refusals of a minority');
     }
   }
@@ -88,6 +100,7 @@ export class ClientObserver implements SealingObserver {
     if (outcome === 'ok' && later.length === 0 && !trail.isWrittenBack) world.rule('get in one round');
     if (later.some(({ valueOnly }) => valueOnly)) world.rule('newest value fetched');
     if (later.some(({ valueOnly }) => !valueOnly)) world.rule('get begins again');
+    if (outcome === 'ok' && trail.hasReadParts) world.rule('get by parts');
     if (outcome === 'ok' && trail.isWrittenBack) world.rule('get writes back before it answers');
     if (outcome === 'absent' && trail.isWrittenBack && trail.hasTombstone) world.rule('tombstone written back');
     if (outcome === 'absent') world.rule(trail.counterMax === 0 ? 'absent: never written' : 'absent: tombstone');
@@ -98,6 +111,7 @@ export class ClientObserver implements SealingObserver {
   onSealing(messages: readonly Message[]): void {
     for (const message of messages) {
       const { type, flags, slot, generation, key } = message;
+      if (type === MESSAGE_WRITE_PART || type === MESSAGE_READ_PART) this.#onPartSent(message);
       if (type !== MESSAGE_READ && type !== MESSAGE_STAMP && type !== MESSAGE_WRITE) continue;
       const trail = this.#trails.get(slot);
       // A message of the slot's earlier operation may leave after that has ended.
@@ -113,8 +127,26 @@ export class ClientObserver implements SealingObserver {
     }
   }
 
+  #onPartSent({ type, flags, slot }: Message): void {
+    const trail = this.#trails.get(slot);
+    if (trail === undefined) return;
+    if (type === MESSAGE_READ_PART) trail.hasReadParts = true;
+    else if ((flags & FLAG_REPAIR) !== 0) this.#world.rule('repair sent by parts');
+    else if (trail.isOver) this.#world.rule('rest sent after the answer');
+    else {
+      trail.hasWriteParts = true;
+      trail.isWrittenBack ||= (flags & FLAG_WRITE_BACK) !== 0;
+    }
+  }
+
   onOpened(messages: readonly Message[]): void {
     for (const { type, flags, slot, counter } of messages) {
+      if (type === MESSAGE_WRITE_PROGRESS && (flags & FLAG_BUSY) !== 0) {
+        this.#world.rule('replica busy with other parts');
+      }
+      if (type === MESSAGE_READ_PART_REPLY && (flags & FLAG_GONE) !== 0) {
+        this.#world.rule('value changed while it was read by parts');
+      }
       const trail = this.#trails.get(slot);
       if (trail === undefined || trail.isOver) continue;
       if (type === MESSAGE_READ_REPLY) trail.counterMax = Math.max(trail.counterMax, counter!);

@@ -24,6 +24,14 @@ export const PROTOCOL_RULES = {
   'tombstone applied': 'the same, of a delete',
   'older write acknowledged, not applied': 'a WRITE met a newer entry',
   'equal stamp acknowledged': 'a WRITE met its own stamp and tag: repeated, or written back by another',
+  // Values larger than a datagram.
+  'put by parts': 'ended ok after WRITE_PARTs',
+  'get by parts': 'ended ok after READ_PARTs',
+  'part lost and sent again': 'counter of the coordinator',
+  'replica busy with other parts': 'WRITE_PROGRESS with the flag busy',
+  'value changed while it was read by parts': 'READ_PART_REPLY with the flag gone',
+  'rest sent after the answer': 'WRITE_PART after the operation had ended',
+  'repair sent by parts': 'WRITE_PART with the flag repair',
   // Operations.
   hedge: 'counter of the coordinator',
   retransmission: 'counter of the coordinator',
@@ -88,8 +96,9 @@ export const FAULTS = [
   'burst of operations',
   'tiny capacity',
   'empty value',
-  'value as large as possible',
-  'value too large for others',
+  'value as large as a datagram',
+  'value larger than a datagram',
+  'value sealed in chunks',
   'closed with operations open',
   'client killed',
   // Strangers.

@@ -3,12 +3,14 @@ import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
   FLAG_NOT_PERMITTED,
+  FLAG_PARTS,
   FLAG_TOMBSTONE,
-  FLAG_TOO_LARGE,
   FLAG_TRUSTED_FULL,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
   MESSAGE_READ,
+  MESSAGE_READ_PART,
+  MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
   MESSAGE_REPAIR,
   MESSAGE_STAMP,
@@ -18,9 +20,14 @@ import {
   MESSAGE_STATUS,
   MESSAGE_STATUS_REQUEST,
   MESSAGE_WRITE,
+  MESSAGE_WRITE_PART,
+  MESSAGE_WRITE_PROGRESS,
   MESSAGE_WRITE_REPLY,
   WORD_ASK_KEY,
   WORD_KEY_BYTES,
+  WORD_READ_PART_COUNTER,
+  WORD_READ_PART_KEY,
+  WORD_READ_PART_WRITER,
   WORD_REPLY_COUNTER,
   WORD_REPLY_WRITER,
   WORD_STAMP_COUNTER,
@@ -31,6 +38,7 @@ import {
   flagsOf,
   messageBytes,
   messageEnvelopeBytes,
+  partIndexOf,
   slotOf,
   typeOf,
 } from '../../src/protocol/messages.ts';
@@ -50,6 +58,8 @@ export interface Message {
   readonly counter: number | undefined;
   readonly writer: string | undefined;
   readonly envelopeBytes: number;
+  /** WRITE_PART: its index; else 0. */
+  readonly part: number;
   /** STATE: what the sender says of itself. */
   readonly state: string | undefined;
   /** Its first word in the control part that it was read from. */
@@ -68,6 +78,10 @@ export const MESSAGE_NAMES = {
   [MESSAGE_STATE]: 'STATE',
   [MESSAGE_STATUS_REQUEST]: 'STATUS_REQUEST',
   [MESSAGE_STATUS]: 'STATUS',
+  [MESSAGE_WRITE_PART]: 'WRITE_PART',
+  [MESSAGE_WRITE_PROGRESS]: 'WRITE_PROGRESS',
+  [MESSAGE_READ_PART]: 'READ_PART',
+  [MESSAGE_READ_PART_REPLY]: 'READ_PART_REPLY',
 } as const;
 export type MessageName = (typeof MESSAGE_NAMES)[keyof typeof MESSAGE_NAMES];
 
@@ -102,6 +116,7 @@ function messageAt(words: Int32Array, word: number): Message {
     counter: counterWord === 0 ? undefined : readU53(words, word + counterWord),
     writer: writerWord === 0 ? undefined : (words[word + writerWord]! >>> 0).toString(16).padStart(8, '0'),
     envelopeBytes: messageEnvelopeBytes(words, word),
+    part: type === MESSAGE_WRITE_PART ? partIndexOf(words, word) : 0,
     state: type === MESSAGE_STATE ? STATE_KINDS[words[word + WORD_STATE]! & 0xff] : undefined,
     word,
   };
@@ -116,6 +131,10 @@ function fieldsOf(type: number): readonly [number, number, number] {
     case MESSAGE_WRITE:
     case MESSAGE_REPAIR:
       return [WORD_WRITE_KEY, WORD_WRITE_COUNTER, WORD_WRITE_WRITER];
+    case MESSAGE_WRITE_PART:
+      return [0, WORD_WRITE_COUNTER, WORD_WRITE_WRITER];
+    case MESSAGE_READ_PART:
+      return [WORD_READ_PART_KEY, WORD_READ_PART_COUNTER, WORD_READ_PART_WRITER];
     case MESSAGE_READ_REPLY:
       return [0, WORD_REPLY_COUNTER, WORD_REPLY_WRITER];
     case MESSAGE_STAMP_REPLY:
@@ -137,7 +156,7 @@ const FLAG_NAMES: readonly (readonly [number, string])[] = [
   [FLAG_HOST_FULL, 'host-full'],
   [FLAG_NOT_PERMITTED, 'not-permitted'],
   [FLAG_CONFLICT, 'conflict'],
-  [FLAG_TOO_LARGE, 'too-large'],
+  [FLAG_PARTS, 'parts'],
 ];
 const TEXT_SHOWN_MAX = 24;
 
@@ -148,13 +167,14 @@ export function shorten(text: string): string {
 
 /** "WRITE key-0 12.9f3a0c11 write-back 64 B op 3/41": stamp as counter and low half of the writer, operation id. */
 export function describe(message: Message): string {
-  const { type, flags, slot, generation, key, counter, writer, envelopeBytes, state } = message;
+  const { type, flags, slot, generation, key, counter, writer, envelopeBytes, part, state } = message;
   const parts: string[] = [nameOfType(type) ?? `type ${type}`];
   if (key !== undefined) parts.push(shorten(key));
   if (counter !== undefined) parts.push(writer === undefined ? `${counter}` : `${counter}.${writer}`);
   for (const [flag, name] of FLAG_NAMES) if ((flags & flag) !== 0) parts.push(name);
   if (envelopeBytes > 0) parts.push(`${envelopeBytes} B`);
   if (state !== undefined) parts.push(state);
-  if (type <= MESSAGE_REPAIR) parts.push(`op ${slot}/${generation >>> 0}`);
+  if (type === MESSAGE_WRITE_PART) parts.push(`part ${part}`);
+  if (type <= MESSAGE_REPAIR || type >= MESSAGE_WRITE_PART) parts.push(`op ${slot}/${generation >>> 0}`);
   return parts.join(' ');
 }

@@ -149,6 +149,7 @@ class RandomRun {
       const { counters } = node.coordinator;
       observer.rule('hedge', counters.hedges);
       observer.rule('retransmission', counters.retransmissions);
+      observer.rule('part lost and sent again', counters.partsRepeated);
       observer.rule('tampered copy noticed by a reader', counters.tampered);
       observer.rule('repair sent', counters.repairs);
     }
@@ -169,5 +170,5 @@ class RandomRun {
 const LITTLE_MEMORY = {
   ample: {},
   'little host memory': { hostBytesMax: 1024 * 1024 },
-  'little trusted memory': { trustedBytesMax: 7_410_000 },
+  'little trusted memory': { trustedBytesMax: 7_510_000 },
 } as const;

@@ -1,4 +1,7 @@
+import { alignUp } from '../../net/bytes.ts';
+import { WRITE_BYTES } from '../../src/protocol/messages.ts';
 import { memberCountOf } from '../../src/protocol/quorum.ts';
+import { ENVELOPE_HEADER_BYTES, VALUE_CHUNK_BYTES } from '../../workers/sealing.ts';
 import type { Dice } from './dice.ts';
 import { HOSTILE_KEYS, isHostileKey } from './hostile-client.ts';
 import type { Operation } from '../../bench/checker/operation.ts';
@@ -14,6 +17,8 @@ const CONNECT_LOOK_MS = 2;
 const CANCEL_MS_MAX = 5;
 const BURST_COUNT = 40;
 const ODD_LENGTH_SHARE = 0.1;
+/** Some ten parts in the smallest datagrams. */
+const LARGE_VALUE_BYTES_MAX = 12_000;
 const STATUS_SHARE = 0.01;
 /** Of operations while somebody hostile is about. */
 const HOSTILE_KEY_SHARE = 0.1;
@@ -166,12 +171,11 @@ export class RandomWork {
     if (session !== undefined) sendStatusRequest(client.node.endpoint, session, 0);
   }
 
-  /** Unique, of any length up to the longest that the client can send now. */
+  /** Unique. */
   #newValue(client: RecordedClient, key: string): string {
     const dice = this.#dice;
     const { oddLengths, sameLength, valueBytesMax } = this.#plan;
     const { faults } = this.#cluster.observer.coverage;
-    const fitting = client.node.valueBytesMax(key.length);
     const isOdd = oddLengths && dice.chance(ODD_LENGTH_SHARE);
     if ((isOdd || this.#valueCount === 0) && dice.chance(0.3) && !this.#emptied.has(key)) {
       this.#emptied.add(key);
@@ -180,13 +184,23 @@ export class RandomWork {
       return '';
     }
     const value = `v${this.#valueCount++}`;
-    if (isOdd) {
-      faults.add('value as large as possible');
-      const smallest = Math.min(...this.#cluster.clients.map(({ node }) => node.valueBytesMax(key.length)));
-      if (fitting > smallest) faults.add('value too large for others');
-      return value.padEnd(fitting, '.');
+    if (isOdd) return value.padEnd(this.#oddLength(client, key), '.');
+    return value.padEnd(sameLength ? valueBytesMax : dice.integer(0, valueBytesMax), '.');
+  }
+
+  /** Around what a datagram holds, or far more. */
+  #oddLength(client: RecordedClient, key: string): number {
+    const dice = this.#dice;
+    const { faults } = this.#cluster.observer.coverage;
+    const fitting = fittingBytes(client, key);
+    if (dice.chance(0.3)) {
+      faults.add('value as large as a datagram');
+      return fitting + dice.pick([0, 0, 1]);
     }
-    return value.padEnd(Math.min(fitting, sameLength ? valueBytesMax : dice.integer(0, valueBytesMax)), '.');
+    faults.add('value larger than a datagram');
+    if (dice.chance(0.8)) return dice.integer(fitting + 1, LARGE_VALUE_BYTES_MAX);
+    faults.add('value sealed in chunks');
+    return VALUE_CHUNK_BYTES + dice.integer(1, VALUE_CHUNK_BYTES + 8);
   }
 
   /** Of different lengths, the last one the longest. */
@@ -194,4 +208,13 @@ export class RandomWork {
     const { keyBytesMax, keyCount } = this.#plan;
     return `key-${index}`.padEnd(index === keyCount - 1 ? keyBytesMax : 0, '.');
   }
+}
+
+/** The longest value whose WRITE goes in one datagram of the client. */
+function fittingBytes(client: RecordedClient, key: string): number {
+  const { endpoint, links } = client.node;
+  const rooms = links.flatMap(({ session }) =>
+    session === undefined ? [] : endpoint.valueBytesMax(session, WRITE_BYTES + alignUp(key.length)),
+  );
+  return Math.max(0, Math.min(VALUE_CHUNK_BYTES, ...rooms) - ENVELOPE_HEADER_BYTES);
 }

@@ -74,6 +74,7 @@ function messageOf(type: number): Message {
     counter: undefined,
     writer: undefined,
     envelopeBytes: 0,
+    part: 0,
     state: undefined,
     word: 0,
   };

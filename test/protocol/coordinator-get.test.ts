@@ -4,7 +4,6 @@ import { test } from 'node:test';
 import {
   FLAG_NOT_PERMITTED,
   FLAG_TOMBSTONE,
-  FLAG_TOO_LARGE,
   FLAG_WRITE_BACK,
   MESSAGE_READ,
   MESSAGE_REPAIR,
@@ -291,43 +290,6 @@ test('should not take a value of another key, though it is well sealed', () => {
   harness.answerRead(valued, harness.copyOf('of another key', stampOf(5), Uint8Array.of(1)));
   assert.equal(harness.coordinator.counters.tampered, 1);
   assert.deepEqual(harness.ended, []);
-});
-
-test('should tell a value that is too large from one that was too large once', () => {
-  const harness = new CoordinatorHarness();
-  const small = harness.copyOf('small by now', stampOf(6));
-  const { valued, plain } = begin(harness);
-  harness.answerRead(valued, { stamp: stampOf(5), flags: FLAG_TOO_LARGE });
-  harness.answerRead(plain[0]!, { stamp: small.stamp });
-  const [fetch] = harness.asked(MESSAGE_READ);
-  harness.answerRead(fetch!, small);
-  harness.answerWrites(harness.asked(MESSAGE_WRITE).slice(0, 1));
-  assert.deepEqual(harness.ended, [{ token: 0, outcome: 'ok', value: 'small by now' }]);
-
-  const large = new CoordinatorHarness();
-  const reads = begin(large);
-  large.answerRead(reads.valued, { stamp: stampOf(5), flags: FLAG_TOO_LARGE });
-  large.answerRead(reads.plain[0]!, { stamp: stampOf(5) });
-  for (const again of large.messenger.sent.length > 0 ? large.asked(MESSAGE_READ) : []) {
-    large.answerRead(again, { stamp: stampOf(5), flags: FLAG_TOO_LARGE });
-  }
-  assert.deepEqual(large.outcomes(), ['too-large']);
-  large.assertIdle();
-});
-
-test('should not take an older value that is too large for the newest', () => {
-  const harness = new CoordinatorHarness();
-  const newer = harness.copyOf('new', stampOf(6));
-  const { fetch, holder } = beginFetch(harness, harness.copyOf('old', stampOf(5)), newer);
-  harness.run(300);
-  for (const read of harness.asked(MESSAGE_READ)) {
-    if (read.member !== holder) harness.answerRead(read, { stamp: stampOf(5), flags: FLAG_TOO_LARGE });
-  }
-  assert.deepEqual(harness.ended, []);
-  const again = harness.messenger.sent.length > 0 ? harness.asked(MESSAGE_READ) : [];
-  harness.answerRead(again[0] ?? fetch, newer);
-  harness.answerWrites(harness.asked(MESSAGE_WRITE).slice(0, 1));
-  assert.deepEqual(harness.ended, [{ token: 0, outcome: 'ok', value: 'new' }]);
 });
 
 test('should end at once when it may not read', () => {

@@ -47,6 +47,7 @@ export interface CoordinatorHarnessOptions {
   readonly memberCount?: number;
   readonly capacity?: number;
   readonly hostBytesMax?: number;
+  readonly pullBytesMax?: number;
   wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
 }
 
@@ -79,6 +80,7 @@ export class CoordinatorHarness implements OperationSink {
     this.coordinator = new Coordinator({
       memberCount,
       capacity: options.capacity ?? 16,
+      pullBytesMax: options.pullBytesMax ?? 2 ** 20,
       ...WRITER,
       memory: this.memory,
       messenger: this.messenger,

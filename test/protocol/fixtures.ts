@@ -7,21 +7,30 @@ import type { Outgoing } from '../../net/outbox.ts';
 import { NO_KEY } from '../../net/sealing.ts';
 import { Session } from '../../net/session.ts';
 import {
+  FLAG_PARTS,
   FLAG_TOMBSTONE,
   FLAG_VALUE,
   MESSAGE_READ,
+  MESSAGE_READ_PART,
   MESSAGE_READ_REPLY,
   MESSAGE_REPAIR,
   MESSAGE_STAMP,
   MESSAGE_STAMP_REPLY,
   MESSAGE_WRITE,
   MESSAGE_WRITE_REPLY,
+  READ_PART_BYTES,
   READ_REPLY_BYTES,
   READ_REPLY_VALUE_BYTES,
   STAMP_REPLY_BYTES,
   WORD_ASK_KEY,
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
+  WORD_READ_PART_BYTES,
+  WORD_READ_PART_COUNTER,
+  WORD_READ_PART_KEY,
+  WORD_READ_PART_OFFSET,
+  WORD_READ_PART_RMW,
+  WORD_READ_PART_WRITER,
   WORD_REPLY_COUNTER,
   WORD_REPLY_ENVELOPE_BYTES,
   WORD_REPLY_RMW,
@@ -102,6 +111,10 @@ export class MessageRecorder implements Messenger {
 
   fits(_session: Session<Peer>, controlBytes: number, valueBytes: number): boolean {
     return controlBytes + alignUp(valueBytes) <= this.bytesMax;
+  }
+
+  valueBytesMax(_session: Session<Peer>, controlBytes: number): number {
+    return (this.bytesMax - controlBytes) & ~7;
   }
 
   append(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean {
@@ -261,6 +274,7 @@ export function parseReadReply({ control, value }: Message): {
   flags: number;
   stamp: Stamp;
   tag: Int32Array | undefined;
+  envelopeBytes: number;
   envelope: Uint8Array | undefined;
 } {
   assert.equal(typeOf(control, 0), MESSAGE_READ_REPLY);
@@ -277,7 +291,8 @@ export function parseReadReply({ control, value }: Message): {
       writerHigh: control[WORD_REPLY_WRITER + 1]!,
       rmw: control[WORD_REPLY_RMW]!,
     },
-    tag: hasValue ? control.slice(WORD_REPLY_TAG, WORD_REPLY_TAG + 4) : undefined,
+    envelopeBytes: control[WORD_REPLY_ENVELOPE_BYTES]!,
+    tag: hasValue || (flags & FLAG_PARTS) !== 0 ? control.slice(WORD_REPLY_TAG, WORD_REPLY_TAG + 4) : undefined,
     envelope: hasValue ? value.slice(0, control[WORD_REPLY_ENVELOPE_BYTES]!) : undefined,
   };
 }
@@ -318,6 +333,27 @@ export function askOf(type: number, flags: number, key: Uint8Array, envelopeByte
   control[WORD_KEY_BYTES] = key.length;
   control[WORD_ENVELOPE_BYTES] = envelopeBytes;
   new Uint8Array(control.buffer).set(key, WORD_ASK_KEY * 4);
+  return { control, value: new Uint8Array(0) };
+}
+
+export interface ReadPart {
+  readonly key: Uint8Array;
+  readonly stamp: Stamp;
+  readonly byteOffset: number;
+  readonly byteCount: number;
+}
+
+export function readPartOf({ key, stamp, byteOffset, byteCount }: ReadPart): Message {
+  const control = new Int32Array((READ_PART_BYTES + alignUp(key.length)) >> 2);
+  writeHead(control, 0, MESSAGE_READ_PART, 0, 1, 1);
+  control[WORD_KEY_BYTES] = key.length;
+  control[WORD_READ_PART_BYTES] = byteCount;
+  writeU53(control, WORD_READ_PART_COUNTER, stamp.counter);
+  control[WORD_READ_PART_WRITER] = stamp.writerLow;
+  control[WORD_READ_PART_WRITER + 1] = stamp.writerHigh;
+  control[WORD_READ_PART_RMW] = stamp.rmw;
+  control[WORD_READ_PART_OFFSET] = byteOffset;
+  new Uint8Array(control.buffer).set(key, WORD_READ_PART_KEY * 4);
   return { control, value: new Uint8Array(0) };
 }
 

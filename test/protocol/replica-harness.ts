@@ -81,6 +81,7 @@ export class ReplicaHarness {
   ask(messages: readonly Message[], session = this.session, epoch = 1): SentMessage[] {
     this.nowMs++;
     this.replica.onMessages(incomingOf(session, messages, epoch), this.nowMs);
+    this.replica.endTurn(this.nowMs);
     return this.messenger.take();
   }
 

@@ -6,7 +6,7 @@ import {
   FLAG_HOST_FULL,
   FLAG_NOT_PERMITTED,
   FLAG_TOMBSTONE,
-  FLAG_TOO_LARGE,
+  FLAG_PARTS,
   FLAG_TRUSTED_FULL,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
@@ -291,12 +291,13 @@ test('should give each WRITE of a datagram its own value', () => {
   });
 });
 
-test('should say that a value is too large for the datagrams of the asker, and still its stamp', () => {
+test('should say that a value does not fit into a datagram to the asker, its stamp, its length and its tag', () => {
   const replica = new ReplicaHarness();
   replica.ask([writeOf({ key: KEY, stamp: ownStamp(5), tag: TAG, envelope: seededBytes(3_000, 1) })]);
   replica.messenger.bytesMax = 1_400;
   const read = stored(replica);
-  assert.deepEqual([read.flags, read.stamp, read.envelope], [FLAG_TOO_LARGE, ownStamp(5), undefined]);
+  assert.deepEqual([read.flags, read.stamp, read.envelope], [FLAG_PARTS, ownStamp(5), undefined]);
+  assert.deepEqual([read.envelopeBytes, read.tag], [3_000, TAG]);
 });
 
 test('should apply a WRITE even when there is no room for its answer', () => {

@@ -133,6 +133,7 @@ export class TraceWorld {
     const coordinator = new Coordinator({
       memberCount: MEMBER_COUNT,
       capacity: 8,
+      pullBytesMax: 2 ** 20,
       writerHigh: 0,
       writerLow: index,
       memory: new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 2 ** 22 }),

@@ -1,0 +1,199 @@
+import { assert } from '../../net/assert.ts';
+import type { Session } from '../../net/session.ts';
+import { FLAG_BUSY, WORD_PROGRESS_BITMAP, WORD_PROGRESS_BYTES, flagsOf, partCountOf } from './messages.ts';
+import type { OperationTable } from './operation-table.ts';
+import { PartTracker } from './part-tracker.ts';
+import type { Peer } from './peer.ts';
+import type { Requests } from './requests.ts';
+
+/**
+ * Sends what is larger than a datagram: a WRITE or REPAIR goes to a member by parts, as fast as its session's credit
+ * allows, and the member says by a bitmap what has arrived. pump() goes on with all of them once a turn.
+ */
+export interface WritePartsCounters {
+  /** Parts sent again because they were lost, or because a member was busy. */
+  partsRepeated: number;
+}
+
+/** What goes to one member. */
+class MemberParts {
+  session: Session<Peer> | undefined;
+  flags = 0;
+  partBytes = 0;
+  /** Nothing is sent before: the member said that it is busy. */
+  notBeforeMs = 0;
+  readonly tracker = new PartTracker();
+}
+
+/** What an operation sends by parts. */
+class Transfer {
+  slot = -1;
+  /** Members that it goes to. */
+  mask = 0;
+  readonly members: readonly MemberParts[];
+
+  constructor(memberCount: number) {
+    this.members = Array.from({ length: memberCount }, () => new MemberParts());
+  }
+}
+
+/** A busy member is left alone for so long: a few round trips of what keeps it busy. */
+const BUSY_MS = 5;
+
+export class WriteParts {
+  readonly #table: OperationTable;
+  readonly #requests: Requests;
+  readonly #memberCount: number;
+  readonly #counters: WritePartsCounters;
+  readonly #bySlot: (Transfer | undefined)[];
+  readonly #active: Transfer[] = [];
+  readonly #free: Transfer[] = [];
+  /** Where the next turn begins, so that each transfer comes first once. */
+  #turn = 0;
+
+  constructor(table: OperationTable, requests: Requests, memberCount: number, counters: WritePartsCounters) {
+    this.#table = table;
+    this.#requests = requests;
+    this.#memberCount = memberCount;
+    this.#counters = counters;
+    this.#bySlot = Array.from<Transfer | undefined>({ length: table.capacity });
+  }
+
+  /** Begins, or goes on after silence, to send to a member; the parts themselves leave by pump(). */
+  send(session: Session<Peer>, slot: number, member: number, flags: number): void {
+    const transfer = this.#bySlot[slot] ?? this.#begin(slot);
+    const parts = transfer.members[member]!;
+    const partBytes = this.#requests.writePartBytes(session);
+    const goesOn = (transfer.mask & (1 << member)) !== 0 && parts.partBytes === partBytes;
+    transfer.mask |= 1 << member;
+    parts.session = session;
+    parts.flags = flags;
+    if (goesOn) return this.#onSilence(parts);
+    parts.partBytes = partBytes;
+    parts.notBeforeMs = 0;
+    parts.tracker.start(partCountOf(this.#table.envelopeBytes[slot]!, partBytes));
+  }
+
+  /** None of the members has said a word for a time-out. */
+  onSilence(slot: number): void {
+    const transfer = this.#bySlot[slot]!;
+    for (let member = 0; member < this.#memberCount; member++) {
+      if ((transfer.mask & (1 << member)) !== 0) this.#onSilence(transfer.members[member]!);
+    }
+  }
+
+  #onSilence(parts: MemberParts): void {
+    const lostCount = parts.tracker.onSilence();
+    this.#counters.partsRepeated += lostCount;
+    if (lostCount > 0) parts.session?.flight?.onLost();
+  }
+
+  #begin(slot: number): Transfer {
+    const transfer = this.#free.pop() ?? new Transfer(this.#memberCount);
+    assert(transfer.slot === -1 && transfer.mask === 0, 'a free transfer is clean');
+    transfer.slot = slot;
+    this.#bySlot[slot] = transfer;
+    this.#active.push(transfer);
+    return transfer;
+  }
+
+  /** True when the member has got further since its last word. */
+  onProgress(slot: number, member: number, words: Int32Array, word: number, nowMs: number): boolean {
+    const transfer = this.#bySlot[slot];
+    if (transfer === undefined || (transfer.mask & (1 << member)) === 0) return false;
+    const parts = transfer.members[member]!;
+    const { tracker } = parts;
+    if ((flagsOf(words, word) & FLAG_BUSY) !== 0) {
+      parts.notBeforeMs = nowMs + BUSY_MS;
+      this.#counters.partsRepeated += tracker.onSilence();
+      return true;
+    }
+    let isNews = false;
+    const wordCount = words[word + WORD_PROGRESS_BYTES]! >> 2;
+    for (let i = 0; i < wordCount; i++) {
+      for (let bits = words[word + WORD_PROGRESS_BITMAP + i]!; bits !== 0; bits &= bits - 1) {
+        if (tracker.onArrived(i * 32 + 31 - Math.clz32(bits & -bits))) isNews = true;
+      }
+    }
+    const lostCount = tracker.takeLost();
+    if (lostCount > 0) parts.session?.flight?.onLost();
+    this.#counters.partsRepeated += lostCount;
+    if (!tracker.isComplete) return isNews;
+    // All has arrived, and yet the member has not got all: it gave up what it had, and began anew.
+    this.#counters.partsRepeated += tracker.onForgotten(words, word + WORD_PROGRESS_BITMAP, wordCount);
+    return true;
+  }
+
+  /** The member needs no more of it. */
+  onMemberDone(slot: number, member: number): void {
+    const transfer = this.#bySlot[slot];
+    if (transfer === undefined) return;
+    transfer.mask &= ~(1 << member);
+  }
+
+  /** Members that it still goes to. */
+  membersOf(slot: number): number {
+    return this.#bySlot[slot]?.mask ?? 0;
+  }
+
+  stop(slot: number): void {
+    const transfer = this.#bySlot[slot];
+    if (transfer === undefined) return;
+    this.#bySlot[slot] = undefined;
+    transfer.slot = -1;
+    transfer.mask = 0;
+    for (const parts of transfer.members) parts.session = undefined;
+    this.#active.splice(this.#active.indexOf(transfer), 1);
+    this.#free.push(transfer);
+  }
+
+  /** Sends what credit and slots allow: of each transfer one part a round, so that none waits for another's end. */
+  pump(nowMs: number): void {
+    const count = this.#active.length;
+    if (count === 0) return;
+    this.#turn = (this.#turn + 1) % count;
+    for (let isMoving = true; isMoving; ) {
+      isMoving = false;
+      for (let i = 0; i < count; i++) {
+        if (this.#sendOne(this.#active[(this.#turn + i) % count]!, nowMs)) isMoving = true;
+      }
+    }
+  }
+
+  /** One part to each member. False when nothing could be sent. */
+  #sendOne(transfer: Transfer, nowMs: number): boolean {
+    let sent = false;
+    for (let member = 0; member < this.#memberCount; member++) {
+      if ((transfer.mask & (1 << member)) === 0) continue;
+      const { tracker, session, flags, partBytes, notBeforeMs } = transfer.members[member]!;
+      const part = tracker.next();
+      if (part === -1 || session === undefined || nowMs < notBeforeMs) continue;
+      if (!this.#requests.writePart(session, transfer.slot, flags, part, partBytes)) continue;
+      tracker.onSent(part);
+      sent = true;
+    }
+    return sent;
+  }
+
+  /** When pump() has something to do that nothing else calls it for; Infinity when there is nothing. */
+  get nextPumpMs(): number {
+    let nextMs = Infinity;
+    for (const transfer of this.#active) {
+      for (let member = 0; member < this.#memberCount; member++) {
+        const { notBeforeMs, tracker } = transfer.members[member]!;
+        if ((transfer.mask & (1 << member)) === 0 || tracker.underWayCount > 0) continue;
+        if (notBeforeMs > 0) nextMs = Math.min(nextMs, notBeforeMs);
+      }
+    }
+    return nextMs;
+  }
+
+  invariants(): void {
+    for (const transfer of this.#active) {
+      assert(this.#bySlot[transfer.slot] === transfer, 'an active transfer is listed under its slot');
+      for (let member = 0; member < this.#memberCount; member++) {
+        if ((transfer.mask & (1 << member)) !== 0) transfer.members[member]!.tracker.invariants();
+      }
+    }
+  }
+}
