@@ -336,7 +336,11 @@ function tampered() {
   const write = { key: KEY, stamp: STAMP, tag: placed.tagWords, envelope };
   replica.ask([writeOf(write)]);
   const bad = () => {
-    const word = replica.store.find(new Int32Array(alignUp(KEY.length) / 4).map((_, i) => keyWords[i]!), 0, KEY.length);
+    const word = replica.store.find(
+      new Int32Array(alignUp(KEY.length) / 4).map((_, i) => keyWords[i]!),
+      0,
+      KEY.length,
+    );
     const ref = replica.store.hostRef(word);
     replica.hostMemory.region(ref).bytes[replica.hostMemory.wordOffset(ref) * 4 + 40]! ^= 1;
   };
