@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url';
 import { blake2b } from '../../workers/sodium.ts';
 import type { Golden } from './golden-recording.ts';
 
-const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v2.json', import.meta.url));
+const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v3.json', import.meta.url));
 const golden = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Golden>;
 
 const VERSION = 2;
