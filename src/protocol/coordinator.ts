@@ -77,6 +77,11 @@ export interface CoordinatorOptions extends Membership, Writer {
 
 export type CoordinatorCounters = RoundCounters & GetCounters & WritePartsCounters & PullCounters;
 
+/**
+ * So many large values at once go on to the rest of the members after their operation has ended; they have places of
+ * their own in the table. Beyond that a member that is slower than the quorum lacks values until they are read.
+ */
+const SPREADS_MAX = 16;
 /** So many time-outs in a row without a word: members that are still to get a large value whole are given up. */
 const SPREAD_ATTEMPTS_MAX = 2;
 
@@ -96,6 +101,8 @@ export class Coordinator {
   readonly #writeParts: WriteParts;
   readonly #gets: GetFlow;
   readonly #puts: PutFlow;
+  readonly #spreadsMax: number;
+  #spreadCount = 0;
   #closed = false;
   /** Of the datagram at hand: its answers count; a round trip may be taken from it (one is enough). */
   #answersCount = false;
@@ -108,11 +115,13 @@ export class Coordinator {
     const { sealing, drops } = options;
     const quorum = quorumOf(options.memberCount);
     const end: EndOperation = (slot, outcome) => this.#end(slot, outcome);
-    const table = new OperationTable(options.capacity, options.memory);
+    this.#spreadsMax = Math.min(SPREADS_MAX, OPERATION_SLOTS_MAX - options.capacity);
+    const slotCount = options.capacity + this.#spreadsMax;
+    const table = new OperationTable(slotCount, options.memory);
     const requests = new Requests(table, options.messenger);
     const picker = new MemberPicker(options.memberCount);
     this.#table = table;
-    this.#timers = new TimerWheel(options.capacity);
+    this.#timers = new TimerWheel(slotCount);
     const writeParts = new WriteParts(table, requests, options.memberCount, this.counters);
     const rounds = new Rounds(table, requests, writeParts, picker, this.#timers, options, quorum, this.counters);
     this.#writeParts = writeParts;
@@ -122,12 +131,18 @@ export class Coordinator {
     this.#puts = new PutFlow(parts, options);
   }
 
+  /** Operations that have not ended. */
   get active(): number {
-    return this.#table.active;
+    return this.#table.active - this.#spreadCount;
   }
 
   get capacity(): number {
-    return this.#table.capacity;
+    return this.#options.capacity;
+  }
+
+  /** Operations that have ended for their callers, while their large values still go to some members. */
+  get spreadCount(): number {
+    return this.#spreadCount;
   }
 
   // -- starting and ending ----------------------------------------------------------------------------------------
@@ -172,7 +187,7 @@ export class Coordinator {
     assert(key.length >= 1 && key.length <= KEY_BYTES_MAX, 'keys have 1 to 1,024 bytes');
     assert(Number.isFinite(deadlineMs), 'an operation has a deadline');
     this.#rounds.nowMs = nowMs;
-    if (this.#closed) return -1;
+    if (this.#closed || this.active >= this.capacity) return -1;
     const { memory } = this.#options;
     const keyRef = memory.allocate(alignUp(key.length));
     if (keyRef === NO_REF) return -1;
@@ -225,8 +240,9 @@ export class Coordinator {
   #end(slot: number, outcome: Outcome): void {
     const { sink, sealing } = this.#options;
     const token = this.#table.token[slot]!;
-    const isSpreading = (outcome === 'ok' || outcome === 'absent') && this.#writeParts.membersOf(slot) !== 0;
-    if (isSpreading) this.#spread(slot);
+    const isWhole = outcome === 'ok' || outcome === 'absent';
+    const hasRest = isWhole && this.#writeParts.membersOf(slot) !== 0;
+    if (hasRest && this.#spreadCount < this.#spreadsMax) this.#spread(slot);
     else this.#release(slot);
     // Last of all: the sink may start operations.
     sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
@@ -235,6 +251,7 @@ export class Coordinator {
   /** Gives the slot back, when the sealing has given back its buffers. */
   #release(slot: number): void {
     const table = this.#table;
+    if (table.phase[slot] === PHASE_SPREAD) this.#spreadCount--;
     this.#rounds.stop(slot);
     this.#writeParts.stop(slot);
     this.#gets.pulls.stop(slot);
@@ -249,6 +266,7 @@ export class Coordinator {
   #spread(slot: number): void {
     const table = this.#table;
     table.phase[slot] = PHASE_SPREAD;
+    this.#spreadCount++;
     table.replied[slot] = 0;
     table.attempt[slot] = 0;
     table.asked[slot] = this.#writeParts.membersOf(slot);
@@ -410,8 +428,10 @@ export class Coordinator {
     this.#writeParts.invariants();
     this.#gets.pulls.invariants();
     const table = this.#table;
+    let spreadCount = 0;
     for (let slot = 0; slot < table.capacity; slot++) {
       const phase = table.phase[slot]!;
+      if (phase === PHASE_SPREAD) spreadCount++;
       if (phase === PHASE_FREE) continue;
       assert(table.keyRef[slot] !== NO_REF, 'an operation has a key');
       if (phase === PHASE_WRITE) assert(table.sealed[slot] === 1, 'nothing is written before it is sealed');
@@ -419,6 +439,7 @@ export class Coordinator {
         assert(table.counter[slot]! <= this.#puts.ownCounter, 'own stamps are below own counter');
       if (phase === PHASE_OPEN) assert(table.jobPending[slot] === 1, 'an opening is at the sealing');
     }
+    assert(spreadCount === this.#spreadCount, 'operations that spread are counted');
   }
 }
 
