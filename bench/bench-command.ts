@@ -42,6 +42,7 @@ Examples:
   avocado bench
   avocado bench --workload B --duration 30 --json report.json
   avocado bench --connect --read 0 --outstanding 1
+  avocado bench --clients 64 --processes 2 --outstanding 16
   avocado bench --workload F --fields 10 --field-bytes 100
   avocado bench --workload D --value-bytes 64:60,256:30,4096:10
   avocado bench compare --workloads A,B,C,D,F

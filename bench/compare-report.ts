@@ -76,6 +76,10 @@ function medianRun(results: readonly RoundResult[]): RunResult {
     durationMs: median((result) => result.durationMs),
     operations: sum((result) => result.operations),
     opsPerSec: median((result) => result.opsPerSec),
+    clientOpsPerSec: {
+      min: median((result) => result.clientOpsPerSec.min),
+      max: median((result) => result.clientOpsPerSec.max),
+    },
     opsPerSecByType,
     latencyUs,
     latencyUsAll: medianSummary(results.map((result) => result.latencyUsAll ?? undefined)),

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { mergeHistory } from './history.ts';
 
 /**
- * The parts of a history that load processes write, one each, until they are put together. They lie beside the file
+ * The parts of a history that clients write, one each, until they are put together. They lie beside the file
  * that they become: there is room for it, or there isn't.
  */
 export class HistoryParts {
@@ -18,13 +18,13 @@ export class HistoryParts {
     this.#directory = mkdtempSync(join(dirname(path), '.avocado-history-'));
   }
 
-  part(processIndex: number): string {
-    return join(this.#directory, `part-${processIndex}.jsonl`);
+  part(clientIndex: number): string {
+    return join(this.#directory, `part-${clientIndex}.jsonl`);
   }
 
-  async merge(processCount: number): Promise<void> {
+  async merge(clientCount: number): Promise<void> {
     await mergeHistory(
-      Array.from({ length: processCount }, (_, index) => this.part(index)),
+      Array.from({ length: clientCount }, (_, index) => this.part(index)),
       this.#path,
     );
   }

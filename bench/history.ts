@@ -2,8 +2,9 @@ import { closeSync, createReadStream, createWriteStream, openSync, writeSync } f
 import { pipeline } from 'node:stream/promises';
 
 /**
- * The history of a run for a linearizability check: one JSON line an operation, load phase included. Each load process
- * writes its own part, in the order in which its operations ended; the parent puts the parts together.
+ * The history of a run for a linearizability check: one JSON line an operation, load phase included. Each client
+ * writes its own part, in the order in which its operations ended; the parent puts the parts together. `process` is the
+ * client's index: a process is what checkers call whoever acts by itself.
  *
  *     {"process":0,"op":"put","key":"user…","value":"0-17","start":1200,"end":98000,"outcome":"ok"}
  *
@@ -30,7 +31,7 @@ const BUFFER_CHARS = 256 * 1024;
 
 export class HistoryWriter implements HistorySink {
   readonly #file: number;
-  readonly #processIndex: number;
+  readonly #clientIndex: number;
   readonly #originNs: bigint;
   #lines = '';
 
@@ -38,9 +39,9 @@ export class HistoryWriter implements HistorySink {
    * @param originNs process.hrtime.bigint() of the parent at the run's start. That clock is CLOCK_MONOTONIC, one for all
    * processes of a machine.
    */
-  constructor(path: string, processIndex: number, originNs: bigint) {
+  constructor(path: string, clientIndex: number, originNs: bigint) {
     this.#file = openSync(path, 'w');
-    this.#processIndex = processIndex;
+    this.#clientIndex = clientIndex;
     this.#originNs = originNs;
   }
 
@@ -58,7 +59,7 @@ export class HistoryWriter implements HistorySink {
   ): void {
     // Keys and ids are letters, digits and hyphens, so that nothing needs escaping.
     const valueText = value === null ? 'null' : `"${value}"`;
-    this.#lines += `{"process":${this.#processIndex},"op":"${op}","key":"${key}","value":${valueText},"start":${startNs},"end":${endNs},"outcome":"${outcome}"}\n`;
+    this.#lines += `{"process":${this.#clientIndex},"op":"${op}","key":"${key}","value":${valueText},"start":${startNs},"end":${endNs},"outcome":"${outcome}"}\n`;
     if (this.#lines.length >= BUFFER_CHARS) this.flush();
   }
 

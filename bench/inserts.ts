@@ -2,12 +2,12 @@ import { AcknowledgedCounter } from './acknowledged-counter.ts';
 import type { RecordKeys } from './record.ts';
 
 /**
- * The records that one load process adds, and which of them its reads may ask for.
+ * The records that one client adds, and which of them its reads may ask for.
  *
  * YCSB divides the load phase among processes by insertstart and insertcount, but each process of a run inserts from
- * recordcount on, so that several would insert the same keys. Here process p of n inserts every n-th record: numbers
- * records + p, records + p + n, and so on. No two processes meet, and which keys a process inserts depends on nothing but
- * p and n. A process reads the loaded records and its own; alone it does exactly what YCSB does.
+ * recordcount on, so that several would insert the same keys. Here client p of n inserts every n-th record: numbers
+ * records + p, records + p + n, and so on. No two clients meet, and which keys one inserts depends on nothing but
+ * p and n. A client reads the loaded records and its own; alone it does exactly what YCSB does.
  *
  * YCSB counts a failed insert as acknowledged; here it is tried again by the next insert, and reads ask for nothing from it
  * on until it has succeeded, so that a read without an answer is always lost data.
@@ -15,17 +15,17 @@ import type { RecordKeys } from './record.ts';
 export class Inserts {
   readonly #keys: RecordKeys;
   readonly #loaded: number;
-  readonly #processIndex: number;
-  readonly #processCount: number;
+  readonly #clientIndex: number;
+  readonly #clientCount: number;
   readonly #counter: AcknowledgedCounter;
   readonly #again: number[] = [];
 
   /** @param keys Holds the loaded records and gets the inserted ones. */
-  constructor(keys: RecordKeys, processIndex: number, processCount: number) {
+  constructor(keys: RecordKeys, clientIndex: number, clientCount: number) {
     this.#keys = keys;
     this.#loaded = keys.count;
-    this.#processIndex = processIndex;
-    this.#processCount = processCount;
+    this.#clientIndex = clientIndex;
+    this.#clientCount = clientCount;
     this.#counter = new AcknowledgedCounter(keys.count);
   }
 
@@ -44,7 +44,7 @@ export class Inserts {
     const again = this.#again.pop();
     if (again !== undefined) return again;
     const record = this.#counter.next();
-    this.#keys.append(this.#loaded + (record - this.#loaded) * this.#processCount + this.#processIndex);
+    this.#keys.append(this.#loaded + (record - this.#loaded) * this.#clientCount + this.#clientIndex);
     return record;
   }
 

@@ -1,77 +1,76 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { openEngine } from '../src/client/engine.ts';
 import type { ClientCounters, Engine, MemberStatus } from '../src/client/operations.ts';
-import { AvocadoError } from '../src/errors.ts';
 import { HistoryWriter } from './history.ts';
-import type { LatencyHistogram } from './histogram.ts';
 import { Inserts } from './inserts.ts';
 import { LoadLoop } from './load-loop.ts';
 import type { Mix } from './load-loop.ts';
 import type { LoadWindow } from './load-window.ts';
-import type { Loaded, OpenTask, Opened, ParentMessage, Ran, RanType, RunTask, ChildMessage } from './messages.ts';
+import type { ClientTask, Loaded, OpenTask, Opened, RunTask } from './messages.ts';
 import { Random } from './random.ts';
-import { RECORD_KEY_BYTES_MAX, RecordKeys, RecordValues } from './record.ts';
+import { RECORD_KEY_BYTES_MAX, RecordValues } from './record.ts';
+import type { RecordKeys } from './record.ts';
 import { SizeChoice } from './value-sizes.ts';
 import { ScrambledZipfian, SkewedLatest } from './zipfian.ts';
 
 /**
- * A load process: one engine, one closed loop. It does what its parent asks over the channel (messages.ts), one thing
- * at a time, and ends with its parent.
+ * One client of the bench: an engine with its own socket, sessions and writer id, and a closed loop that drives it.
+ * Several of them share a process (load-child.ts) and its event loop, and nothing else that can be told from outside.
  */
 
 /** Ends an operation whose quorum is gone; far above any latency of a cluster that works. */
 const DEADLINE_MS_DEFAULT = 10_000;
 /** An operation that misses its deadline while its value is being sealed or opened keeps its place a little longer. */
 const PLACES_AN_OPERATION = 2;
-const PROGRESS_INTERVAL_MS = 1_000;
-/** Status is asked on the side of a saturated run; a member that needs longer is reported as unreachable. */
-const STATUS_TIMEOUT_MS = 2_000;
 
 /** Sizes are drawn by a source of their own, so that they don't change which records are taken. */
 const SIZES_STREAM = 0x1_0000;
 
-class LoadClient {
+/** What one client did in a window. */
+export interface ClientWindow {
+  readonly window: LoadWindow;
+  /** Grown in the window. */
+  readonly counters: ClientCounters;
+}
+
+export class LoadClient {
+  readonly loop: LoadLoop;
   readonly #task: OpenTask;
+  readonly #index: number;
   readonly #keys: RecordKeys;
   readonly #sizes: SizeChoice;
-  readonly #loop: LoadLoop;
   readonly #engine: Engine;
   readonly #history: HistoryWriter | undefined;
-  readonly #opened: Opened;
+  #countersBefore: ClientCounters;
 
-  /** All inserts of this process; a run goes on where the one before ended. */
+  /** All inserts of this client; a run goes on where the one before ended. */
   #inserts: Inserts | undefined;
 
   private constructor(
     task: OpenTask,
+    index: number,
     records: { readonly keys: RecordKeys; readonly sizes: SizeChoice },
     loop: LoadLoop,
     engine: Engine,
     history: HistoryWriter | undefined,
   ) {
     this.#task = task;
+    this.#index = index;
     this.#keys = records.keys;
     this.#sizes = records.sizes;
-    this.#loop = loop;
+    this.loop = loop;
     this.#engine = engine;
     this.#history = history;
-    this.#opened = {
-      type: 'opened',
-      valueBytesMax: engine.operations.valueBytesMax(RECORD_KEY_BYTES_MAX),
-      memberCount: engine.memberCount,
-    };
+    this.#countersBefore = { ...engine.counters };
   }
 
-  static async open(task: OpenTask): Promise<LoadClient> {
-    const history =
-      task.historyPath === null
-        ? undefined
-        : new HistoryWriter(task.historyPath, task.processIndex, BigInt(task.originNs));
-    const keys = new RecordKeys(task.records);
-    const sizes = new SizeChoice(task.valueSizes, sizesRandom(task.seed, task.processIndex));
+  /** @param allKeys Of the loaded records, for all clients of the process; this one appends to a branch of its own. */
+  static async open(task: OpenTask, { index, historyPath }: ClientTask, allKeys: RecordKeys): Promise<LoadClient> {
+    const history = historyPath === null ? undefined : new HistoryWriter(historyPath, index, BigInt(task.originNs));
+    const keys = allKeys.branch();
+    const sizes = new SizeChoice(task.valueSizes, sizesRandom(task.seed, index));
     const loop = new LoadLoop({
       keys,
-      values: new RecordValues(sizes, task.processIndex),
+      values: new RecordValues(sizes, index),
       outstanding: task.outstanding,
       nowMs: () => performance.now(),
       deadlineMs: task.deadlineMs ?? DEADLINE_MS_DEFAULT,
@@ -84,74 +83,49 @@ class LoadClient {
       ...(task.datagramBytes === null ? {} : { datagramBytes: task.datagramBytes }),
     });
     loop.attach(engine.operations);
-    return new LoadClient(task, { keys, sizes }, loop, engine, history);
+    return new LoadClient(task, index, { keys, sizes }, loop, engine, history);
   }
 
-  get opened(): Opened {
-    return this.#opened;
-  }
-
-  /** Puts this process's share of the records. */
-  async load(): Promise<Loaded> {
-    const { processIndex, processCount, records } = this.#task;
-    const first = Math.floor((records * processIndex) / processCount);
-    const end = Math.floor((records * (processIndex + 1)) / processCount);
-    const startMs = performance.now();
-    const failure = await this.#withProgress(
-      new Promise<Loaded['failure']>((resolve) => this.#loop.load(first, end, (outcome) => resolve(outcome ?? null))),
-    );
+  get opened(): Omit<Opened, 'type'> {
     return {
-      type: 'loaded',
-      puts: this.#loop.completed,
-      retries: this.#loop.failed,
-      elapsedMs: performance.now() - startMs,
-      failure,
+      valueBytesMax: this.#engine.operations.valueBytesMax(RECORD_KEY_BYTES_MAX),
+      memberCount: this.#engine.memberCount,
     };
   }
 
-  async run(task: RunTask): Promise<Ran> {
-    return await this.#withProgress(this.#run(task));
+  /** Puts this client's share of the records. */
+  async load(): Promise<Loaded['failure']> {
+    const { clientCount, records } = this.#task;
+    const first = Math.floor((records * this.#index) / clientCount);
+    const end = Math.floor((records * (this.#index + 1)) / clientCount);
+    return await new Promise((resolve) => this.loop.load(first, end, (outcome) => resolve(outcome ?? null)));
   }
 
-  async #run(task: RunTask): Promise<Ran> {
-    const loop = this.#loop;
-    loop.run(this.#mixOf(task));
-    await sleep(task.warmupMs);
-
-    loop.beginWindow();
-    const cpuBefore = process.cpuUsage();
-    const countersBefore = { ...this.#engine.counters };
-    const membersBefore = this.#members();
-    await sleep(task.durationMs);
-    const window = loop.endWindow();
-    const cpu = process.cpuUsage(cpuBefore);
-    const counters = countersSince(countersBefore, this.#engine.counters);
-    const membersAfter = this.#members();
-
-    await new Promise<void>((resolve) => loop.drain(resolve));
-    const [before, after] = await Promise.all([membersBefore, membersAfter]);
-    return {
-      type: 'ran',
-      windowMs: window.windowMs,
-      operations: window.operations,
-      errors: Object.fromEntries(loop.errors),
-      byType: byTypeOf(window),
-      cpuUs: cpu.user + cpu.system,
-      counters,
-      members: before === undefined || after === undefined ? null : { before, after },
-    };
+  run(task: RunTask): void {
+    this.loop.run(this.#mixOf(task));
   }
 
-  #mixOf({ seed, readProportion, write }: RunTask): Mix {
-    const { processIndex, processCount, records } = this.#task;
-    this.#sizes.reseed(sizesRandom(seed, processIndex));
-    const random = new Random(seed, processIndex);
-    if (write !== 'insert') {
-      return { readProportion, write, random, records: new ScrambledZipfian(random, records) };
+  beginWindow(): void {
+    this.loop.beginWindow();
+    this.#countersBefore = { ...this.#engine.counters };
+  }
+
+  endWindow(): ClientWindow {
+    const window = this.loop.endWindow();
+    return { window, counters: countersSince(this.#countersBefore, this.#engine.counters) };
+  }
+
+  async drain(): Promise<void> {
+    await new Promise<void>((resolve) => this.loop.drain(resolve));
+  }
+
+  /** Undefined when they can't be asked: a report without the replicas' figures is better than none. */
+  async members(timeoutMs: number): Promise<MemberStatus[] | undefined> {
+    try {
+      return await this.#engine.status(timeoutMs);
+    } catch {
+      return undefined;
     }
-    this.#inserts ??= new Inserts(this.#keys, processIndex, processCount);
-    const inserts = this.#inserts;
-    return { readProportion, write, random, records: new SkewedLatest(random, inserts), inserts };
   }
 
   async close(): Promise<void> {
@@ -159,43 +133,21 @@ class LoadClient {
     await this.#engine.close();
   }
 
-  /** One process asks for all. */
-  async #members(): Promise<MemberStatus[] | undefined> {
-    if (this.#task.processIndex !== 0) return undefined;
-    try {
-      return await this.#engine.status(STATUS_TIMEOUT_MS);
-    } catch {
-      // A report without the replicas' figures is better than none.
-      return undefined;
+  #mixOf({ seed, readProportion, write }: RunTask): Mix {
+    const { clientCount, records } = this.#task;
+    this.#sizes.reseed(sizesRandom(seed, this.#index));
+    const random = new Random(seed, this.#index);
+    if (write !== 'insert') {
+      return { readProportion, write, random, records: new ScrambledZipfian(random, records) };
     }
-  }
-
-  async #withProgress<T>(work: Promise<T>): Promise<T> {
-    let lastCompleted = 0;
-    let lastMs = performance.now();
-    const timer = setInterval(() => {
-      const { completed, failed } = this.#loop;
-      const nowMs = performance.now();
-      const opsPerSec = ((completed - lastCompleted) * 1_000) / (nowMs - lastMs);
-      tell({ type: 'progress', completed, failed, opsPerSec });
-      lastCompleted = completed;
-      lastMs = nowMs;
-    }, PROGRESS_INTERVAL_MS);
-    try {
-      return await work;
-    } finally {
-      clearInterval(timer);
-    }
+    this.#inserts ??= new Inserts(this.#keys, this.#index, clientCount);
+    const inserts = this.#inserts;
+    return { readProportion, write, random, records: new SkewedLatest(random, inserts), inserts };
   }
 }
 
-function sizesRandom(seed: number, processIndex: number): Random {
-  return new Random(seed, SIZES_STREAM + processIndex);
-}
-
-function byTypeOf(window: LoadWindow): Ran['byType'] {
-  const of = (latency: LatencyHistogram): RanType => ({ count: latency.count, latency: latency.encode() });
-  return { read: of(window.read), update: of(window.update), insert: of(window.insert), rmw: of(window.rmw) };
+function sizesRandom(seed: number, clientIndex: number): Random {
+  return new Random(seed, SIZES_STREAM + clientIndex);
 }
 
 function countersSince(before: ClientCounters, now: Readonly<ClientCounters>): ClientCounters {
@@ -208,44 +160,3 @@ function countersSince(before: ClientCounters, now: Readonly<ClientCounters>): C
     partsRepeated: now.partsRepeated - before.partsRepeated,
   };
 }
-
-function tell(message: ChildMessage): void {
-  process.send?.(message);
-}
-
-let client: LoadClient | undefined;
-
-async function answer(message: ParentMessage): Promise<ChildMessage> {
-  if (message.type === 'open') {
-    client = await LoadClient.open(message);
-    return client.opened;
-  }
-  if (client === undefined) throw new Error(`asked to ${message.type} before it was opened`);
-  switch (message.type) {
-    case 'load':
-      return await client.load();
-    case 'run':
-      return await client.run(message);
-    case 'close':
-      await client.close();
-      return { type: 'closed' };
-  }
-}
-
-async function handle(message: ParentMessage): Promise<void> {
-  try {
-    tell(await answer(message));
-    if (message.type === 'close') process.disconnect();
-  } catch (error) {
-    const code = error instanceof AvocadoError ? error.code : null;
-    // A defect has no code: its stack is for whoever looks for it.
-    if (code === null) console.error(error);
-    tell({ type: 'failed', code, message: error instanceof Error ? error.message : String(error) });
-    process.exitCode = 1;
-  }
-}
-
-process.on('message', (message: ParentMessage) => void handle(message));
-// Ctrl-C reaches the whole group of processes: the parent ends this one in its own time, or by going away itself.
-process.on('SIGINT', () => {});
-process.on('disconnect', () => process.exit());

@@ -13,7 +13,7 @@ import type { WriteType } from './workload.ts';
 import type { RecordChoice } from './zipfian.ts';
 
 /**
- * The closed loop of one load process. A fixed number of operations is outstanding; whoever ends starts the next from
+ * The closed loop of one client. A fixed number of operations is outstanding; whoever ends starts the next from
  * inside the same call, so that the pressure never sinks and nothing waits for a timer. The loop knows neither clock
  * nor network: it drives any Operations with any clock.
  *
@@ -70,7 +70,7 @@ export class LoadLoop implements OperationSink {
   /** Of a read-modify-write's get. */
   readonly #pairStartMs: Float64Array;
 
-  /** Grows with each put of this process, retries included, so that no two values are the same. */
+  /** Grows with each put of this client, retries included, so that no two values are the same. */
   #lastSequence = 0;
   #mix: Mix | undefined;
   #writeKind = UPDATE;

@@ -25,7 +25,7 @@ export class LoadProcess {
   constructor(index: number, onProgress: (index: number, progress: LoadProgress) => void) {
     this.#index = index;
     this.#onProgress = onProgress;
-    this.#child = fork(childPath('load-client'), [], {
+    this.#child = fork(childPath('load-child'), [], {
       // Flags of the parent's own node (a debugger's, a test runner's) are not for its children.
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

@@ -9,20 +9,28 @@ import type { OperationType, WriteType } from './workload.ts';
 export interface OpenTask {
   readonly type: 'open';
   readonly clusterDirectory: string;
-  readonly processIndex: number;
-  readonly processCount: number;
+  /** Those that live in this process. */
+  readonly clients: readonly ClientTask[];
+  /** In all processes together. */
+  readonly clientCount: number;
   readonly records: number;
   readonly valueSizes: readonly ValueSize[];
   /** Of the load phase. */
   readonly seed: number;
   readonly datagramBytes: number | null;
+  /** Of each client. */
   readonly outstanding: number;
   /** Of each operation; default: far above any latency of a cluster that works. */
   readonly deadlineMs?: number;
-  /** Where this process writes its part of the history. */
-  readonly historyPath: string | null;
   /** The run's start by process.hrtime.bigint(), in decimal: JSON has no 64-bit numbers. */
   readonly originNs: string;
+}
+
+export interface ClientTask {
+  /** Among the clients of all processes. */
+  readonly index: number;
+  /** Where it writes its part of the history. */
+  readonly historyPath: string | null;
 }
 
 export interface RunTask {
@@ -49,7 +57,7 @@ export interface Loaded {
   /** Puts that ended without success and were tried again. */
   readonly retries: number;
   readonly elapsedMs: number;
-  /** Why the process gave up. */
+  /** Why a client gave up. */
   readonly failure: Outcome | null;
 }
 
@@ -59,18 +67,21 @@ export interface RanType {
   readonly latency: string;
 }
 
+/** All clients of a process together. */
 export interface Ran {
   readonly type: 'ran';
   readonly windowMs: number;
   /** A read-modify-write is one. */
   readonly operations: number;
+  /** Of each client by itself. */
+  readonly operationsByClient: readonly number[];
   readonly errors: Readonly<Record<string, number>>;
   readonly byType: Readonly<Record<OperationType, RanType>>;
   /** User and system time of the load process in the window. */
   readonly cpuUs: number;
   /** Grown in the window. */
   readonly counters: ClientCounters;
-  /** The members at the window's two ends, from process 0. */
+  /** The members at the window's two ends, from client 0. */
   readonly members: { readonly before: readonly MemberStatus[]; readonly after: readonly MemberStatus[] } | null;
 }
 

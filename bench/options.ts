@@ -1,4 +1,5 @@
 import { accessSync, constants, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../net/mode.ts';
@@ -20,7 +21,7 @@ const RECORDS_MAX = 10_000_000;
 const VALUE_BYTES_MAX = 1024 * 1024;
 /** A quarter of an engine's operation slots; more waits in queues only. */
 const OUTSTANDING_MAX = 16_384;
-/** Values in flight in one load process; each engine keeps copies of them. */
+/** Values in flight in one load process; its clients keep copies of them. */
 const FLIGHT_BYTES_MAX = 256 * 1024 * 1024;
 const CLIENTS_MAX = 64;
 const SEED_MAX = 2 ** 32 - 1;
@@ -49,8 +50,11 @@ export interface LoadSettings {
   readonly fields: RecordFields | undefined;
   /** Undefined: as the interface has it. */
   readonly datagramBytes: number | undefined;
+  /** Of each client. */
   readonly outstanding: number;
   readonly clients: number;
+  /** That the clients are dealt out to; at most as many. */
+  readonly processes: number;
   readonly seed: number;
   readonly durationMs: number;
   readonly warmupMs: number;
@@ -84,6 +88,7 @@ interface LoadFlags {
   readonly datagramBytes?: number;
   readonly outstanding: number;
   readonly clients: number;
+  readonly processes?: number;
   readonly seed: number;
   readonly duration: number;
   readonly warmup: number;
@@ -158,10 +163,16 @@ function loadFlags(durationSeconds: number): Option[] {
     ).argParser(wholeNumberBetween(1, VALUE_BYTES_MAX)),
     new Option('--field-bytes <bytes>', 'size of each field').argParser(wholeNumberBetween(1, VALUE_BYTES_MAX)),
     datagramBytesOption(),
-    new Option('--outstanding <count>', 'operations in flight at once in each load process')
+    new Option('--outstanding <count>', 'operations in flight at once, of each client')
       .argParser(wholeNumberBetween(1, OUTSTANDING_MAX))
       .default(256),
-    new Option('--clients <count>', 'load processes').argParser(wholeNumberBetween(1, CLIENTS_MAX)).default(1),
+    new Option('--clients <count>', 'clients, each with a socket, sessions and closed loop of its own')
+      .argParser(wholeNumberBetween(1, CLIENTS_MAX))
+      .default(1),
+    new Option(
+      '--processes <count>',
+      'load processes that the clients are dealt out to (default: as many as cores, at most as many as clients)',
+    ).argParser(wholeNumberBetween(1, CLIENTS_MAX)),
     new Option('--seed <number>', 'of all random choices').argParser(wholeNumberBetween(0, SEED_MAX)).default(1),
     new Option('--duration <seconds>', 'of each measurement')
       .argParser(secondsBetween(DURATION_MS_MIN, DURATION_MS_MAX))
@@ -227,9 +238,13 @@ function settingsOf(flags: LoadFlags): LoadSettings {
       `a record of ${valueBytes} bytes is over ${VALUE_BYTES_MAX}: give fewer --fields or --field-bytes`,
     );
   }
-  if (flags.outstanding * valueBytes > FLIGHT_BYTES_MAX) {
+  const { outstanding, clients } = flags;
+  const processes = processesFor(flags);
+  const inProcess = Math.ceil(clients / processes);
+  if (outstanding * inProcess * valueBytes > FLIGHT_BYTES_MAX) {
+    const many = inProcess === 1 ? '' : ` of ${inProcess} clients in a process`;
     throw wrongInput(
-      `--outstanding ${flags.outstanding} values of ${valueBytes} bytes are more than ${FLIGHT_BYTES_MAX} bytes in flight: give fewer`,
+      `--outstanding ${outstanding} values of ${valueBytes} bytes${many} are more than ${FLIGHT_BYTES_MAX} bytes in flight: give fewer`,
     );
   }
   return {
@@ -238,12 +253,19 @@ function settingsOf(flags: LoadFlags): LoadSettings {
     valueSizes,
     fields,
     datagramBytes: flags.datagramBytes,
-    outstanding: flags.outstanding,
-    clients: flags.clients,
+    outstanding,
+    clients,
+    processes,
     seed: flags.seed,
     durationMs: flags.duration,
     warmupMs: flags.warmup,
   };
+}
+
+function processesFor({ clients, processes }: LoadFlags): number {
+  if (processes === undefined) return Math.min(clients, availableParallelism());
+  if (processes <= clients) return processes;
+  throw wrongInput(`--processes ${processes} need a client each: give --clients ${processes} or more, or fewer`);
 }
 
 function fieldsOf({ valueBytes, fields, fieldBytes }: LoadFlags): RecordFields | undefined {

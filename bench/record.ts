@@ -42,14 +42,16 @@ export const VALUE_HEADER_BYTES = 16;
 /** Header and second id. */
 const FRAME_WORDS = 6;
 
-/** One put of a process a number. 2^48 of them last for years. */
+/** One put of a client a number. 2^48 of them last for years. */
 export const SEQUENCE_MAX = 2 ** 48 - 1;
-export const PROCESS_INDEX_MAX = 0xffff;
+export const CLIENT_INDEX_MAX = 0xffff;
 
 /** All keys, each made once: an operation picks an index. */
 export class RecordKeys {
   readonly #chunks: Int32Array[] = [];
   #count = 0;
+  /** So many chunks, from the first on, are others' too: they are copied before they are written to. */
+  #sharedChunks = 0;
   readonly #scratchWords: Int32Array;
   /** One view of the scratch for each length a key can have. */
   readonly #scratchByLength: readonly Uint8Array[];
@@ -76,6 +78,15 @@ export class RecordKeys {
     return this.#count === RECORDS_HELD_MAX;
   }
 
+  /** The same keys for somebody who appends others than the next one; what is the same takes memory once. */
+  branch(): RecordKeys {
+    const branch = new RecordKeys(0);
+    branch.#chunks.push(...this.#chunks);
+    branch.#count = this.#count;
+    branch.#sharedChunks = this.#sharedChunks = this.#chunks.length;
+    return branch;
+  }
+
   /**
    * Takes in one more record and returns its index.
    * @param number YCSB's number of it, from 0 to 2^53 - 1, which its key is made of.
@@ -83,14 +94,19 @@ export class RecordKeys {
   append(number: number): number {
     assert(!this.isFull, 'whoever appends has asked for room');
     const index = this.#count++;
+    const chunkIndex = index >>> CHUNK_SHIFT;
     if ((index & CHUNK_MASK) === 0) this.#chunks.push(new Int32Array(CHUNK_RECORDS * RECORD_WORDS));
+    else if (chunkIndex < this.#sharedChunks) {
+      this.#chunks[chunkIndex] = this.#chunks[chunkIndex]!.slice();
+      this.#sharedChunks = chunkIndex;
+    }
     const words = this.#scratchWords;
     for (let i = 1; i < KEY_WORDS; i++) words[i] = 0;
     fnvHashNumber(number, this.#pair);
     // The prefix is the first word, which is in its place: each key begins with it.
     const keyBytes = writeDecimal(this.#pair, this.#scratchBytes, KEY_PREFIX.length);
     fnvHashBytes(this.#scratchBytes, 0, keyBytes, this.#pair);
-    const chunk = this.#chunks[index >>> CHUNK_SHIFT]!;
+    const chunk = this.#chunks[chunkIndex]!;
     const word = (index & CHUNK_MASK) * RECORD_WORDS;
     for (let i = 0; i < KEY_WORDS; i++) chunk[word + i] = words[i]!;
     chunk[word + KEY_WORDS - 1]! |= keyBytes << LENGTH_SHIFT;
@@ -139,7 +155,7 @@ function fillerWordOf(fingerprintHigh: number): number {
 
 /** Writes and checks values: of one size, or of several of which each put draws one. */
 export class RecordValues {
-  readonly #processIndex: number;
+  readonly #clientIndex: number;
   readonly #image: Int32Array;
   /** Undefined when there is one size only. */
   readonly #choice: SizeChoice | undefined;
@@ -157,10 +173,10 @@ export class RecordValues {
   #seen: Uint8Array | undefined;
   #seenWords: Int32Array = new Int32Array(0);
 
-  constructor(size: number | SizeChoice, processIndex: number) {
-    assert(processIndex >= 0 && processIndex <= PROCESS_INDEX_MAX, 'a process index has 16 bits');
+  constructor(size: number | SizeChoice, clientIndex: number) {
+    assert(clientIndex >= 0 && clientIndex <= CLIENT_INDEX_MAX, 'a client index has 16 bits');
     const sizes = typeof size === 'number' ? [size] : size.sizes.map(({ valueBytes }) => valueBytes);
-    this.#processIndex = processIndex;
+    this.#clientIndex = clientIndex;
     this.#choice = typeof size === 'number' || sizes.length === 1 ? undefined : size;
     const image = allocateRegion(Math.max(...sizes, FRAME_WORDS * 4));
     this.#image = image.words;
@@ -169,13 +185,13 @@ export class RecordValues {
     this.#take(0);
   }
 
-  /** The value of a put, valid until the next call. No two puts of a process may share a sequence number. */
+  /** The value of a put, valid until the next call. No two puts of a client may share a sequence number. */
   write(fingerprintLow: number, fingerprintHigh: number, sequence: number): Uint8Array {
     assert(sequence >= 0 && sequence <= SEQUENCE_MAX, 'a sequence number has 48 bits');
     if (this.#choice !== undefined) this.#take(this.#choice.next());
     const image = this.#image;
     const idLow = sequence | 0;
-    const idHigh = (this.#processIndex << 16) | Math.floor(sequence / 0x1_0000_0000);
+    const idHigh = (this.#clientIndex << 16) | Math.floor(sequence / 0x1_0000_0000);
     image[0] = fingerprintLow;
     image[1] = fingerprintHigh;
     image[2] = idLow;
@@ -207,9 +223,9 @@ export class RecordValues {
     return difference === 0;
   }
 
-  /** The id of the put with this sequence number: "process-sequence", unique among all processes of a run. */
+  /** The id of the put with this sequence number: "client-sequence", unique among all clients of a run. */
   idOf(sequence: number): string {
-    return `${this.#processIndex}-${sequence}`;
+    return `${this.#clientIndex}-${sequence}`;
   }
 
   #take(sizeIndex: number): void {

@@ -39,6 +39,7 @@ export interface ReportHead {
     readonly datagramBytes: number | null;
     readonly outstanding: number;
     readonly clients: number;
+    readonly processes: number;
     readonly seed: number;
     readonly warmupMs: number;
     readonly durationMs: number;
@@ -82,6 +83,7 @@ export function headOf(
       datagramBytes: settings.datagramBytes ?? (embedded ? DATAGRAM_BYTES_LOOPBACK : null),
       outstanding: settings.outstanding,
       clients: settings.clients,
+      processes: settings.processes,
       seed: settings.seed,
       warmupMs: settings.warmupMs,
       durationMs: settings.durationMs,
@@ -101,7 +103,6 @@ export function formatBench(report: BenchReport): string {
 
 export function formatHead(head: ReportHead, replicas: number): string {
   const { settings, machine } = head;
-  const processes = settings.clients === 1 ? '1 process' : `${settings.clients} processes`;
   const datagrams =
     settings.datagramBytes === null
       ? 'datagrams as the interface has them'
@@ -112,10 +113,18 @@ export function formatHead(head: ReportHead, replicas: number): string {
     ['updates', head.update],
     ...(head.insert === undefined ? [] : [['inserts', head.insert]]),
     ...(head.rmw === undefined ? [] : [['rmw', head.rmw]]),
-    ['load', `${processes}, ${settings.outstanding} outstanding each, closed loop, seed ${settings.seed}`],
+    [
+      'load',
+      `${describeClients(settings)}, ${settings.outstanding} outstanding each, closed loop, seed ${settings.seed}`,
+    ],
     ['time', `${seconds(settings.durationMs)} after ${seconds(settings.warmupMs)} of warm-up`],
     ['machine', `${machine.cores} cores, ${machine.cpuModel}, Node ${machine.nodeVersion}, ${machine.platform}`],
   ]);
+}
+
+function describeClients({ clients, processes }: ReportHead['settings']): string {
+  const many = (times: number, one: string, several: string): string => `${times} ${times === 1 ? one : several}`;
+  return `${many(clients, 'client', 'clients')} in ${many(processes, 'process', 'processes')}`;
 }
 
 function describeValues({ valueSizes, fields }: ReportHead['settings']): string {
@@ -128,7 +137,7 @@ function describeValues({ valueSizes, fields }: ReportHead['settings']): string 
 function formatRun(report: BenchReport, result: RunResult): string {
   const load = report.load[result.mode];
   const title = `Workload ${result.workload} (${describeMix(result)}), mode ${result.mode}`;
-  return [title, formatLatencies(result), formatFigures(result, load)].join('\n\n');
+  return [title, formatLatencies(result), formatFigures(report, result, load)].join('\n\n');
 }
 
 function formatLatencies(result: RunResult): string {
@@ -145,9 +154,9 @@ function latencyCells(summary: LatencySummary): string[] {
   return [summary.p50, summary.p95, summary.p99, summary.p999, summary.max].map(count);
 }
 
-function formatFigures(result: RunResult, load: LoadSummary | undefined): string {
+function formatFigures(report: BenchReport, result: RunResult, load: LoadSummary | undefined): string {
   const rows = [
-    ['throughput', `${count(result.opsPerSec)} ops/s`],
+    ['throughput', `${count(result.opsPerSec)} ops/s${formatClients(report, result)}`],
     ['CPU an operation', formatCpu(result)],
     ['errors', formatCounts(result.errorsByKind)],
     ['sent again', `${count(result.retransmissions)} retransmissions, ${count(result.hedges)} hedges`],
@@ -163,6 +172,11 @@ function formatFigures(result: RunResult, load: LoadSummary | undefined): string
     rows.push(['load phase', `${count(load.puts)} puts in ${seconds(load.elapsedMs)}, ${count(rate)} ops/s${again}`]);
   }
   return alignColumns(rows);
+}
+
+function formatClients({ settings }: BenchReport, { clientOpsPerSec }: RunResult): string {
+  if (settings.clients === 1) return '';
+  return `; the slowest client ${count(clientOpsPerSec.min)}, the fastest ${count(clientOpsPerSec.max)}`;
 }
 
 function formatCpu(result: RunResult): string {

@@ -20,6 +20,8 @@ export interface RunResult {
   /** Ended well in the window; a read-modify-write is one. */
   readonly operations: number;
   readonly opsPerSec: number;
+  /** Of the clients by themselves: the slowest, and the fastest. */
+  readonly clientOpsPerSec: { readonly min: number; readonly max: number };
   /** Where there are read-modify-writes, their gets and puts count as reads and updates too. */
   readonly opsPerSecByType: Readonly<Partial<Record<OperationType, number>>>;
   readonly latencyUs: Readonly<Partial<Record<OperationType, LatencySummary>>>;
@@ -82,6 +84,7 @@ export function resultOf(context: RunContext, parts: readonly Ran[]): RunResult 
     durationMs: Math.max(...parts.map((part) => part.windowMs)),
     operations,
     opsPerSec: rateOf(parts, (part) => part.operations),
+    clientOpsPerSec: clientRatesOf(parts),
     opsPerSecByType,
     latencyUs,
     latencyUsAll: all.summary() ?? null,
@@ -113,6 +116,13 @@ export function failureOf(result: RunResult): string | undefined {
 /** Each process by its own window. */
 function rateOf(parts: readonly Ran[], figure: (part: Ran) => number): number {
   return parts.reduce((sum, part) => sum + (figure(part) * 1_000) / part.windowMs, 0);
+}
+
+function clientRatesOf(parts: readonly Ran[]): RunResult['clientOpsPerSec'] {
+  const rates = parts.flatMap(({ operationsByClient, windowMs }) =>
+    operationsByClient.map((operations) => (operations * 1_000) / windowMs),
+  );
+  return { min: Math.min(...rates), max: Math.max(...rates) };
 }
 
 function sumOf(parts: readonly Ran[], counter: keyof ClientCounters): number {

@@ -4,7 +4,7 @@ import { startEmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { EmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { HistoryParts } from './history-parts.ts';
 import { LoadProcess } from './load-process.ts';
-import type { Answer, ParentMessage, Progress as LoadProgress, Ran } from './messages.ts';
+import type { Answer, ClientTask, ParentMessage, Progress as LoadProgress, Ran } from './messages.ts';
 import { sizeFlagOf, wrongInput } from './options.ts';
 import type { LoadSettings } from './options.ts';
 import type { Progress } from './progress.ts';
@@ -26,7 +26,7 @@ export interface TargetOptions {
   readonly settings: LoadSettings;
   /** Of each operation; default: the load processes' own. */
   readonly deadlineMs?: number;
-  /** Where load processes put their parts of a history, and the run's start. */
+  /** Where clients put their parts of a history, and the run's start. */
   readonly history: HistoryParts | undefined;
   /** Ends everything; its reason is the error that the caller gets. */
   readonly signal: AbortSignal;
@@ -69,7 +69,7 @@ export class LoadTarget {
     }
   }
 
-  /** Puts each record once, each process its share. */
+  /** Puts each record once, each client its share. */
   async load(): Promise<LoadSummary> {
     const { records } = this.#options.settings;
     const answers = await this.#withProgress(
@@ -129,7 +129,7 @@ export class LoadTarget {
     signal.throwIfAborted();
     progress.update(`${label}: starting`);
     const directory = this.#options.directory ?? (await this.#startCluster()).directory;
-    for (let index = 0; index < settings.clients; index++) {
+    for (let index = 0; index < settings.processes; index++) {
       this.#reports.push(NO_PROGRESS);
       this.#processes.push(new LoadProcess(index, (from, report) => (this.#reports[from] = report)));
     }
@@ -137,15 +137,14 @@ export class LoadTarget {
       (processIndex) => ({
         type: 'open',
         clusterDirectory: directory,
-        processIndex,
-        processCount: settings.clients,
+        clients: this.#clientsOf(processIndex),
+        clientCount: settings.clients,
         records: settings.records,
         valueSizes: settings.valueSizes,
         seed: settings.seed,
         datagramBytes: settings.datagramBytes ?? null,
         outstanding: settings.outstanding,
         ...(deadlineMs !== undefined && { deadlineMs }),
-        historyPath: this.#options.history?.part(processIndex) ?? null,
         originNs: String(this.#options.history?.originNs ?? 0n),
       }),
       'opened',
@@ -157,6 +156,16 @@ export class LoadTarget {
       );
     }
     this.memberCount = opened[0]?.memberCount ?? 0;
+  }
+
+  /** Clients are dealt out to the processes in turn. */
+  #clientsOf(processIndex: number): ClientTask[] {
+    const { settings, history } = this.#options;
+    const clients: ClientTask[] = [];
+    for (let index = processIndex; index < settings.clients; index += settings.processes) {
+      clients.push({ index, historyPath: history?.part(index) ?? null });
+    }
+    return clients;
   }
 
   async #startCluster(): Promise<EmbeddedCluster> {

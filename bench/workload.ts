@@ -45,7 +45,7 @@ export function workloadOfProportion(readProportion: number, base: Workload): Wo
 /** YCSB can change one field of ten; here an update writes all of the record. */
 export const UPDATE_DESCRIPTION = 'an update replaces the whole record';
 export const INSERT_DESCRIPTION =
-  'an insert adds a record; each process inserts keys of its own, and reads these and the loaded ones';
+  'an insert adds a record; each client inserts keys of its own, and reads these and the loaded ones';
 export const RMW_DESCRIPTION =
   'a read-modify-write (rmw) is a get and then a put of the same record, as in YCSB: it is not atomic; its halves count as read and update too';
 

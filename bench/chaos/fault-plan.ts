@@ -21,7 +21,7 @@ export interface PlanOptions {
   readonly durationMs: number;
   readonly replicas: number;
   /** Load processes. */
-  readonly clients: number;
+  readonly loadProcesses: number;
 }
 
 /** Episodes begin so often on average, from half of it to half more: two or three last at once. */
@@ -89,7 +89,7 @@ function planStop(options: PlanOptions, draw: Draw, episode: { atMs: number; unt
   const choice = draw.between(0, 1);
   const victims: Victim[] = [];
   if (choice < 0.25) {
-    victims.push({ role: 'client', index: draw.index(options.clients) });
+    victims.push({ role: 'client', index: draw.index(options.loadProcesses) });
   } else {
     const quorum = Math.floor(options.replicas / 2) + 1;
     const count = choice < 0.5 ? quorum : 1;

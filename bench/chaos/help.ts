@@ -15,7 +15,7 @@ ${describeKinds()}
 Then the cluster comes to rest, and the history of all operations is checked for linearizability. Deadlines (${DEADLINE_MS / 1_000} s)
 and unknown outcomes are what faults do. Exit code 1: the history is not linearizable, a wrong value was read, or
 operations don't succeed again after the last fault. The history is kept when a run fails, or with --history.
-Unless given: ${records} records, ${clients} load processes with ${outstanding} outstanding each, ${warmup / 1_000} s of warm-up.`;
+Unless given: ${records} records, ${clients} clients with ${outstanding} outstanding each in a process each, ${warmup / 1_000} s of warm-up.`;
 }
 
 function describeKinds(): string {

@@ -9,7 +9,7 @@ export interface HistoryTimes {
   readonly calmMs: number;
   /** When the load processes were to begin nothing more. */
   readonly endMs: number;
-  readonly processCount: number;
+  readonly clientCount: number;
   /** What begins so long after the last fault has to succeed. */
   readonly recoveryMsMax: number;
 }
@@ -43,7 +43,7 @@ const NS_PER_MS = 1e6;
 /** @param path A history as history.ts has it. */
 export async function summarizeHistory(path: string, times: HistoryTimes): Promise<HistorySummary> {
   const operations = { get: noOutcomes(), put: noOutcomes() };
-  const recoveredMs = new Array<number | null>(times.processCount).fill(null);
+  const recoveredMs = new Array<number | null>(times.clientCount).fill(null);
   /** A success in this millisecond since loading ended. */
   const succeeded = new Uint8Array(Math.max(1, Math.ceil(times.endMs - times.loadedMs)));
   let lateFailures = 0;

@@ -27,7 +27,7 @@ export interface ChaosFlags extends BenchFlags {
 }
 
 /**
- * Where the user names nothing else. Few records, so that operations meet on the same keys; two processes, so that they
+ * Where the user names nothing else. Few records, so that operations meet on the same keys; two clients, so that they
  * are of different writers; so few operations that the history stays small: some 10 MB in ten seconds.
  */
 export const CHAOS_DEFAULTS = { records: 100, outstanding: 16, clients: 2, warmup: 1_000, replicas: 3 } as const;
@@ -68,11 +68,14 @@ export function chaosOptionsOf(flags: ChaosFlags, isGiven: (flag: keyof ChaosFla
   const { kinds, notices } = kindsFor(flags);
   const defaultOf = <T extends 'records' | 'outstanding' | 'clients' | 'warmup'>(flag: T): number =>
     isGiven(flag) ? flags[flag] : CHAOS_DEFAULTS[flag];
+  const clients = defaultOf('clients');
   const options = benchOptionsOf({
     ...flags,
     records: defaultOf('records'),
     outstanding: defaultOf('outstanding'),
-    clients: defaultOf('clients'),
+    clients,
+    // What is stopped is a process: by default one client is.
+    processes: flags.processes ?? clients,
     warmup: defaultOf('warmup'),
   });
   if (smallestOf(options.valueSizes) < VALUE_HEADER_BYTES) {

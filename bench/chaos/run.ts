@@ -71,13 +71,13 @@ interface Observed {
 
 async function observe(options: ChaosOptions, context: ChaosContext, historyPath: string): Promise<Observed> {
   const { signal, progress } = context;
-  const { mode, replicas, datagramBytes, seed, clients, durationMs, warmupMs } = options;
+  const { mode, replicas, datagramBytes, seed, clients, processes, durationMs, warmupMs } = options;
   const history = new HistoryParts(historyPath);
   const sinceStartMs = (): number => Number(process.hrtime.bigint() - history.originNs) / 1e6;
   const tell = (text: string): void => progress.note(`+${(sinceStartMs() / 1_000).toFixed(2)} s  ${text}`);
   const unexpectedExits: string[] = [];
   const killed = new Set<number>();
-  const plan = planFaults({ seed, kinds: options.kinds, durationMs, replicas, clients });
+  const plan = planFaults({ seed, kinds: options.kinds, durationMs, replicas, loadProcesses: processes });
   let chaos: ChaosCluster | undefined;
   let target: LoadTarget | undefined;
   let runner: FaultRunner | undefined;
@@ -174,7 +174,7 @@ async function reportOf(options: ChaosOptions, observed: Observed, historyPath: 
     loadedMs,
     calmMs,
     endMs,
-    processCount: options.clients,
+    clientCount: options.clients,
     recoveryMsMax: RECOVERY_MS_MAX,
   });
   const history = await checkHistoryFile(historyPath);

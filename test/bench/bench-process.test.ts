@@ -29,12 +29,14 @@ function leftovers(): string[] {
   return readdirSync(sandbox.temporaryDirectory).filter((name) => !/\.(json|jsonl)$/.test(name));
 }
 
-test('two load processes serve a workload; report and history agree with each other', async () => {
+test('five clients in two load processes serve a workload; report and history agree with each other', async () => {
   const files = ['--json', file('report.json'), '--history', file('history.jsonl')];
   const { exitCode, stdout, stderr } = await runAvocado(sandbox, [
     'bench',
     ...QUICK,
     '--clients',
+    '5',
+    '--processes',
     '2',
     '--quiet',
     ...files,
@@ -50,13 +52,16 @@ test('two load processes serve a workload; report and history agree with each ot
   assert.ok(run.operations > 0);
   assert.ok(run.latencyUs.read!.count > 0 && run.latencyUs.update!.count > 0);
   assert.ok(run.cpuUsPerOp.clients > 0 && run.cpuUsPerOp.replicas! > 0);
+  const { min, max } = run.clientOpsPerSec;
+  assert.ok(min > 0 && min <= run.opsPerSec / 5 && max >= run.opsPerSec / 5);
+  assert.match(stdout, /^load +5 clients in 2 processes, 16 outstanding each/m);
   assert.equal(report.replicas, 3);
   assert.equal(report.load['secure']!.puts, 500);
 
   const lines = readFileSync(file('history.jsonl'), 'utf8').trimEnd().split('\n');
   const operations = lines.map((line) => JSON.parse(line) as Record<'process' | 'op' | 'key' | 'value', unknown>);
   assert.ok(operations.length >= 500 + run.operations, 'load, warm-up and window are all in it');
-  assert.deepEqual([...new Set(operations.map(({ process }) => process))], [0, 1]);
+  assert.deepEqual([...new Set(operations.map(({ process }) => process))], [0, 1, 2, 3, 4]);
   const putValues = operations.filter(({ op }) => op === 'put').map(({ value }) => value);
   assert.equal(new Set(putValues).size, putValues.length);
   const known = new Set(putValues);
@@ -80,9 +85,9 @@ function historyOf(name: string): HistoryLine[] {
   return lines.map((line) => JSON.parse(line) as HistoryLine);
 }
 
-test('workload D inserts records from two processes and reads the latest', async () => {
+test('workload D inserts records from three clients, two of them in a process, and reads the latest', async () => {
   const files = ['--json', file('d.json'), '--history', file('d.jsonl')];
-  const flags = ['--workload', 'D', '--clients', '2', '--quiet', ...files];
+  const flags = ['--workload', 'D', '--clients', '3', '--processes', '2', '--quiet', ...files];
   const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', ...QUICK, ...flags]);
   assert.equal(exitCode, 0, stderr);
   assert.match(stdout, /Workload D \(95 % reads, 5 % inserts\), mode secure/);
@@ -108,7 +113,7 @@ test('workload D inserts records from two processes and reads the latest', async
     assert.ok(value !== null && writerOf.has(key));
     if (isLoaded.has(key)) continue;
     ownReads++;
-    assert.equal(writerOf.get(key), process, 'inserted records are read by their own process');
+    assert.equal(writerOf.get(key), process, 'inserted records are read by their own client');
   }
   assert.ok(ownReads > 0, 'inserted records are read');
   assert.deepEqual(leftovers(), []);
@@ -196,7 +201,7 @@ test('a load process that dies ends the bench, which says so', async () => {
   const bench = startAvocado(sandbox, ['bench', ...QUICK, '--duration', '60']);
   const end = finished(bench);
   const children = await untilRunning(bench);
-  const loadProcess = children.find((pid) => commandOf(pid).includes('load-client'))!;
+  const loadProcess = children.find((pid) => commandOf(pid).includes('load-child'))!;
   process.kill(loadProcess, 'SIGKILL');
   const { exitCode, stderr } = await end;
   assert.equal(exitCode, 1);

@@ -36,13 +36,13 @@ function linesOf(path: string): Line[] {
 }
 
 /** One process's load and run on a store of its own, with one operation of each bad end. */
-function writePart(processIndex: number, originNs: bigint): string {
-  const path = join(directory, `part-${processIndex}`);
-  const history = new HistoryWriter(path, processIndex, originNs);
+function writePart(clientIndex: number, originNs: bigint): string {
+  const path = join(directory, `part-${clientIndex}`);
+  const history = new HistoryWriter(path, clientIndex, originNs);
   const operations = new FakeOperations(4);
   const loop = new LoadLoop({
     keys: new RecordKeys(RECORDS),
-    values: new RecordValues(16, processIndex),
+    values: new RecordValues(16, clientIndex),
     outstanding: 4,
     nowMs: () => performance.now(),
     deadlineMs: 1_000,
@@ -53,7 +53,7 @@ function writePart(processIndex: number, originNs: bigint): string {
   loop.load(0, RECORDS, () => {});
   operations.end(0, 'outcome-unknown');
   operations.endAll();
-  const random = new Random(1, processIndex);
+  const random = new Random(1, clientIndex);
   loop.run({ readProportion: 0.5, random, records: new ScrambledZipfian(random, RECORDS) });
   for (let i = 0; i < 400; i++) operations.end(i % 4);
   const endNext = (type: string, outcome: 'deadline' | 'absent' | 'outcome-unknown'): void => {
@@ -72,7 +72,7 @@ function writePart(processIndex: number, originNs: bigint): string {
 
 test('a merged history holds each operation of each process once, load included', async () => {
   const originNs = process.hrtime.bigint();
-  const parts = [0, 1, 2].map((processIndex) => writePart(processIndex, originNs));
+  const parts = [0, 1, 2].map((clientIndex) => writePart(clientIndex, originNs));
   const path = join(directory, 'history.jsonl');
   await mergeHistory(parts, path);
   // Merging again replaces what was there.
@@ -92,8 +92,8 @@ test('a merged history holds each operation of each process once, load included'
 
   const puts = lines.filter((line) => line.op === 'put');
   assert.equal(new Set(puts.map((line) => line.value)).size, puts.length, 'put values are unique');
-  for (const processIndex of [0, 1, 2]) {
-    const own = lines.filter((line) => line.process === processIndex);
+  for (const clientIndex of [0, 1, 2]) {
+    const own = lines.filter((line) => line.process === clientIndex);
     // The load's puts and the one that was tried again, then 400 operations, four bad ends, and what lay between.
     assert.ok(own.length >= RECORDS + 1 + 404 + 3);
     assert.equal(new Set(own.slice(0, RECORDS + 1).map((line) => line.key)).size, RECORDS);
@@ -102,7 +102,7 @@ test('a merged history holds each operation of each process once, load included'
     assert.equal(outcomes.filter((outcome) => outcome === 'put error').length, 1);
     assert.equal(outcomes.filter((outcome) => outcome === 'get error').length, 1);
     assert.equal(own.filter((line) => line.op === 'get' && line.outcome === 'ok' && line.value === null).length, 1);
-    assert.ok(own.some((line) => line.outcome === 'unknown' && line.value?.startsWith(`${processIndex}-`)));
+    assert.ok(own.some((line) => line.outcome === 'unknown' && line.value?.startsWith(`${clientIndex}-`)));
   }
 });
 

@@ -16,21 +16,21 @@ const RECORDS = 100;
 interface Setup {
   readonly outstanding?: number;
   readonly readProportion?: number;
-  readonly processIndex?: number;
-  readonly processCount?: number;
+  readonly clientIndex?: number;
+  readonly clientCount?: number;
   readonly seed?: number;
 }
 
 /** A loop that has loaded its records and runs. */
 function running(write: WriteType, setup: Setup = {}) {
-  const { outstanding = 8, readProportion = 0.5, processIndex = 0, processCount = 1, seed = 1 } = setup;
+  const { outstanding = 8, readProportion = 0.5, clientIndex = 0, clientCount = 1, seed = 1 } = setup;
   const operations = new FakeOperations(outstanding);
   const clock = { nowMs: 0 };
   const keys = new RecordKeys(RECORDS);
   const sizes = [24, 64, 100].map((valueBytes) => ({ valueBytes, weight: 1 }));
   const loop = new LoadLoop({
     keys,
-    values: new RecordValues(new SizeChoice(sizes, new Random(seed)), processIndex),
+    values: new RecordValues(new SizeChoice(sizes, new Random(seed)), clientIndex),
     outstanding,
     nowMs: () => clock.nowMs,
     deadlineMs: 1_000,
@@ -39,9 +39,9 @@ function running(write: WriteType, setup: Setup = {}) {
   loop.attach(operations);
   loop.load(0, RECORDS, () => {});
   operations.endAll();
-  const inserts = new Inserts(keys, processIndex, processCount);
+  const inserts = new Inserts(keys, clientIndex, clientCount);
   const start = (): void => {
-    const random = new Random(seed, processIndex);
+    const random = new Random(seed, clientIndex);
     const records = write === 'insert' ? new SkewedLatest(random, inserts) : new ScrambledZipfian(random, RECORDS);
     loop.run({ readProportion, write, random, records, inserts });
   };
@@ -146,10 +146,10 @@ test('a run goes on inserting where the one before ended, also where an insert f
   assert.equal(inserts.last, RECORDS + 19);
 });
 
-test('processes insert different keys and read nothing of each other', () => {
-  const keysOf = [0, 1, 2].map((processIndex) => {
-    const setting = running('insert', { processIndex, processCount: 3 });
-    endAtRandom(setting, 2_000, processIndex, ['deadline']);
+test('clients insert different keys and read nothing of each other', () => {
+  const keysOf = [0, 1, 2].map((clientIndex) => {
+    const setting = running('insert', { clientIndex, clientCount: 3 });
+    endAtRandom(setting, 2_000, clientIndex, ['deadline']);
     return new Set([...setting.operations.store.keys()].slice(RECORDS));
   });
   const all = keysOf.flatMap((keys) => [...keys]);

@@ -16,16 +16,16 @@ const allKeys = Array.from({ length: RECORDS }, (_, index) => keys.keyString(ind
 
 interface Setup {
   readonly outstanding?: number;
-  readonly processIndex?: number;
+  readonly clientIndex?: number;
   readonly history?: HistorySink;
 }
 
-function setUp({ outstanding = 8, processIndex = 0, history }: Setup = {}) {
+function setUp({ outstanding = 8, clientIndex = 0, history }: Setup = {}) {
   const operations = new FakeOperations(outstanding);
   const clock = { nowMs: 0, readings: 0 };
   const loop = new LoadLoop({
     keys,
-    values: new RecordValues(VALUE_BYTES, processIndex),
+    values: new RecordValues(VALUE_BYTES, clientIndex),
     outstanding,
     nowMs: () => {
       clock.readings++;
@@ -279,8 +279,8 @@ test('draining starts nothing and ends with the last operation', () => {
 test('no two puts share a value, in any process', () => {
   const ids = new Set<string>();
   let puts = 0;
-  for (const processIndex of [0, 1, 2]) {
-    const setting = loaded({ processIndex });
+  for (const clientIndex of [0, 1, 2]) {
+    const setting = loaded({ clientIndex });
     run(setting, 0.2);
     for (let i = 0; i < 500; i++) setting.operations.end();
     for (const { type, value } of setting.operations.started) {

@@ -1,6 +1,6 @@
 /** What the flags of bench and compare become, and what is refused. */
 import assert from 'node:assert/strict';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { benchFlags, benchOptionsOf, compareFlags, compareOptionsOf } from '../../bench/options.ts';
@@ -34,6 +34,7 @@ test('the defaults are those of the documentation', () => {
     datagramBytes: undefined,
     outstanding: 256,
     clients: 1,
+    processes: 1,
     seed: 1,
     durationMs: 10_000,
     warmupMs: 2_000,
@@ -68,11 +69,18 @@ test('flags are taken in the units that people write', () => {
   assert.equal(options.durationMs, 500);
   assert.equal(options.warmupMs, 250);
   assert.equal(options.clients, 2);
+  assert.equal(options.processes, Math.min(2, availableParallelism()));
   assert.equal(options.seed, 0);
   assert.equal(options.quiet, true);
   assert.equal(options.connect, true);
   assert.equal(bench('--connect', '/some/where').connect, '/some/where');
   assert.equal(bench('--warmup', '0').warmupMs, 0);
+});
+
+test('clients are dealt out to as many processes as there are cores, or as are asked for', () => {
+  assert.equal(bench('--clients', '64').processes, Math.min(64, availableParallelism()));
+  assert.equal(bench('--clients', '64', '--processes', '64').processes, 64);
+  assert.equal(bench('--clients', '3', '--processes', '1').processes, 1);
 });
 
 test('--read replaces the mix of the workload, its ends included', () => {
@@ -134,6 +142,7 @@ test('what no flag can mean is refused by commander', () => {
     ['--outstanding', '16385'],
     ['--outstanding', '1.5'],
     ['--clients', '65'],
+    ['--processes', '0'],
     ['--seed', '4294967296'],
     ['--duration', '0'],
     ['--duration', '-1'],
@@ -193,6 +202,15 @@ test('what does not fit together or cannot be written is refused before any load
   refusesInOneLine(['--history', '/proc/none/file'], /can't be written/);
   refusesInOneLine(['--outstanding', '16384', '--value-bytes', '64KiB'], /in flight/);
   refusesInOneLine(['--outstanding', '16384', '--value-bytes', '16:99,64KiB:1'], /in flight/);
+  refusesInOneLine(
+    ['--outstanding', '4096', '--value-bytes', '64KiB', '--clients', '2', '--processes', '1'],
+    /in flight/,
+  );
+  assert.equal(
+    bench('--outstanding', '4096', '--value-bytes', '64KiB', '--clients', '2', '--processes', '2').clients,
+    2,
+  );
+  refusesInOneLine(['--clients', '2', '--processes', '3'], /--clients 3 or more/);
   refusesInOneLine(['--history', file, '--value-bytes', '4096:1,15:1'], /--value-bytes 16/);
   refusesInOneLine(['--value-bytes', '256', '--fields', '10'], /give one of them/);
   refusesInOneLine(['--value-bytes', '256', '--field-bytes', '10'], /give one of them/);

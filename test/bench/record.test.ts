@@ -61,6 +61,29 @@ test("another key's value, half of another put's value, and another size are fou
   assert.ok(!verify(values, 1, new Uint8Array(0)));
 });
 
+test('branches of the keys go on from the same ones and know nothing of each other', () => {
+  const loaded = new RecordKeys(70_000);
+  const branches = [loaded.branch(), loaded.branch()];
+  for (const [branchIndex, branch] of branches.entries()) {
+    for (let i = 0; i < 70_000; i++) assert.equal(branch.append(70_000 + i * 2 + branchIndex), 70_000 + i);
+  }
+  const all = new RecordKeys(210_000);
+  for (const record of [0, 65_535, 65_536, 69_999]) {
+    for (const keys of [loaded, ...branches]) assert.equal(keys.keyString(record), all.keyString(record));
+  }
+  for (const added of [0, 1, 65_536, 69_999]) {
+    for (const [branchIndex, branch] of branches.entries()) {
+      assert.equal(branch.keyString(70_000 + added), all.keyString(70_000 + added * 2 + branchIndex));
+    }
+  }
+  assert.equal(loaded.count, 70_000);
+  const again = branches[0]!.branch();
+  again.append(1);
+  branches[0]!.append(2);
+  assert.equal(again.keyString(140_000), all.keyString(1));
+  assert.equal(branches[0]!.keyString(140_000), all.keyString(2));
+});
+
 test('a value verifies wherever it lies, and changes in the same array are seen', () => {
   const values = new RecordValues(256, 0);
   for (let offset = 0; offset < 9; offset++) {
@@ -83,16 +106,16 @@ test('a value verifies wherever it lies, and changes in the same array are seen'
 });
 
 test('the id is read back from the value', () => {
-  for (const [processIndex, sequence] of [
+  for (const [clientIndex, sequence] of [
     [0, 1],
     [65_535, 2 ** 48 - 1],
     [3, 2 ** 32],
     [40_000, 2 ** 31],
   ] as const) {
-    const values = new RecordValues(16, processIndex);
+    const values = new RecordValues(16, clientIndex);
     const value = valueOf(0, values, sequence);
-    assert.equal(idInValue(value, 16), `${processIndex}-${sequence}`);
-    assert.equal(values.idOf(sequence), `${processIndex}-${sequence}`);
+    assert.equal(idInValue(value, 16), `${clientIndex}-${sequence}`);
+    assert.equal(values.idOf(sequence), `${clientIndex}-${sequence}`);
   }
   assert.equal(idInValue(new Uint8Array(15), 15), 'none');
 });

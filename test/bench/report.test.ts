@@ -20,6 +20,7 @@ const settings = {
   datagramBytes: undefined,
   outstanding: 256,
   clients: 1,
+  processes: 1,
   seed: 1,
   durationMs: 10_000,
   warmupMs: 2_000,
@@ -54,6 +55,7 @@ test('the JSON report has the fields that its readers rely on', () => {
     'datagramBytes',
     'outstanding',
     'clients',
+    'processes',
     'seed',
     'warmupMs',
     'durationMs',
@@ -83,7 +85,7 @@ test('the text report says all of it', () => {
     `cluster  3 replicas on this machine, direct route, datagrams of 16384 bytes
 records  100,000 of 256 bytes, scrambled zipfian as in YCSB: theta 0.99 over 10^10 items
 updates  an update replaces the whole record
-load     1 process, 256 outstanding each, closed loop, seed 1
+load     1 client in 1 process, 256 outstanding each, closed loop, seed 1
 time     10 s after 2 s of warm-up
 machine  2 cores, Model, Node v20.0.0, linux x64
 

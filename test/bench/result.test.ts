@@ -25,6 +25,14 @@ test('processes add up: rates by their own windows, counts, processor time, late
   assert.equal(failureOf(result), undefined);
 });
 
+test('the slowest and the fastest client are told', () => {
+  const parts = [
+    ranPart({ operationsByClient: [50, 150] }),
+    ranPart({ operationsByClient: [30, 70, 100], windowMs: 2_000 }),
+  ];
+  assert.deepEqual(resultOf(context, parts).clientOpsPerSec, { min: 15, max: 150 });
+});
+
 test('a type of operation that did not occur has no latencies', () => {
   const result = resultOf(context, [ranPart({ byType: byType({ read: latenciesOf(100) }) })]);
   assert.deepEqual(Object.keys(result.latencyUs), ['read']);

@@ -12,6 +12,7 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
     type: 'ran',
     windowMs: 1_000,
     operations: 200,
+    operationsByClient: [200],
     errors: {},
     byType: byType({ read, update }),
     cpuUs: 400,

@@ -9,7 +9,14 @@ const SEEDS = Array.from({ length: 100 }, (_, seed) => seed);
 const DURATION_MS = 4_000;
 
 function plan(options: Partial<PlanOptions> = {}): Fault[] {
-  return planFaults({ seed: 1, kinds: FAULT_KINDS, durationMs: DURATION_MS, replicas: 3, clients: 2, ...options });
+  return planFaults({
+    seed: 1,
+    kinds: FAULT_KINDS,
+    durationMs: DURATION_MS,
+    replicas: 3,
+    loadProcesses: 2,
+    ...options,
+  });
 }
 
 test('a seed repeats its plan, another one has another', () => {

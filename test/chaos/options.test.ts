@@ -24,6 +24,7 @@ test('chaos has defaults of its own, and what the user names stands', () => {
   assert.deepEqual(kinds, FAULT_KINDS);
   // The bench's defaults, named: not to be taken for unnamed ones.
   const named = chaos('--records', '100000', '--outstanding', '256', '--clients', '1', '--warmup', '2');
+  assert.equal(chaos('--clients', '5').processes, 5, 'each client can be stopped by itself');
   assert.deepEqual([named.records, named.outstanding, named.clients, named.warmupMs], [100_000, 256, 1, 2_000]);
   assert.equal(chaos('--replicas', '5').replicas, 5);
 });

@@ -14,7 +14,7 @@ after(() => rmSync(directory, { recursive: true }));
 
 const RECOVERY_MS_MAX = 4_000;
 /** Load until 1 s, faults until 5 s, load until 10 s. */
-const TIMES = { loadedMs: 1_000, calmMs: 5_000, endMs: 10_000, processCount: 2, recoveryMsMax: RECOVERY_MS_MAX };
+const TIMES = { loadedMs: 1_000, calmMs: 5_000, endMs: 10_000, clientCount: 2, recoveryMsMax: RECOVERY_MS_MAX };
 
 type Entry = readonly [process: number, op: 'get' | 'put', startMs: number, endMs: number | null, outcome?: string];
 
