@@ -15,6 +15,8 @@ export interface UdpOptions {
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;
+  /** Asked of the system in place of the usual; it may grant less. */
+  readonly receiveBufferBytes?: number | undefined;
 }
 
 export class UdpTransport implements Transport {
@@ -39,7 +41,7 @@ export class UdpTransport implements Transport {
     const family = isIP(options.host) === 6 ? 6 : 4;
     const socket = createSocket({
       type: family === 6 ? 'udp6' : 'udp4',
-      recvBufferSize: RECEIVE_BUFFER_BYTES_WANTED,
+      recvBufferSize: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES_WANTED,
       sendBufferSize: SEND_BUFFER_BYTES_WANTED,
       // Peers are IP addresses here: a resolver in between costs 2.3 us a send.
       lookup: (address, _options, callback) => callback(null, address, family),
