@@ -5,7 +5,7 @@ import { HOST_BYTES_MAX } from '../store/host-memory.ts';
 import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
 import { bytesBetween, formatBytes } from './bytes.ts';
 import { findCluster } from './find-cluster.ts';
-import { clusterOption, datagramBytesOption, wholeNumberBetween } from './shared-options.ts';
+import { clusterOption, datagramBytesOption, receiveBufferOption, wholeNumberBetween } from './shared-options.ts';
 import { untilStopSignal } from './stop-signal.ts';
 
 const MIB = 2 ** 20;
@@ -23,6 +23,7 @@ interface ReplicaCommandOptions {
   readonly trustedMemory: number;
   readonly hostMemory: number;
   readonly datagramBytes?: number;
+  readonly receiveBuffer?: number;
   readonly allowPlaintext?: boolean;
   readonly bind?: BindAddress;
 }
@@ -47,6 +48,7 @@ export function replicaCommand(): Command {
         .default(4 * GIB, '4GiB'),
     )
     .addOption(datagramBytesOption())
+    .addOption(receiveBufferOption())
     .option(
       '--bind <address[:port]>',
       'where to listen, in place of the address in cluster.json: behind a port forwarder, or 0.0.0.0 for all interfaces',
@@ -76,6 +78,7 @@ async function replica(options: ReplicaCommandOptions): Promise<void> {
     hostBytesMax: options.hostMemory,
     allowPlaintext: options.allowPlaintext ?? false,
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
+    ...(options.receiveBuffer !== undefined && { receiveBufferBytes: options.receiveBuffer }),
     ...(options.bind !== undefined && { bindHost: options.bind.host }),
     ...(options.bind?.port !== undefined && { bindPort: options.bind.port }),
     onStateChange: (state, reason) => log(reason === '' ? state : `${state}: ${reason}`),

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
-import { parseBytes } from './bytes.ts';
+import { bytesBetween, parseBytes } from './bytes.ts';
 import { durationMs } from './duration.ts';
 
 /** Options that several commands share, so that they read and behave alike everywhere. */
@@ -33,6 +33,17 @@ export function datagramBytesOption(): Option {
     if (fits && byteCount % 8 === 0) return byteCount;
     throw new InvalidArgumentError(`Give a multiple of 8 from ${DATAGRAM_BYTES_MIN} to ${DATAGRAM_BYTES_MAX}.`);
   });
+}
+
+/** Holds one datagram of any size; and as much as net.core.rmem_max can be set to grant. */
+const RECEIVE_BUFFER_BYTES_MIN = 64 * 1024;
+const RECEIVE_BUFFER_BYTES_MAX = 1024 ** 3;
+
+export function receiveBufferOption(): Option {
+  return new Option(
+    '--receive-buffer <bytes>',
+    'asked of the system for each socket; it may grant less (default: 4MiB). 212992 is what an untuned Linux grants',
+  ).argParser(bytesBetween(RECEIVE_BUFFER_BYTES_MIN, RECEIVE_BUFFER_BYTES_MAX));
 }
 
 /** A parser for commander; both bounds are allowed. */

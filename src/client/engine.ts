@@ -30,7 +30,8 @@ export async function openEngineFor(authority: Authority, options: EngineSetting
   const datagramBytes = datagramBytesFor(hosts, options.datagramBytes);
   const isIpv6 = hosts.every((host) => host.includes(':'));
   const bindHost = hosts.every(isLoopback) ? (isIpv6 ? '::1' : '127.0.0.1') : isIpv6 ? '::' : '0.0.0.0';
-  const transport = await UdpTransport.open({ host: bindHost, port: 0 });
+  const { receiveBufferBytes } = options;
+  const transport = await UdpTransport.open({ host: bindHost, port: 0, receiveBufferBytes });
   const engine = new UdpEngine(options, authority, hosts, transport, datagramBytes);
   try {
     await engine.connected(options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS_DEFAULT);
@@ -141,6 +142,10 @@ class UdpEngine implements Engine, Operations {
 
   get drops(): Partial<Record<DropReason, number>> {
     return this.#node.drops.nonZero();
+  }
+
+  get receiveBufferBytes(): number {
+    return this.#transport.receiveBufferBytes;
   }
 
   get instance(): string | undefined {

@@ -56,6 +56,8 @@ export interface MemberStatus {
   /** User and system CPU time of the process since its start. */
   cpuUs?: number;
   rssBytes?: number;
+  /** Of its socket, as the system granted it. */
+  receiveBufferBytes?: number;
   operations?: number;
 }
 
@@ -68,6 +70,8 @@ export interface Engine {
   /** Members of the configuration; how many make a quorum. */
   readonly memberCount: number;
   readonly quorum: number;
+  /** Of its socket, as the system granted it. */
+  readonly receiveBufferBytes: number;
   /** Id of the cluster instance, once it is pinned. */
   readonly instance: string | undefined;
   /** Asks each member for its status; members that don't answer in time are 'unreachable'. */
@@ -86,6 +90,8 @@ export interface EngineSettings {
   capacity?: number;
   /** Payload of one datagram; default from the interface's MTU (loopback: 16 KiB). */
   datagramBytes?: number;
+  /** Asked of the system for the socket; default 4 MiB. It may grant less. */
+  receiveBufferBytes?: number;
   /** How long to wait for a quorum before connecting fails with NO_QUORUM. */
   connectTimeoutMs?: number;
   /** Hex cluster instance id that must be met, else INSTANCE_CHANGED. */

@@ -18,6 +18,7 @@ export interface EmbeddedClusterOptions {
   /** 1, 3, 5 or 7. */
   readonly replicas?: number;
   readonly datagramBytes?: number;
+  readonly receiveBufferBytes?: number;
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
   /** New directory for the cluster files, kept by stop(). Default: a temporary one, removed by stop(). */
@@ -107,7 +108,7 @@ function startReplica(
   index: number,
   bindPort: number,
 ): ReplicaProcess {
-  const { trustedBytesMax, hostBytesMax, datagramBytes, onReplicaExit } = options;
+  const { trustedBytesMax, hostBytesMax, datagramBytes, receiveBufferBytes, onReplicaExit } = options;
   const log = options.log ?? ((line: string): void => void process.stderr.write(`${line}\n`));
   return new ReplicaProcess(
     {
@@ -117,6 +118,7 @@ function startReplica(
       ...(trustedBytesMax !== undefined && { trustedBytesMax }),
       ...(hostBytesMax !== undefined && { hostBytesMax }),
       ...(datagramBytes !== undefined && { datagramBytes }),
+      ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
       allowPlaintext: options.mode === 'plaintext',
       removeDirectoryWhenOrphaned: options.directory === undefined,
     },

@@ -13,6 +13,7 @@ export interface ChildOptions {
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
   readonly datagramBytes?: number;
+  readonly receiveBufferBytes?: number;
   readonly bindPort?: number;
   readonly allowPlaintext: boolean;
   /** The cluster directory is temporary: when the parent could not remove it, the children do. */

@@ -21,6 +21,8 @@ export interface ReplicaServerOptions {
   /** Limit of sealed values in host memory, bytes; default 4 GiB. */
   readonly hostBytesMax?: number;
   readonly datagramBytes?: number;
+  /** Asked of the system for the socket; default 4 MiB. It may grant less. */
+  readonly receiveBufferBytes?: number;
   /** Serve a cluster of mode plaintext; on loopback only, unless bindHost says otherwise. */
   readonly allowPlaintext?: boolean;
   /** Address to bind in place of the one in the configuration. */
@@ -44,7 +46,7 @@ export async function runReplica(options: ReplicaServerOptions): Promise<Running
   const bindHost = options.bindHost ?? hosts[options.index]!;
   if (authority.mode === 'plaintext') warnOfPlaintext(options, bindHost);
   const datagramBytes = datagramBytesFor(hosts, options.datagramBytes);
-  const transport = await openTransport(bindHost, options.bindPort ?? own.port, own);
+  const transport = await openTransport(options, bindHost, own);
   return new ReplicaServer(options, authority, hosts, transport, datagramBytes);
 }
 
@@ -64,9 +66,10 @@ function warnOfPlaintext(options: ReplicaServerOptions, bindHost: string): void 
   process.stderr.write('warning: mode plaintext: keys and values are neither encrypted nor authenticated\n');
 }
 
-async function openTransport(host: string, port: number, member: Member): Promise<UdpTransport> {
+async function openTransport(options: ReplicaServerOptions, host: string, member: Member): Promise<UdpTransport> {
+  const { bindPort: port = member.port, receiveBufferBytes } = options;
   try {
-    return await UdpTransport.open({ host, port });
+    return await UdpTransport.open({ host, port, receiveBufferBytes });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'EADDRINUSE') {
@@ -144,6 +147,7 @@ class ReplicaServer implements RunningReplica {
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       cpuUs: cpu.user + cpu.system,
       rssBytes: process.memoryUsage.rss(),
+      receiveBufferBytes: this.#transport.receiveBufferBytes,
     };
   }
 }
