@@ -5,6 +5,7 @@ import type { LatencySummary } from './histogram.ts';
 import { formatHead } from './report.ts';
 import type { BenchReport, ReportHead } from './report.ts';
 import { alignColumns, count, decimals, microseconds } from './report-text.ts';
+import { sumCounts } from './result.ts';
 import type { RunResult } from './result.ts';
 import type { LoadSummary } from './target.ts';
 import { OPERATION_TYPES } from './workload.ts';
@@ -95,7 +96,22 @@ function medianRun(results: readonly RoundResult[]): RunResult {
       clients: median((result) => result.cpuUsPerOp.clients),
     },
     drops: sumCounts(results.map((result) => result.drops)),
+    clientDrops: sumCounts(results.map((result) => result.clientDrops)),
+    overflows: {
+      replicas: sumKnown(results.map((result) => result.overflows.replicas)),
+      clients: sumKnown(results.map((result) => result.overflows.clients)),
+    },
   };
+}
+
+/** Null when one of them is not known. */
+function sumKnown(counts: readonly (number | null)[]): number | null {
+  let sum = 0;
+  for (const value of counts) {
+    if (value === null) return null;
+    sum += value;
+  }
+  return sum;
 }
 
 function medianSummary(summaries: readonly (LatencySummary | undefined)[]): LatencySummary | null {
@@ -110,12 +126,6 @@ function medianSummary(summaries: readonly (LatencySummary | undefined)[]): Late
     p999: median((summary) => summary.p999),
     max: median((summary) => summary.max),
   };
-}
-
-function sumCounts(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
-  const sums: Record<string, number> = {};
-  for (const counts of all) for (const [name, value] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + value;
-  return sums;
 }
 
 export function formatCompare(report: CompareReport): string {

@@ -6,6 +6,7 @@ import { LoadClient } from './load-client.ts';
 import type { ClientWindow } from './load-client.ts';
 import type { ChildMessage, Loaded, OpenTask, Opened, ParentMessage, Ran, RanType, RunTask } from './messages.ts';
 import { RecordKeys } from './record.ts';
+import { sumCounts } from './result.ts';
 import type { OperationType } from './workload.ts';
 
 /**
@@ -75,10 +76,12 @@ class LoadHost {
       windowMs: Math.max(...windows.map(({ window }) => window.windowMs)),
       operations: operationsByClient.reduce((sum, operations) => sum + operations, 0),
       operationsByClient,
-      errors: errorsOf(clients),
+      errors: sumCounts(clients.map(({ loop }) => Object.fromEntries(loop.errors))),
       byType: byTypeOf(windows),
       cpuUs: cpu.user + cpu.system,
       counters: countersOf(windows),
+      clientDrops: sumCounts(windows.map(({ drops }) => drops)),
+      receiveBufferBytes: Math.min(...clients.map((client) => client.receiveBufferBytes)),
       members: before === undefined || after === undefined ? null : { before, after },
     };
   }
@@ -108,12 +111,6 @@ class LoadHost {
       clearInterval(timer);
     }
   }
-}
-
-function errorsOf(clients: readonly LoadClient[]): Record<string, number> {
-  const errors: Record<string, number> = {};
-  for (const { loop } of clients) for (const [kind, times] of loop.errors) errors[kind] = (errors[kind] ?? 0) + times;
-  return errors;
 }
 
 function byTypeOf(windows: readonly ClientWindow[]): Ran['byType'] {

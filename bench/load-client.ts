@@ -9,6 +9,7 @@ import type { ClientTask, Loaded, OpenTask, Opened, RunTask } from './messages.t
 import { Random } from './random.ts';
 import { RECORD_KEY_BYTES_MAX, RecordValues } from './record.ts';
 import type { RecordKeys } from './record.ts';
+import { countsSince } from './result.ts';
 import { SizeChoice } from './value-sizes.ts';
 import { ScrambledZipfian, SkewedLatest } from './zipfian.ts';
 
@@ -30,6 +31,7 @@ export interface ClientWindow {
   readonly window: LoadWindow;
   /** Grown in the window. */
   readonly counters: ClientCounters;
+  readonly drops: Readonly<Record<string, number>>;
 }
 
 export class LoadClient {
@@ -41,6 +43,7 @@ export class LoadClient {
   readonly #engine: Engine;
   readonly #history: HistoryWriter | undefined;
   #countersBefore: ClientCounters;
+  #dropsBefore: Readonly<Record<string, number>> = {};
 
   /** All inserts of this client; a run goes on where the one before ended. */
   #inserts: Inserts | undefined;
@@ -81,6 +84,7 @@ export class LoadClient {
       sink: loop,
       capacity: task.outstanding * PLACES_AN_OPERATION,
       ...(task.datagramBytes === null ? {} : { datagramBytes: task.datagramBytes }),
+      ...(task.receiveBufferBytes === null ? {} : { receiveBufferBytes: task.receiveBufferBytes }),
     });
     loop.attach(engine.operations);
     return new LoadClient(task, index, { keys, sizes }, loop, engine, history);
@@ -108,11 +112,21 @@ export class LoadClient {
   beginWindow(): void {
     this.loop.beginWindow();
     this.#countersBefore = { ...this.#engine.counters };
+    this.#dropsBefore = this.#engine.drops;
   }
 
   endWindow(): ClientWindow {
     const window = this.loop.endWindow();
-    return { window, counters: countersSince(this.#countersBefore, this.#engine.counters) };
+    const { counters, drops } = this.#engine;
+    return {
+      window,
+      counters: countersSince(this.#countersBefore, counters),
+      drops: countsSince(this.#dropsBefore, drops),
+    };
+  }
+
+  get receiveBufferBytes(): number {
+    return this.#engine.receiveBufferBytes;
   }
 
   async drain(): Promise<void> {

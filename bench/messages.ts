@@ -18,6 +18,8 @@ export interface OpenTask {
   /** Of the load phase. */
   readonly seed: number;
   readonly datagramBytes: number | null;
+  /** Asked of the system for each client's socket. */
+  readonly receiveBufferBytes: number | null;
   /** Of each client. */
   readonly outstanding: number;
   /** Of each operation; default: far above any latency of a cluster that works. */
@@ -81,6 +83,10 @@ export interface Ran {
   readonly cpuUs: number;
   /** Grown in the window. */
   readonly counters: ClientCounters;
+  /** Datagrams and messages that clients did not send or act on, grown in the window, by reason. */
+  readonly clientDrops: Readonly<Record<string, number>>;
+  /** Of each client's socket, as the system granted it; the smallest. */
+  readonly receiveBufferBytes: number;
   /** The members at the window's two ends, from client 0. */
   readonly members: { readonly before: readonly MemberStatus[]; readonly after: readonly MemberStatus[] } | null;
 }

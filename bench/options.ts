@@ -5,7 +5,13 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../net/mode.ts';
 import { parseDurationMs } from '../src/cli/duration.ts';
 import { CommandFailure, EXIT_WRONG_INPUT } from '../src/cli/failure.ts';
-import { datagramBytesOption, modeOption, replicaCount, wholeNumberBetween } from '../src/cli/shared-options.ts';
+import {
+  datagramBytesOption,
+  modeOption,
+  receiveBufferOption,
+  replicaCount,
+  wholeNumberBetween,
+} from '../src/cli/shared-options.ts';
 import { VALUE_HEADER_BYTES } from './record.ts';
 import { largestOf, parseValueSizes, smallestOf } from './value-sizes.ts';
 import type { ValueSize } from './value-sizes.ts';
@@ -50,6 +56,8 @@ export interface LoadSettings {
   readonly fields: RecordFields | undefined;
   /** Undefined: as the interface has it. */
   readonly datagramBytes: number | undefined;
+  /** Asked of the system for each socket; undefined: the usual. */
+  readonly receiveBufferBytes: number | undefined;
   /** Of each client. */
   readonly outstanding: number;
   readonly clients: number;
@@ -86,6 +94,7 @@ interface LoadFlags {
   readonly fields?: number;
   readonly fieldBytes?: number;
   readonly datagramBytes?: number;
+  readonly receiveBuffer?: number;
   readonly outstanding: number;
   readonly clients: number;
   readonly processes?: number;
@@ -163,6 +172,7 @@ function loadFlags(durationSeconds: number): Option[] {
     ).argParser(wholeNumberBetween(1, VALUE_BYTES_MAX)),
     new Option('--field-bytes <bytes>', 'size of each field').argParser(wholeNumberBetween(1, VALUE_BYTES_MAX)),
     datagramBytesOption(),
+    receiveBufferOption(),
     new Option('--outstanding <count>', 'operations in flight at once, of each client')
       .argParser(wholeNumberBetween(1, OUTSTANDING_MAX))
       .default(256),
@@ -253,6 +263,7 @@ function settingsOf(flags: LoadFlags): LoadSettings {
     valueSizes,
     fields,
     datagramBytes: flags.datagramBytes,
+    receiveBufferBytes: flags.receiveBuffer,
     outstanding,
     clients,
     processes,

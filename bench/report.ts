@@ -37,6 +37,8 @@ export interface ReportHead {
     readonly fields: RecordFields | null;
     /** Null: the client takes it from the interface's MTU. */
     readonly datagramBytes: number | null;
+    /** Asked of the system; null: the usual. `runs` tells what was granted. */
+    readonly receiveBufferBytes: number | null;
     readonly outstanding: number;
     readonly clients: number;
     readonly processes: number;
@@ -81,6 +83,7 @@ export function headOf(
       valueSizes: settings.valueSizes,
       fields: settings.fields ?? null,
       datagramBytes: settings.datagramBytes ?? (embedded ? DATAGRAM_BYTES_LOOPBACK : null),
+      receiveBufferBytes: settings.receiveBufferBytes ?? null,
       outstanding: settings.outstanding,
       clients: settings.clients,
       processes: settings.processes,
@@ -164,7 +167,8 @@ function formatFigures(report: BenchReport, result: RunResult, load: LoadSummary
       'mended',
       `${count(result.writeBacks)} write-backs, ${count(result.tampered)} tampered copies, ${count(result.repairs)} repairs`,
     ],
-    ['dropped', formatCounts(result.drops)],
+    ['dropped', `${formatCounts(result.drops)}${formatOverflows(result)}`],
+    ['receive buffers', formatBuffers(result)],
   ];
   if (load !== undefined) {
     const rate = (load.puts * 1_000) / load.elapsedMs;
@@ -172,6 +176,17 @@ function formatFigures(report: BenchReport, result: RunResult, load: LoadSummary
     rows.push(['load phase', `${count(load.puts)} puts in ${seconds(load.elapsedMs)}, ${count(rate)} ops/s${again}`]);
   }
   return alignColumns(rows);
+}
+
+/** Nothing is said where nothing is known. */
+function formatOverflows({ overflows: { replicas, clients } }: RunResult): string {
+  if (replicas === null && clients === null) return '';
+  const at = (whose: string, many: number | null): string[] => (many === null ? [] : [`${count(many)} at ${whose}`]);
+  return `; datagrams over the receive buffers: ${[...at('replicas', replicas), ...at('clients', clients)].join(', ')}`;
+}
+
+function formatBuffers({ receiveBufferBytes: { replicas, clients } }: RunResult): string {
+  return `${replicas === null ? 'unknown' : `${count(replicas)} bytes`} at each replica, ${count(clients)} bytes at each client`;
 }
 
 function formatClients({ settings }: BenchReport, { clientOpsPerSec }: RunResult): string {

@@ -39,6 +39,20 @@ export interface RunResult {
   readonly cpuUsPerOp: { readonly replicas: number | null; readonly clients: number };
   /** Datagrams and messages that replicas did not act on in the window, by reason. */
   readonly drops: Readonly<Record<string, number>>;
+  /** The same of clients; what they held back for want of credit is `flight-full`. */
+  readonly clientDrops: Readonly<Record<string, number>>;
+  /**
+   * Datagrams that the system dropped because a receive buffer was full, from the warm-up's start to the last operation's
+   * end. Null where the system doesn't tell, or the replicas are not the bench's own.
+   */
+  readonly overflows: Overflows;
+  /** Of the sockets, as the system granted them, the smallest; null where no replica told. */
+  readonly receiveBufferBytes: { readonly replicas: number | null; readonly clients: number };
+}
+
+export interface Overflows {
+  readonly replicas: number | null;
+  readonly clients: number | null;
 }
 
 export interface RunContext {
@@ -51,7 +65,11 @@ export interface RunContext {
 export const DATA_ERRORS: readonly string[] = [WRONG_VALUE, MISSING_RECORD, 'unreadable'];
 
 /** @param parts One a load process. */
-export function resultOf(context: RunContext, parts: readonly Ran[]): RunResult {
+export function resultOf(
+  context: RunContext,
+  parts: readonly Ran[],
+  overflows: Overflows = { replicas: null, clients: null },
+): RunResult {
   const all = new LatencyHistogram();
   const latencyUs: Partial<Record<OperationType, LatencySummary>> = {};
   const opsPerSecByType: Partial<Record<OperationType, number>> = {};
@@ -64,11 +82,10 @@ export function resultOf(context: RunContext, parts: readonly Ran[]): RunResult 
     latencyUs[type] = summary;
     opsPerSecByType[type] = rateOf(parts, (part) => part.byType[type].count);
   }
-  const errorsByKind: Record<string, number> = {};
+  const errorsByKind = sumCounts(parts.map((part) => part.errors));
   let operations = 0;
   let clientsCpuUs = 0;
   for (const part of parts) {
-    addCounts(errorsByKind, part.errors);
     operations += part.operations;
     clientsCpuUs += part.cpuUs;
   }
@@ -100,6 +117,12 @@ export function resultOf(context: RunContext, parts: readonly Ran[]): RunResult 
       clients: operations === 0 ? 0 : clientsCpuUs / operations,
     },
     drops: dropsOf(members.before, members.after),
+    clientDrops: sumCounts(parts.map((part) => part.clientDrops)),
+    overflows,
+    receiveBufferBytes: {
+      replicas: smallestKnown(members.after.map((member) => member.receiveBufferBytes)),
+      clients: Math.min(...parts.map((part) => part.receiveBufferBytes)),
+    },
   };
 }
 
@@ -129,8 +152,28 @@ function sumOf(parts: readonly Ran[], counter: keyof ClientCounters): number {
   return parts.reduce((sum, part) => sum + part.counters[counter], 0);
 }
 
-function addCounts(target: Record<string, number>, counts: Readonly<Record<string, number>>): void {
-  for (const [name, count] of Object.entries(counts)) target[name] = (target[name] ?? 0) + count;
+export function sumCounts(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const counts of all) for (const [name, value] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + value;
+  return sums;
+}
+
+/** What has grown, by how much. */
+export function countsSince(
+  before: Readonly<Record<string, number>>,
+  now: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const grown: Record<string, number> = {};
+  for (const [name, value] of Object.entries(now)) {
+    const by = value - (before[name] ?? 0);
+    if (by > 0) grown[name] = by;
+  }
+  return grown;
+}
+
+function smallestKnown(values: readonly (number | undefined)[]): number | null {
+  const known = values.filter((value) => value !== undefined);
+  return known.length === 0 ? null : Math.min(...known);
 }
 
 /** Undefined unless each member that was there before is the same process afterwards. */
@@ -147,15 +190,11 @@ function cpuUsOf(before: readonly MemberStatus[], after: readonly MemberStatus[]
 }
 
 function dropsOf(before: readonly MemberStatus[], after: readonly MemberStatus[]): Record<string, number> {
-  const drops: Record<string, number> = {};
-  for (const later of after) {
+  const grown = after.map((later) => {
     const member = before.find((candidate) => candidate.index === later.index);
     // One that was started anew counts from zero.
     const known = member?.incarnation === later.incarnation ? (member?.drops ?? {}) : {};
-    for (const [reason, count] of Object.entries(later.drops ?? {})) {
-      const grown = count - (known[reason] ?? 0);
-      if (grown > 0) addCounts(drops, { [reason]: grown });
-    }
-  }
-  return drops;
+    return countsSince(known, later.drops ?? {});
+  });
+  return sumCounts(grown);
 }

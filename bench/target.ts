@@ -11,6 +11,7 @@ import type { Progress } from './progress.ts';
 import { count } from './report-text.ts';
 import { resultOf } from './result.ts';
 import type { RunResult } from './result.ts';
+import { overflowsOf } from './udp-sockets.ts';
 import type { Workload } from './workload.ts';
 
 /**
@@ -21,6 +22,8 @@ export interface TargetOptions {
   readonly mode: SecurityMode;
   /** A cluster that runs already; undefined: start one. */
   readonly directory: string | undefined;
+  /** Of the cluster that runs already, where they are known. */
+  readonly replicaProcessIds?: readonly number[];
   /** Of the cluster that is started; undefined: as the embedded cluster has it. */
   readonly replicas?: number | undefined;
   readonly settings: LoadSettings;
@@ -89,7 +92,13 @@ export class LoadTarget {
   }
 
   async run(workload: Workload, seed: number): Promise<RunResult> {
-    return resultOf({ mode: this.mode, workload, seed }, await this.measure(workload, seed));
+    const replicas = this.#cluster?.processIds ?? this.#options.replicaProcessIds ?? [];
+    const before = { replicas: overflowsOf(replicas), clients: overflowsOf(this.processIds) };
+    const parts = await this.measure(workload, seed);
+    return resultOf({ mode: this.mode, workload, seed }, parts, {
+      replicas: grown(before.replicas, overflowsOf(replicas)),
+      clients: grown(before.clients, overflowsOf(this.processIds)),
+    });
   }
 
   /** What each load process found. */
@@ -143,6 +152,7 @@ export class LoadTarget {
         valueSizes: settings.valueSizes,
         seed: settings.seed,
         datagramBytes: settings.datagramBytes ?? null,
+        receiveBufferBytes: settings.receiveBufferBytes ?? null,
         outstanding: settings.outstanding,
         ...(deadlineMs !== undefined && { deadlineMs }),
         originNs: String(this.#options.history?.originNs ?? 0n),
@@ -175,6 +185,7 @@ export class LoadTarget {
       signal,
       ...(this.#options.replicas !== undefined && { replicas: this.#options.replicas }),
       ...(settings.datagramBytes !== undefined && { datagramBytes: settings.datagramBytes }),
+      ...(settings.receiveBufferBytes !== undefined && { receiveBufferBytes: settings.receiveBufferBytes }),
       log: (line) => progress.note(`${label}: ${line}`),
       onReplicaExit: (index, description) => progress.note(`${label}: replica ${index}: ${description}`),
     });
@@ -218,6 +229,10 @@ export class LoadTarget {
       progress.clear();
     }
   }
+}
+
+function grown(before: number | undefined, after: number | undefined): number | null {
+  return before === undefined || after === undefined ? null : after - before;
 }
 
 function adviceOn(outcome: string, puts: number): string {

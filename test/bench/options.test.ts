@@ -32,6 +32,7 @@ test('the defaults are those of the documentation', () => {
     valueSizes: [{ valueBytes: 256, weight: 1 }],
     fields: undefined,
     datagramBytes: undefined,
+    receiveBufferBytes: undefined,
     outstanding: 256,
     clients: 1,
     processes: 1,
@@ -60,12 +61,13 @@ test('the defaults are those of the documentation', () => {
 test('flags are taken in the units that people write', () => {
   const argv =
     '--workload b --mode plaintext --value-bytes 4KiB --datagram-bytes 8192 --duration 0.5 --warmup 250ms ' +
-    '--clients 2 --seed 0 --quiet --connect';
+    '--receive-buffer 212992 --clients 2 --seed 0 --quiet --connect';
   const options = bench(...argv.split(' '));
   assert.deepEqual(options.workload, { name: 'B', readProportion: 0.95, write: 'update' });
   assert.equal(options.mode, 'plaintext');
   assert.equal(options.valueBytes, 4_096);
   assert.equal(options.datagramBytes, 8_192);
+  assert.equal(options.receiveBufferBytes, 212_992);
   assert.equal(options.durationMs, 500);
   assert.equal(options.warmupMs, 250);
   assert.equal(options.clients, 2);
@@ -138,6 +140,7 @@ test('what no flag can mean is refused by commander', () => {
     ['--value-bytes', 'many'],
     ['--datagram-bytes', '100'],
     ['--datagram-bytes', '1471'],
+    ['--receive-buffer', '1KiB'],
     ['--outstanding', '0'],
     ['--outstanding', '16385'],
     ['--outstanding', '1.5'],

@@ -18,6 +18,7 @@ const settings = {
   valueSizes: [{ valueBytes: 256, weight: 1 }],
   fields: undefined,
   datagramBytes: undefined,
+  receiveBufferBytes: undefined,
   outstanding: 256,
   clients: 1,
   processes: 1,
@@ -53,6 +54,7 @@ test('the JSON report has the fields that its readers rely on', () => {
     'valueSizes',
     'fields',
     'datagramBytes',
+    'receiveBufferBytes',
     'outstanding',
     'clients',
     'processes',
@@ -101,6 +103,7 @@ errors            2 deadline
 sent again        1 retransmissions, 2 hedges
 mended            3 write-backs, 0 tampered copies, 0 repairs
 dropped           2 forged
+receive buffers   unknown at each replica, 212,992 bytes at each client
 load phase        100,000 puts in 0.5 s, 200,000 ops/s
 `,
   );

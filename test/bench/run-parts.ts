@@ -17,6 +17,8 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
     byType: byType({ read, update }),
     cpuUs: 400,
     counters: { retransmissions: 1, hedges: 2, tampered: 0, repairs: 0, writeBacks: 3, partsRepeated: 0 },
+    clientDrops: { 'late-answer': 4 },
+    receiveBufferBytes: 212_992,
     members: null,
     ...change,
   };

@@ -49,6 +49,7 @@ async function proveFlat(context: ProofContext): Promise<ClaimResult[]> {
         valueSizes: [{ valueBytes: LOAD.valueBytes, weight: 1 }],
         seed: 1,
         datagramBytes: null,
+        receiveBufferBytes: null,
         outstanding: LOAD.outstanding,
         originNs: '0',
       },
