@@ -8,6 +8,10 @@ import { formatChaos } from './chaos/report.ts';
 import { runChaos } from './chaos/run.ts';
 import { runCompare } from './compare.ts';
 import { formatCompare } from './compare-report.ts';
+import { runGoodput } from './goodput.ts';
+import { goodputFlags, goodputOptionsOf } from './goodput-options.ts';
+import type { GoodputFlags } from './goodput-options.ts';
+import { formatGoodput } from './goodput-report.ts';
 import { benchFlags, benchOptionsOf, compareFlags, compareOptionsOf, wrongInput } from './options.ts';
 import type { CompareFlags } from './options.ts';
 import { createProgress } from './progress.ts';
@@ -18,8 +22,8 @@ import { runBench } from './run.ts';
 import { INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
 
 /**
- * Adds `avocado bench` and `avocado bench compare`. Flags belong to the command that they stand behind, or `bench` would
- * take those of `compare`, which have the same names; each command above has to agree to that.
+ * Adds `avocado bench` with `compare` and `goodput`. Flags belong to the command that they stand behind, or `bench` would
+ * take theirs, which have the same names; each command above has to agree to that.
  */
 export function addBench(program: Command): Command {
   return program.enablePositionalOptions().addCommand(benchCommand());
@@ -46,6 +50,7 @@ Examples:
   avocado bench --workload F --fields 10 --field-bytes 100
   avocado bench --workload D --value-bytes 64:60,256:30,4096:10
   avocado bench compare --workloads A,B,C,D,F
+  avocado bench goodput --receive-buffer 212992
   avocado bench --chaos --seed 7
   avocado bench --chaos --replicas 5 --duration 60 --history chaos.jsonl --json report.json
   avocado bench --chaos --chaos-faults stop,partition,delay
@@ -56,7 +61,23 @@ ${chaosHelp()}`,
     )
     .action(benchAction);
   for (const option of [...benchFlags(), ...chaosFlags()]) bench.addOption(option);
-  return bench.addCommand(compareCommand());
+  return bench.addCommand(compareCommand()).addCommand(goodputCommand());
+}
+
+function goodputCommand(): Command {
+  const goodput = new Command('goodput')
+    .description('Measure what a cluster of its own gets done with 1, 2, 4 and up to 64 clients at once.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado bench goodput
+  avocado bench goodput --receive-buffer 212992
+  avocado bench goodput --clients 1,16,64 --outstanding 16 --rounds 1 --json goodput.json`,
+    )
+    .action(measureGoodput);
+  for (const option of goodputFlags()) goodput.addOption(option);
+  return goodput;
 }
 
 function compareCommand(): Command {
@@ -106,6 +127,13 @@ async function measureModes(flags: CompareFlags): Promise<void> {
   const progress = createProgress(process.stderr, options.quiet);
   const report = await untilSignal((signal) => runCompare(options, { signal, progress }));
   finish(report, formatCompare(report), options.jsonPath);
+}
+
+async function measureGoodput(flags: GoodputFlags): Promise<void> {
+  const options = goodputOptionsOf(flags);
+  const progress = createProgress(process.stderr, options.quiet);
+  const report = await untilSignal((signal) => runGoodput(options, { signal, progress }));
+  finish(report, formatGoodput(report), options.jsonPath);
 }
 
 /** A report with wrong data in it is shown before it is called a failure. */

@@ -55,11 +55,12 @@ function medianRuns(rounds: readonly RoundResult[]): RunResult[] {
     const name = `${result.workload} ${result.mode}`;
     groups.set(name, [...(groups.get(name) ?? []), result]);
   }
-  return [...groups.values()].map(medianRun);
+  return [...groups.values()].map((results) => medianRun(results.map(({ round: _round, ...result }) => result)));
 }
 
-function medianRun(results: readonly RoundResult[]): RunResult {
-  const { round: _round, ...first } = results[0]!;
+/** @param results At least one. */
+export function medianRun(results: readonly RunResult[]): RunResult {
+  const first = results[0]!;
   const latencyUs: Partial<Record<OperationType, LatencySummary>> = {};
   const opsPerSecByType: Partial<Record<OperationType, number>> = {};
   for (const type of OPERATION_TYPES) {

@@ -29,12 +29,12 @@ const VALUE_BYTES_MAX = 1024 * 1024;
 const OUTSTANDING_MAX = 16_384;
 /** Values in flight in one load process; its clients keep copies of them. */
 const FLIGHT_BYTES_MAX = 256 * 1024 * 1024;
-const CLIENTS_MAX = 64;
+export const CLIENTS_MAX = 64;
 const SEED_MAX = 2 ** 32 - 1;
 const DURATION_MS_MAX = 24 * 60 * 60 * 1_000;
 /** The window must hold more than a few operations. */
 const DURATION_MS_MIN = 100;
-const ROUNDS_MAX = 1_000;
+export const ROUNDS_MAX = 1_000;
 /** YCSB's record: CoreWorkload's defaults of fieldcount and fieldlength. */
 const FIELDS_DEFAULT = 10;
 const FIELD_BYTES_DEFAULT = 100;
@@ -119,7 +119,7 @@ export interface CompareFlags extends LoadFlags {
   readonly rounds: number;
 }
 
-export function benchFlags(): Option[] {
+export function workloadFlags(): Option[] {
   return [
     new Option(
       '--workload <name>',
@@ -131,6 +131,12 @@ export function benchFlags(): Option[] {
       '--read <proportion>',
       "share of reads, 0 to 1, in place of the workload's; the rest stays what it is (0: updates only)",
     ).argParser(parseProportion),
+  ];
+}
+
+export function benchFlags(): Option[] {
+  return [
+    ...workloadFlags(),
     modeOption(),
     new Option(
       '--connect [dir]',
@@ -139,6 +145,7 @@ export function benchFlags(): Option[] {
     new Option('--replicas <count>', 'replicas of its own cluster (default: 3)')
       .argParser(replicaCount)
       .conflicts('connect'),
+    ...clientFlags(),
     ...loadFlags(10),
     new Option('--history <file>', 'write each operation to FILE, a JSON line each, for a linearizability check'),
   ];
@@ -152,12 +159,25 @@ export function compareFlags(): Option[] {
     new Option('--rounds <count>', 'rounds; each measures every mode once')
       .argParser(wholeNumberBetween(1, ROUNDS_MAX))
       .default(5),
+    ...clientFlags(),
     ...loadFlags(5),
   ];
 }
 
-/** @param durationSeconds Default; a comparison measures many times. */
-function loadFlags(durationSeconds: number): Option[] {
+export function clientFlags(): [clients: Option, processes: Option] {
+  return [
+    new Option('--clients <count>', 'clients, each with a socket, sessions and closed loop of its own')
+      .argParser(wholeNumberBetween(1, CLIENTS_MAX))
+      .default(1),
+    new Option(
+      '--processes <count>',
+      'load processes that the clients are dealt out to (default: as many as cores, at most as many as clients)',
+    ).argParser(wholeNumberBetween(1, CLIENTS_MAX)),
+  ];
+}
+
+/** Defaults; who measures many times measures shorter. */
+export function loadFlags(durationSeconds: number, outstanding = 256): Option[] {
   return [
     new Option('--records <count>', 'records, all put once before the run')
       .argParser(wholeNumberBetween(1, RECORDS_MAX))
@@ -175,14 +195,7 @@ function loadFlags(durationSeconds: number): Option[] {
     receiveBufferOption(),
     new Option('--outstanding <count>', 'operations in flight at once, of each client')
       .argParser(wholeNumberBetween(1, OUTSTANDING_MAX))
-      .default(256),
-    new Option('--clients <count>', 'clients, each with a socket, sessions and closed loop of its own')
-      .argParser(wholeNumberBetween(1, CLIENTS_MAX))
-      .default(1),
-    new Option(
-      '--processes <count>',
-      'load processes that the clients are dealt out to (default: as many as cores, at most as many as clients)',
-    ).argParser(wholeNumberBetween(1, CLIENTS_MAX)),
+      .default(outstanding),
     new Option('--seed <number>', 'of all random choices').argParser(wholeNumberBetween(0, SEED_MAX)).default(1),
     new Option('--duration <seconds>', 'of each measurement')
       .argParser(secondsBetween(DURATION_MS_MIN, DURATION_MS_MAX))

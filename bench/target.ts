@@ -1,3 +1,4 @@
+import { assert } from '../net/assert.ts';
 import type { SecurityMode } from '../net/mode.ts';
 import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
 import { startEmbeddedCluster } from '../src/server/embedded-cluster.ts';
@@ -51,6 +52,7 @@ export class LoadTarget {
   readonly mode: SecurityMode;
   readonly #options: TargetOptions;
   #cluster: EmbeddedCluster | undefined;
+  #directory: string | undefined;
   #processes: LoadProcess[] = [];
   /** The latest of each process. */
   readonly #reports: LoadProgress[] = [];
@@ -92,7 +94,7 @@ export class LoadTarget {
   }
 
   async run(workload: Workload, seed: number): Promise<RunResult> {
-    const replicas = this.#cluster?.processIds ?? this.#options.replicaProcessIds ?? [];
+    const replicas = this.#replicaProcessIds;
     const before = { replicas: overflowsOf(replicas), clients: overflowsOf(this.processIds) };
     const parts = await this.measure(workload, seed);
     return resultOf({ mode: this.mode, workload, seed }, parts, {
@@ -117,6 +119,16 @@ export class LoadTarget {
     );
   }
 
+  /** For others that work on the same cluster; it ends with this target if this one started it. */
+  get cluster(): { readonly directory: string; readonly replicaProcessIds: readonly number[] } {
+    assert(this.#directory !== undefined, 'the target is open');
+    return { directory: this.#directory, replicaProcessIds: this.#replicaProcessIds };
+  }
+
+  get #replicaProcessIds(): readonly number[] {
+    return this.#cluster?.processIds ?? this.#options.replicaProcessIds ?? [];
+  }
+
   /** Of the load processes. */
   get processIds(): readonly number[] {
     return this.#processes.flatMap(({ pid }) => pid ?? []);
@@ -138,6 +150,7 @@ export class LoadTarget {
     signal.throwIfAborted();
     progress.update(`${label}: starting`);
     const directory = this.#options.directory ?? (await this.#startCluster()).directory;
+    this.#directory = directory;
     for (let index = 0; index < settings.processes; index++) {
       this.#reports.push(NO_PROGRESS);
       this.#processes.push(new LoadProcess(index, (from, report) => (this.#reports[from] = report)));

@@ -1,6 +1,6 @@
 /**
  * Shows again, on this machine and on the built files, what the project claims: `npm run prove`. One line a claim, with
- * its figures, on stdout; what is being done on stderr. Ends with "N claims shown, M failed"; exit code 1 if any failed.
+ * its figures and where there is one a table, on stdout; what is being done on stderr. Ends with "N claims shown, M failed"; exit code 1 if any failed.
  *
  *     npm run prove -- [--quick] [--only NAME,NAME] [--json FILE]
  */
@@ -100,6 +100,7 @@ async function prove(options: Options): Promise<number> {
     for (const result of await run(proof, options.quick, join(directory, proof.name))) {
       claims.push({ proof: proof.name, ...result });
       process.stdout.write(`${result.ok ? 'OK    ' : 'FAILED'} ${result.claim}: ${result.figures}\n`);
+      if (result.table !== undefined) process.stdout.write(`${result.table.replaceAll(/^/gm, '         ')}\n`);
     }
   }
   const failedCount = claims.filter((claim) => !claim.ok).length;

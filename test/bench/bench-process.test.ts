@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { CompareReport } from '../../bench/compare-report.ts';
+import type { GoodputReport } from '../../bench/goodput-report.ts';
 import { RecordKeys } from '../../bench/record.ts';
 import type { BenchReport } from '../../bench/report.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
@@ -167,6 +168,44 @@ test('a comparison measures each mode in each round, in turn', async () => {
   assert.ok(echoUs.p50 > 0 && echoUs.p99 >= echoUs.p50);
   assert.ok(datagramsPerSec.received > 0 && datagramsPerSec.received <= datagramsPerSec.sent);
   assert.ok(aeadCallsPerSec > 0);
+  assert.deepEqual(leftovers(), []);
+});
+
+test('goodput measures each number of clients on one cluster, the next round the other way', async () => {
+  const flags = [
+    '--clients',
+    '1,3',
+    '--rounds',
+    '2',
+    '--duration',
+    '0.2',
+    '--warmup',
+    '0',
+    '--receive-buffer',
+    '64KiB',
+  ];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, [
+    ...['bench', 'goodput', ...QUICK, ...flags],
+    ...['--json', file('goodput.json')],
+  ]);
+  assert.equal(exitCode, 0, stderr);
+  assert.match(stdout, /^3( +[\d,.]+){2}/m);
+  const report = jsonOf<GoodputReport>('goodput.json');
+  assert.deepEqual(
+    report.rounds.map(({ round, clients }) => [round, clients]),
+    [
+      [0, 1],
+      [0, 3],
+      [1, 3],
+      [1, 1],
+    ],
+  );
+  assert.equal(Math.max(...report.runs.map(({ ofBest }) => ofBest)), 1);
+  for (const run of report.runs) {
+    assert.equal(run.errors, 0);
+    assert.deepEqual(run.receiveBufferBytes, { replicas: 65_536, clients: 65_536 });
+    assert.ok(run.overflows.replicas !== null && run.overflows.clients !== null);
+  }
   assert.deepEqual(leftovers(), []);
 });
 

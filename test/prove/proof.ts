@@ -26,6 +26,8 @@ export interface ClaimResult {
   readonly ok: boolean;
   /** One line. */
   readonly figures: string;
+  /** More of them, in lines and columns. */
+  readonly table?: string;
   /** The same for machines. */
   readonly data: Readonly<Record<string, unknown>>;
 }

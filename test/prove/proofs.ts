@@ -1,6 +1,7 @@
 import { attacks } from './attacks.ts';
 import { crashKill, crashStop } from './crash.ts';
 import { freshClone } from './fresh-clone.ts';
+import { goodput } from './goodput.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
@@ -16,6 +17,7 @@ export const PROOFS: readonly Proof[] = [
   tamper,
   attacks,
   speed,
+  goodput,
   memoryKeys,
   simulation,
   memoryFlat,

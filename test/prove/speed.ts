@@ -1,14 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { CompareReport } from '../../bench/compare-report.ts';
 import { medianOf } from '../../bench/compare-ratio.ts';
 import type { BenchReport } from '../../bench/report.ts';
 import type { RunResult } from '../../bench/result.ts';
 import type { SecurityMode } from '../../net/mode.ts';
-import { finished, makeSandbox, startAvocado } from '../cli/avocado-process.ts';
 import { MINUTE_MS, count } from './proof.ts';
 import type { ClaimResult, Proof, ProofContext } from './proof.ts';
-import { TiedGroup } from './tied-group.ts';
+import { bench } from './run-bench.ts';
 
 /**
  * Speed by the project's own bench, as its users run it: three replicas and the load process together on this machine,
@@ -23,7 +20,6 @@ const ROUNDS = 3;
 const DURATION_S = 5;
 const QUICK_DURATION_S = 3;
 const WARMUP_S = 2;
-const BENCH_TIMEOUT_MS = 10 * MINUTE_MS;
 
 const SECURE_OPS_MIN = { A: 200_000, B: 280_000, C: 300_000 } as const;
 const WRITES_OPS_MIN = 150_000;
@@ -127,21 +123,4 @@ function besideCalibration({ calibration, machine }: CompareReport): string {
     `${machine.cores} cores; calibration: echo p50 ${echoUs.p50} µs, ${count(datagramsPerSec.sent)} datagrams/s sent, ` +
     `${count(aeadCallsPerSec)} AEAD calls/s`
   );
-}
-
-async function bench(context: ProofContext, what: string, args: readonly string[]): Promise<BenchReport> {
-  context.progress(`bench: ${what}`);
-  const path = join(context.directory, 'bench.json');
-  const sandbox = makeSandbox();
-  const child = startAvocado(sandbox, ['bench', ...args, '--quiet', '--json', path], { detached: true });
-  const group = new TiedGroup(child);
-  const timer = setTimeout(() => group.signal('SIGTERM'), BENCH_TIMEOUT_MS);
-  try {
-    const { exitCode, stderr } = await finished(child);
-    if (exitCode !== 0) throw new Error(`avocado bench ${args.join(' ')} ended with ${exitCode}: ${stderr.trim()}`);
-    return JSON.parse(readFileSync(path, 'utf8')) as BenchReport;
-  } finally {
-    clearTimeout(timer);
-    sandbox.remove();
-  }
 }
