@@ -172,22 +172,9 @@ test('a comparison measures each mode in each round, in turn', async () => {
 });
 
 test('goodput measures each number of clients on one cluster, the next round the other way', async () => {
-  const flags = [
-    '--clients',
-    '1,3',
-    '--rounds',
-    '2',
-    '--duration',
-    '0.2',
-    '--warmup',
-    '0',
-    '--receive-buffer',
-    '64KiB',
-  ];
-  const { exitCode, stdout, stderr } = await runAvocado(sandbox, [
-    ...['bench', 'goodput', ...QUICK, ...flags],
-    ...['--json', file('goodput.json')],
-  ]);
+  const short = ['--duration', '0.2', '--warmup', '0', '--receive-buffer', '64KiB'];
+  const flags = ['--clients', '1,3', '--rounds', '2', ...short, '--json', file('goodput.json')];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', 'goodput', ...QUICK, ...flags]);
   assert.equal(exitCode, 0, stderr);
   assert.match(stdout, /^3( +[\d,.]+){2}/m);
   const report = jsonOf<GoodputReport>('goodput.json');
