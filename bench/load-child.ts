@@ -131,6 +131,7 @@ function countersOf(windows: readonly ClientWindow[]): ClientCounters {
     tampered: sum('tampered'),
     repairs: sum('repairs'),
     writeBacks: sum('writeBacks'),
+    partsRepeated: sum('partsRepeated'),
   };
 }
 

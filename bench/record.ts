@@ -1,6 +1,6 @@
 import { assert } from '../net/assert.ts';
 import { alignUp, allocateRegion, copyWords } from '../net/bytes.ts';
-import { DATAGRAM_BYTES_MAX } from '../net/limits.ts';
+import { SEALED_VALUE_BYTES_MAX } from '../workers/sealing.ts';
 import { writeDecimal } from './decimal.ts';
 import { fnvHashBytes, fnvHashNumber } from './fnv.ts';
 import { Random } from './random.ts';
@@ -146,7 +146,7 @@ export class RecordKeys {
 const FILLER_PLACES = 1_024;
 const FILLER = (() => {
   const random = new Random(0);
-  return Int32Array.from({ length: FILLER_PLACES + DATAGRAM_BYTES_MAX / 4 }, () => random.nextWord());
+  return Int32Array.from({ length: FILLER_PLACES + SEALED_VALUE_BYTES_MAX / 4 }, () => random.nextWord());
 })();
 
 function fillerWordOf(fingerprintHigh: number): number {
