@@ -270,7 +270,7 @@ export class Coordinator {
     table.replied[slot] = 0;
     table.attempt[slot] = 0;
     table.asked[slot] = this.#writeParts.membersOf(slot);
-    this.#rounds.waitForParts(slot);
+    this.#rounds.waitForTimeout(slot);
   }
 
   // -- answers ----------------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ export class Coordinator {
   #onProgress(slot: number, member: number, words: Int32Array, word: number): void {
     if (!this.#writeParts.onProgress(slot, member, words, word, this.#rounds.nowMs)) return;
     this.#table.attempt[slot] = 0;
-    this.#rounds.waitForParts(slot);
+    this.#rounds.waitForTimeout(slot);
   }
 
   #onSpreadReply(slot: number, member: number): void {
@@ -381,6 +381,7 @@ export class Coordinator {
     if (this.#rounds.nowMs >= table.deadlineMs[slot]!) return this.#giveUp(slot, 'deadline');
     const phase = table.phase[slot]!;
     if (phase === PHASE_OPEN || phase === PHASE_SEAL) return this.#rounds.waitForSealing(slot);
+    if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
     this.#rounds.onSilence(slot);
     if (phase === PHASE_PULL) return this.#gets.pulls.onSilence(slot);
     if (phase === PHASE_SPREAD) return this.#onSpreadSilence(slot);
@@ -393,7 +394,7 @@ export class Coordinator {
     if (table.attempt[slot]! >= SPREAD_ATTEMPTS_MAX) return this.#release(slot);
     table.attempt[slot]! += 1;
     this.#writeParts.onSilence(slot);
-    this.#rounds.waitForParts(slot);
+    this.#rounds.waitForTimeout(slot);
   }
 
   /**

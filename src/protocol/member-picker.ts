@@ -57,6 +57,13 @@ export class MemberPicker {
     this.#silentMask &= ~(1 << member);
   }
 
+  heardSince(sinceMs: number): number {
+    let mask = 0;
+    for (let member = 0; member < this.#rtts.length; member++)
+      if (this.#heardMs[member]! >= sinceMs) mask |= 1 << member;
+    return mask;
+  }
+
   onRoundTrip(member: number, rttMs: number): void {
     this.#nearOf = NOT_LOOKED_AT;
     this.#rtts[member]!.sample(rttMs);

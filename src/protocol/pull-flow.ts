@@ -81,7 +81,7 @@ export class PullFlow {
     const session = this.#membership.session(member);
     this.#rounds.enter(slot, PHASE_PULL);
     table.asked[slot] = 1 << member;
-    this.#rounds.waitForParts(slot);
+    this.#rounds.waitForTimeout(slot);
     const envelopeBytes = table.envelopeBytes[slot]!;
     const partBytes = session === undefined ? 0 : this.#requests.readPartBytes(session);
     // Without session or memory the timer looks again.
@@ -118,7 +118,7 @@ export class PullFlow {
     this.#windowBytes = Math.min(this.#windowBytesMax, this.#windowBytes + windowBytesOf(pull));
     this.#onLost(pull, pull.tracker.takeLost());
     table.attempt[slot] = 0;
-    if (!pull.tracker.isComplete) return this.#rounds.waitForParts(slot);
+    if (!pull.tracker.isComplete) return this.#rounds.waitForTimeout(slot);
     this.stop(slot);
     this.#onWhole(slot);
   }
@@ -130,7 +130,7 @@ export class PullFlow {
     table.attempt[slot]! += 1;
     if (pull === undefined || table.attempt[slot]! > ATTEMPTS_MAX) return this.#restart(slot);
     this.#onLost(pull, pull.tracker.onSilence());
-    this.#rounds.waitForParts(slot);
+    this.#rounds.waitForTimeout(slot);
   }
 
   #onLost(pull: Pull, partCount: number): void {

@@ -57,6 +57,8 @@ export class Rounds {
   readonly #writeParts: WriteParts;
   /** Slots whose requests a session did not take, in the order of asking. */
   readonly #unsent: number[] = [];
+  /** Members whose sessions took nothing more: further requests wait behind those in #unsent. */
+  #full = 0;
 
   constructor(
     table: OperationTable,
@@ -120,7 +122,9 @@ export class Rounds {
     const table = this.#table;
     let sent = 0;
     for (let member = 0; member < this.#membership.memberCount; member++) {
-      if (hasMember(members, member) && this.#askOne(slot, member)) sent |= 1 << member;
+      if (!hasMember(members & ~this.#full, member)) continue;
+      if (this.#askOne(slot, member)) sent |= 1 << member;
+      else this.#full |= 1 << member;
     }
     table.asked[slot]! |= sent;
     const before = table.unsent[slot]!;
@@ -137,12 +141,12 @@ export class Rounds {
     const unsent = this.#unsent;
     const table = this.#table;
     let kept = 0;
-    let full = 0;
+    this.#full = 0;
     for (const slot of unsent) {
       let left = isAsking(table.phase[slot]!) ? table.unsent[slot]! & this.#eligible(slot) : 0;
       for (let member = 0; member < this.#membership.memberCount; member++) {
-        if (!hasMember(left & ~full, member)) continue;
-        if (!this.#askOne(slot, member)) full |= 1 << member;
+        if (!hasMember(left & ~this.#full, member)) continue;
+        if (!this.#askOne(slot, member)) this.#full |= 1 << member;
         else {
           left &= ~(1 << member);
           table.asked[slot]! |= 1 << member;
@@ -153,6 +157,17 @@ export class Rounds {
       if (left !== 0) unsent[kept++] = slot;
     }
     unsent.length = kept;
+  }
+
+  /**
+   * Whether nothing is waited for but credit, of members that have been heard since: then asking others, or again, would
+   * only add to what is too much.
+   */
+  isHeldBack(slot: number): boolean {
+    const table = this.#table;
+    const unsent = table.unsent[slot]!;
+    if (unsent === 0 || (table.asked[slot]! & ~table.replied[slot]!) !== 0) return false;
+    return (unsent & ~this.picker.heardSince(table.phaseMs[slot]!)) === 0;
   }
 
   #askOne(slot: number, member: number): boolean {
@@ -186,8 +201,8 @@ export class Rounds {
     this.#timers.set(slot, Math.min(this.nowMs + waitMs, this.#table.deadlineMs[slot]!));
   }
 
-  /** Parts are under way, and some have come: from now on a whole time-out is waited for. */
-  waitForParts(slot: number): void {
+  /** From now on a whole time-out is waited for: parts are under way and some have come, or nothing has left yet. */
+  waitForTimeout(slot: number): void {
     this.wait(slot, this.picker.rtoMs(this.#table.asked[slot]!, this.#table.attempt[slot]!));
   }
 
