@@ -130,6 +130,13 @@ export function clientMessages(mode: SecurityMode): Message[] {
   requests.write(session, slot, MESSAGE_WRITE, 0);
   requests.read(session, slot, true);
   requests.write(session, slot, MESSAGE_REPAIR, 0);
+  // One of two parts of a newer value, and its key; a part of the stored one.
+  table.counter[slot]! += 1;
+  const partBytes = 8 * Math.ceil(envelope.length / 16);
+  for (const part of [1, 0]) requests.writePart(session, slot, 0, part, partBytes);
+  table.counter[slot]! -= 1;
+  requests.readPart(session, slot, 8, 16);
+  table.counter[slot]! += 1;
   table.tombstone[slot] = 1;
   table.counter[slot]! += 1;
   requests.write(session, slot, MESSAGE_WRITE, FLAG_WRITE_BACK | FLAG_TOMBSTONE);

@@ -61,7 +61,7 @@ for (const mode of SECURITY_MODES) {
     });
     assert.deepEqual(
       [...new Set(types)].toSorted((a, b) => a - b),
-      [1, 2, 3, 4, 5, 6, 7, 9],
+      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15],
     );
   });
 }

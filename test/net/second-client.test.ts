@@ -21,7 +21,7 @@ import type { Golden } from './golden-recording.ts';
 const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v3.json', import.meta.url));
 const golden = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Golden>;
 
-const VERSION = 2;
+const VERSION = 3;
 const MODES = { secure: 0, authenticated: 1, plaintext: 2 } as const;
 type Mode = keyof typeof MODES;
 
@@ -238,11 +238,33 @@ for (const mode of Object.keys(MODES) as Mode[]) {
         assert.equal(openEnvelope(envelope, control.subarray(at + 32, at + 48)), 'hello, world');
         valueAt += (envelopeBytes + 7) & ~7;
       }
-      at += type === 2 ? (hasValue ? 48 : 32) : type === 4 ? 16 : type === 6 ? 8 : 32 + 16 * control[at + 10]!;
+      if (type === 13) assert.equal(control.readUInt32LE(at + 16), 0b11, 'the key and the first of two parts are there');
+      if (type === 15) {
+        const partBytes = control.readUInt32LE(at + 12);
+        assert.deepEqual([control.readUInt32LE(at + 8), partBytes], [8, isNoise ? 16 : 0], 'where it begins, its length');
+        valueAt += partBytes;
+      }
+      at += bytesOfAnswer(control, at);
     }
-    assert.deepEqual(found, [2, 2, 4, 6, 2, 6, 2, 9]);
+    assert.deepEqual(found, [2, 2, 4, 6, 2, 15, 6, 2, 13, 9]);
     assert.equal(valueAt, valueEnd);
   });
+
+  function bytesOfAnswer(control: Buffer, at: number): number {
+    const hasValue = (control[at + 1]! & 1) !== 0;
+    switch (control[at]!) {
+      case 2:
+        return hasValue ? 48 : 32;
+      case 6:
+        return 8;
+      case 9:
+        return 32 + 16 * control[at + 10]!;
+      case 13:
+        return 16 + control.readUInt32LE(at + 8);
+      default:
+        return 16;
+    }
+  }
 
   function openEnvelope(envelope: Buffer, tag: Buffer): string {
     if (!isNoise) return envelope.toString();
