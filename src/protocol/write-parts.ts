@@ -20,6 +20,8 @@ class MemberParts {
   session: Session<Peer> | undefined;
   flags = 0;
   partBytes = 0;
+  /** Something of it has been sent, so the member has a place for it. */
+  isOpen = false;
   /** Nothing is sent before: the member said that it is busy. */
   notBeforeMs = 0;
   readonly tracker = new PartTracker();
@@ -37,6 +39,11 @@ class Transfer {
   }
 }
 
+/**
+ * A member takes 16 values of one peer at once (reassemblies.ts). Half of that fills any credit, ends each sooner, and leaves
+ * room for those that were given up here and not yet there.
+ */
+const OPEN_PER_MEMBER_MAX = 8;
 /** A busy member is left alone for so long: a few round trips of what keeps it busy. */
 const BUSY_MS = 5;
 
@@ -48,6 +55,8 @@ export class WriteParts {
   readonly #bySlot: (Transfer | undefined)[];
   readonly #active: Transfer[] = [];
   readonly #free: Transfer[] = [];
+  /** By member: values of which something has been sent, and not all acknowledged. */
+  readonly #openCounts: Int32Array;
   /** Where the next turn begins, so that each transfer comes first once. */
   #turn = 0;
 
@@ -56,6 +65,7 @@ export class WriteParts {
     this.#requests = requests;
     this.#memberCount = memberCount;
     this.#counters = counters;
+    this.#openCounts = new Int32Array(memberCount);
     this.#bySlot = Array.from<Transfer | undefined>({ length: table.capacity });
   }
 
@@ -127,8 +137,16 @@ export class WriteParts {
   /** The member needs no more of it. */
   onMemberDone(slot: number, member: number): void {
     const transfer = this.#bySlot[slot];
-    if (transfer === undefined) return;
+    if (transfer !== undefined) this.#leave(transfer, member);
+  }
+
+  #leave(transfer: Transfer, member: number): void {
     transfer.mask &= ~(1 << member);
+    const parts = transfer.members[member]!;
+    parts.session = undefined;
+    if (!parts.isOpen) return;
+    parts.isOpen = false;
+    this.#openCounts[member]! -= 1;
   }
 
   /** Members that it still goes to. */
@@ -141,8 +159,7 @@ export class WriteParts {
     if (transfer === undefined) return;
     this.#bySlot[slot] = undefined;
     transfer.slot = -1;
-    transfer.mask = 0;
-    for (const parts of transfer.members) parts.session = undefined;
+    for (let member = 0; member < this.#memberCount; member++) this.#leave(transfer, member);
     this.#active.splice(this.#active.indexOf(transfer), 1);
     this.#free.push(transfer);
   }
@@ -165,12 +182,17 @@ export class WriteParts {
     let sent = false;
     for (let member = 0; member < this.#memberCount; member++) {
       if ((transfer.mask & (1 << member)) === 0) continue;
-      const { tracker, session, flags, partBytes, notBeforeMs } = transfer.members[member]!;
+      const parts = transfer.members[member]!;
+      const { tracker, session, flags, partBytes, notBeforeMs } = parts;
       const part = tracker.next();
       if (part === -1 || session === undefined || nowMs < notBeforeMs) continue;
+      if (!parts.isOpen && this.#openCounts[member]! >= OPEN_PER_MEMBER_MAX) continue;
       if (!this.#requests.writePart(session, transfer.slot, flags, part, partBytes)) continue;
       tracker.onSent(part);
       sent = true;
+      if (parts.isOpen) continue;
+      parts.isOpen = true;
+      this.#openCounts[member]! += 1;
     }
     return sent;
   }
@@ -189,11 +211,19 @@ export class WriteParts {
   }
 
   invariants(): void {
+    const openCounts = new Int32Array(this.#memberCount);
     for (const transfer of this.#active) {
       assert(this.#bySlot[transfer.slot] === transfer, 'an active transfer is listed under its slot');
       for (let member = 0; member < this.#memberCount; member++) {
-        if ((transfer.mask & (1 << member)) !== 0) transfer.members[member]!.tracker.invariants();
+        const { isOpen, tracker } = transfer.members[member]!;
+        if ((transfer.mask & (1 << member)) !== 0) tracker.invariants();
+        else assert(!isOpen, 'nothing is open to whom nothing goes');
+        if (isOpen) openCounts[member]!++;
       }
+    }
+    for (let member = 0; member < this.#memberCount; member++) {
+      assert(openCounts[member] === this.#openCounts[member], 'what is open is counted');
+      assert(openCounts[member]! <= OPEN_PER_MEMBER_MAX, 'and bounded');
     }
   }
 }

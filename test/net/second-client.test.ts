@@ -238,10 +238,15 @@ for (const mode of Object.keys(MODES) as Mode[]) {
         assert.equal(openEnvelope(envelope, control.subarray(at + 32, at + 48)), 'hello, world');
         valueAt += (envelopeBytes + 7) & ~7;
       }
-      if (type === 13) assert.equal(control.readUInt32LE(at + 16), 0b11, 'the key and the first of two parts are there');
+      if (type === 13)
+        assert.equal(control.readUInt32LE(at + 16), 0b11, 'the key and the first of two parts are there');
       if (type === 15) {
         const partBytes = control.readUInt32LE(at + 12);
-        assert.deepEqual([control.readUInt32LE(at + 8), partBytes], [8, isNoise ? 16 : 0], 'where it begins, its length');
+        assert.deepEqual(
+          [control.readUInt32LE(at + 8), partBytes],
+          [8, isNoise ? 16 : 0],
+          'where it begins, its length',
+        );
         valueAt += partBytes;
       }
       at += bytesOfAnswer(control, at);

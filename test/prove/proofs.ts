@@ -2,6 +2,7 @@ import { attacks } from './attacks.ts';
 import { crashKill, crashStop } from './crash.ts';
 import { freshClone } from './fresh-clone.ts';
 import { goodput } from './goodput.ts';
+import { largeValues } from './large-values.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
@@ -18,6 +19,7 @@ export const PROOFS: readonly Proof[] = [
   attacks,
   speed,
   goodput,
+  largeValues,
   memoryKeys,
   simulation,
   memoryFlat,
