@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { allocateRegion } from '../net/bytes.ts';
+import { DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX } from '../net/limits.ts';
 import type { TransportHandler } from '../net/transport.ts';
 import { UdpTransport } from '../net/udp.ts';
 import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
@@ -13,6 +14,8 @@ import { medianOf } from './compare-ratio.ts';
 import type { PeerAnswer, PeerQuestion } from './calibration-peer.ts';
 import { childPath } from './child-path.ts';
 import { LatencyHistogram } from './histogram.ts';
+import { measureRawRate } from './raw-rate.ts';
+import type { RawRate } from './raw-rate.ts';
 
 /**
  * What this machine gives to anything built on node:dgram and sodium-native: the scale on which the bench's figures are
@@ -25,6 +28,8 @@ export interface CalibrationResult {
   readonly echoUs: { readonly p50: number; readonly p99: number };
   /** One way, as fast as they go. */
   readonly datagramsPerSec: { readonly sent: number; readonly received: number };
+  /** One way, paced so that nothing is lost: with datagrams of the size in force, and of the largest. */
+  readonly rawRates: readonly RawRate[];
   /** A seal and an open are a call each. */
   readonly aeadCallsPerSec: number;
 }
@@ -41,35 +46,54 @@ const AEAD_BATCH = 64;
 const RECORD_KEY_BYTES = 24;
 const DATA_KEY_BYTES = 32;
 /** A value of the bench may be larger than a datagram or the sealing take. */
-const DATAGRAM_BYTES_MAX = 60_000;
+const VALUE_DATAGRAM_BYTES_MAX = 60_000;
+
+export interface CalibrationOptions {
+  readonly valueBytes: number;
+  /** In force; undefined: as loopback has it. */
+  readonly datagramBytes: number | undefined;
+  /** Asked of the system; undefined: the usual. */
+  readonly receiveBufferBytes: number | undefined;
+}
 
 export class Calibration {
   readonly #datagramBytes: number;
+  readonly #rateDatagramBytes: readonly number[];
   readonly #peer: ChildProcess;
+  readonly #opened: Extract<PeerAnswer, { type: 'opened' }>;
   readonly #transport: UdpTransport;
   readonly #handler: EchoHandler;
   readonly #echoP50s: number[] = [];
   readonly #echoP99s: number[] = [];
   #datagramsPerSec = { sent: 0, received: 0 };
+  readonly #rawRates: RawRate[][] = [];
   #aeadCallsPerSec = 0;
 
-  private constructor(datagramBytes: number, peer: ChildProcess, peerPort: number, transport: UdpTransport) {
-    this.#datagramBytes = datagramBytes;
+  private constructor(
+    options: CalibrationOptions,
+    peer: ChildProcess,
+    opened: Extract<PeerAnswer, { type: 'opened' }>,
+    transport: UdpTransport,
+  ) {
+    this.#datagramBytes = Math.min(options.valueBytes, VALUE_DATAGRAM_BYTES_MAX);
+    this.#rateDatagramBytes = [...new Set([options.datagramBytes ?? DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX])];
     this.#peer = peer;
+    this.#opened = opened;
     this.#transport = transport;
-    this.#handler = new EchoHandler(transport, peerPort, datagramBytes);
+    this.#handler = new EchoHandler(transport, opened.port, this.#datagramBytes);
     transport.start(this.#handler);
   }
 
-  static async open(valueBytes: number): Promise<Calibration> {
+  static async open(options: CalibrationOptions): Promise<Calibration> {
     const peer = fork(childPath('calibration-peer'), [], {
       execArgv: [],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     try {
-      const { port } = await ask(peer, { type: 'open', host: LOOPBACK }, 'opened');
+      const receiveBufferBytes = options.receiveBufferBytes ?? null;
+      const opened = await ask(peer, { type: 'open', host: LOOPBACK, receiveBufferBytes }, 'opened');
       const transport = await UdpTransport.open({ host: LOOPBACK, port: 0 });
-      return new Calibration(Math.min(valueBytes, DATAGRAM_BYTES_MAX), peer, port, transport);
+      return new Calibration(options, peer, opened, transport);
     } catch (error) {
       peer.kill('SIGKILL');
       throw error;
@@ -99,11 +123,29 @@ export class Calibration {
     this.#echoP99s.push(summary.p99);
   }
 
+  /** To be called in each round, as the echo. */
+  async measureRawRates(): Promise<void> {
+    const rates: RawRate[] = [];
+    for (const datagramBytes of this.#rateDatagramBytes) {
+      await ask(this.#peer, { type: 'acknowledge' }, 'ready');
+      const { port, receiveBufferBytes } = this.#opened;
+      const times = { warmupMs: WARMUP_MS, measureMs: MEASURE_MS };
+      rates.push(await measureRawRate({ host: LOOPBACK, port, receiveBufferBytes, datagramBytes, ...times }));
+      await ask(this.#peer, { type: 'count' }, 'counted');
+    }
+    this.#rawRates.push(rates);
+  }
+
   result(): CalibrationResult {
     return {
       datagramBytes: this.#datagramBytes,
       echoUs: { p50: medianOf(this.#echoP50s), p99: medianOf(this.#echoP99s) },
       datagramsPerSec: this.#datagramsPerSec,
+      rawRates: this.#rateDatagramBytes.map((datagramBytes, index) => ({
+        datagramBytes,
+        bytesPerSec: medianOf(this.#rawRates.map((rates) => rates[index]!.bytesPerSec)),
+        lostShare: Math.max(...this.#rawRates.map((rates) => rates[index]!.lostShare)),
+      })),
       aeadCallsPerSec: this.#aeadCallsPerSec,
     };
   }

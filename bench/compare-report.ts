@@ -4,7 +4,7 @@ import type { ComparedMode, Ratio, RoundResult, WorkloadRatio } from './compare-
 import type { LatencySummary } from './histogram.ts';
 import { formatHead } from './report.ts';
 import type { BenchReport, ReportHead } from './report.ts';
-import { alignColumns, count, decimals, microseconds } from './report-text.ts';
+import { alignColumns, count, decimals, megabytes, microseconds } from './report-text.ts';
 import { sumCounts } from './result.ts';
 import type { RunResult } from './result.ts';
 import type { LoadSummary } from './target.ts';
@@ -83,6 +83,10 @@ export function medianRun(results: readonly RunResult[]): RunResult {
       max: median((result) => result.clientOpsPerSec.max),
     },
     opsPerSecByType,
+    bytesPerSec: {
+      read: median((result) => result.bytesPerSec.read),
+      written: median((result) => result.bytesPerSec.written),
+    },
     latencyUs,
     latencyUsAll: medianSummary(results.map((result) => result.latencyUsAll ?? undefined)),
     errors: sum((result) => result.errors),
@@ -192,7 +196,7 @@ function formatRatio(ratio: Ratio | undefined): string {
 
 function formatCalibration(report: CompareReport): string {
   const { calibration, settings } = report;
-  const { echoUs, datagramBytes, datagramsPerSec, aeadCallsPerSec } = calibration;
+  const { echoUs, datagramBytes, datagramsPerSec, rawRates, aeadCallsPerSec } = calibration;
   const rows = [
     [
       'raw UDP echo',
@@ -202,6 +206,10 @@ function formatCalibration(report: CompareReport): string {
       'raw UDP one way',
       `${count(datagramsPerSec.received)} datagrams/s received of ${count(datagramsPerSec.sent)} sent`,
     ],
+    ...rawRates.map((rate) => [
+      'raw UDP bytes',
+      `${megabytes(rate.bytesPerSec)} in datagrams of ${rate.datagramBytes} bytes, paced by credit; ${(rate.lostShare * 100).toFixed(1)} % lost`,
+    ]),
     ['AEAD', `${count(aeadCallsPerSec)} calls/s, values of ${datagramBytes} bytes sealed and opened`],
   ];
   // With more outstanding, operations wait for each other, and an echo says nothing about them.
@@ -212,5 +220,27 @@ function formatCalibration(report: CompareReport): string {
     });
     if (parts.length > 0) rows.push(['read p50 to echo', parts.join(', ')]);
   }
-  return ['Calibration', alignColumns(rows)].join('\n\n');
+  return ['Calibration', alignColumns(rows), formatBytes(report)].join('\n\n');
+}
+
+/** Bytes of values, and how much of what bare node:dgram moved in the same run that is. */
+function formatBytes({ runs, replicas, calibration: { rawRates } }: CompareReport): string {
+  const ratios = (bytesPerSec: number): string[] => rawRates.map((raw) => decimals(bytesPerSec / raw.bytesPerSec));
+  const heading = [
+    'workload, mode',
+    'values read',
+    ...rawRates.map(({ datagramBytes }) => `of raw ${datagramBytes}`),
+    'values put',
+    `x ${replicas} copies`,
+    ...rawRates.map(({ datagramBytes }) => `of raw ${datagramBytes}`),
+  ];
+  const rows = runs.map(({ workload, mode, bytesPerSec: { read, written } }) => [
+    `${workload} ${mode}`,
+    megabytes(read),
+    ...ratios(read),
+    megabytes(written),
+    megabytes(written * replicas),
+    ...ratios(written * replicas),
+  ]);
+  return alignColumns([heading, ...rows], 'right');
 }

@@ -24,7 +24,7 @@ export interface CompareContext {
 export async function runCompare(options: CompareOptions, context: CompareContext): Promise<CompareReport> {
   const { signal, progress } = context;
   const head = headOf('avocado bench compare', options, options.workloads, true);
-  const calibration = await Calibration.open(options.valueBytes);
+  const calibration = await Calibration.open(options);
   const targets = new Map<SecurityMode, LoadTarget>();
   try {
     progress.update('calibration');
@@ -49,6 +49,7 @@ export async function runCompare(options: CompareOptions, context: CompareContex
       progress.note(`round ${round + 1} of ${options.rounds}`);
       signal.throwIfAborted();
       await calibration.measureEcho();
+      await calibration.measureRawRates();
       for (const workload of options.workloads) {
         for (const mode of orderOf(round)) {
           // The same choices for each mode of a round, others in the next.

@@ -76,6 +76,8 @@ class LoadHost {
       windowMs: Math.max(...windows.map(({ window }) => window.windowMs)),
       operations: operationsByClient.reduce((sum, operations) => sum + operations, 0),
       operationsByClient,
+      readBytes: windows.reduce((sum, { window }) => sum + window.readBytes, 0),
+      writtenBytes: windows.reduce((sum, { window }) => sum + window.writtenBytes, 0),
       errors: sumCounts(clients.map(({ loop }) => Object.fromEntries(loop.errors))),
       byType: byTypeOf(windows),
       cpuUs: cpu.user + cpu.system,

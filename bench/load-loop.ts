@@ -67,6 +67,8 @@ export class LoadLoop implements OperationSink {
   readonly #startMs: Float64Array;
   readonly #startNs: Float64Array;
   readonly #sequence: Float64Array;
+  /** Of a put. */
+  readonly #valueBytes: Int32Array;
   /** Of a read-modify-write's get. */
   readonly #pairStartMs: Float64Array;
 
@@ -94,6 +96,7 @@ export class LoadLoop implements OperationSink {
     this.#startMs = new Float64Array(slots);
     this.#startNs = new Float64Array(slots);
     this.#sequence = new Float64Array(slots);
+    this.#valueBytes = new Int32Array(slots);
     this.#pairStartMs = new Float64Array(slots);
   }
 
@@ -228,6 +231,7 @@ export class LoadLoop implements OperationSink {
       const sequence = ++this.#lastSequence;
       this.#sequence[slot] = sequence;
       const value = values.write(keys.fingerprintLow(record), keys.fingerprintHigh(record), sequence);
+      this.#valueBytes[slot] = value.length;
       operationId = operations.startPut(slot, keys.key(record), value, deadlineMs);
     }
     assert(operationId !== TABLE_FULL, 'the engine has a place for each outstanding operation');
@@ -255,6 +259,7 @@ export class LoadLoop implements OperationSink {
       this.#runFailed(slot, outcome, error);
       return false;
     }
+    this.#meter.valueMoved(isGet(kind), isGet(kind) ? valueBytes : this.#valueBytes[slot]!);
     const latencyMs = nowMs - this.#startMs[slot]!;
     if (kind === RMW_GET) {
       this.#meter.halfEnded(READ, latencyMs);

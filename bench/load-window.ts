@@ -8,6 +8,9 @@ export interface LoadWindow extends Readonly<Record<OperationType, LatencyHistog
   readonly windowMs: number;
   /** A read-modify-write is one. */
   readonly operations: number;
+  /** Bytes of values that gets returned, and that puts wrote (once, however many replicas took them). */
+  readonly readBytes: number;
+  readonly writtenBytes: number;
 }
 
 /** Types by number, for the measured path. */
@@ -25,11 +28,15 @@ export class WindowMeter {
   #isOpen = false;
   #startMs = 0;
   #operations = 0;
+  #readBytes = 0;
+  #writtenBytes = 0;
   #latencies = newLatencies();
 
   begin(nowMs: number): void {
     this.#startMs = nowMs;
     this.#operations = 0;
+    this.#readBytes = 0;
+    this.#writtenBytes = 0;
     this.#latencies = newLatencies();
     this.#isOpen = true;
   }
@@ -38,7 +45,20 @@ export class WindowMeter {
     assert(this.#isOpen, 'a window is ended once');
     this.#isOpen = false;
     const [read, update, insert, rmw] = this.#latencies;
-    return { windowMs: nowMs - this.#startMs, operations: this.#operations, read, update, insert, rmw };
+    return {
+      windowMs: nowMs - this.#startMs,
+      operations: this.#operations,
+      readBytes: this.#readBytes,
+      writtenBytes: this.#writtenBytes,
+      ...{ read, update, insert, rmw },
+    };
+  }
+
+  /** A get returned a value, or a put wrote one. */
+  valueMoved(isGet: boolean, valueBytes: number): void {
+    if (!this.#isOpen) return;
+    if (isGet) this.#readBytes += valueBytes;
+    else this.#writtenBytes += valueBytes;
   }
 
   /** An operation ended well. */

@@ -77,6 +77,9 @@ export interface Ran {
   readonly operations: number;
   /** Of each client by itself. */
   readonly operationsByClient: readonly number[];
+  /** Bytes of values that gets returned, and that puts wrote (once, however many replicas took them). */
+  readonly readBytes: number;
+  readonly writtenBytes: number;
   readonly errors: Readonly<Record<string, number>>;
   readonly byType: Readonly<Record<OperationType, RanType>>;
   /** User and system time of the load process in the window. */

@@ -12,6 +12,10 @@ export function microseconds(valueUs: number): string {
   return `${decimals(valueUs)} µs`;
 }
 
+export function megabytes(bytesPerSec: number): string {
+  return `${(bytesPerSec / 1e6).toFixed(1)} MB/s`;
+}
+
 export function seconds(valueMs: number): string {
   return `${Number((valueMs / 1_000).toFixed(2))} s`;
 }

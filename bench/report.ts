@@ -3,7 +3,7 @@ import { DATAGRAM_BYTES_LOOPBACK } from '../net/limits.ts';
 import type { LatencySummary } from './histogram.ts';
 import type { LoadSettings, RecordFields } from './options.ts';
 import type { RunResult } from './result.ts';
-import { alignColumns, count, decimals, formatCounts, microseconds, seconds } from './report-text.ts';
+import { alignColumns, count, decimals, formatCounts, megabytes, microseconds, seconds } from './report-text.ts';
 import type { LoadSummary } from './target.ts';
 import { describeSizes } from './value-sizes.ts';
 import type { ValueSize } from './value-sizes.ts';
@@ -104,7 +104,12 @@ export function formatBench(report: BenchReport): string {
   return `${blocks.join('\n\n')}\n`;
 }
 
-export function formatHead(head: ReportHead, replicas: number): string {
+/** @param records How many, and how large; default: as the settings have it. */
+export function formatHead(
+  head: ReportHead,
+  replicas: number,
+  records = `${count(head.settings.records)} of ${describeValues(head.settings)}`,
+): string {
   const { settings, machine } = head;
   const datagrams =
     settings.datagramBytes === null
@@ -112,7 +117,7 @@ export function formatHead(head: ReportHead, replicas: number): string {
       : `datagrams of ${settings.datagramBytes} bytes`;
   return alignColumns([
     ['cluster', `${replicas} replicas${settings.embedded ? ' on this machine' : ''}, direct route, ${datagrams}`],
-    ['records', `${count(settings.records)} of ${describeValues(settings)}, ${head.distribution}`],
+    ['records', `${records}, ${head.distribution}`],
     ['updates', head.update],
     ...(head.insert === undefined ? [] : [['inserts', head.insert]]),
     ...(head.rmw === undefined ? [] : [['rmw', head.rmw]]),
@@ -160,6 +165,10 @@ function latencyCells(summary: LatencySummary): string[] {
 function formatFigures(report: BenchReport, result: RunResult, load: LoadSummary | undefined): string {
   const rows = [
     ['throughput', `${count(result.opsPerSec)} ops/s${formatClients(report, result)}`],
+    [
+      'values',
+      `${megabytes(result.bytesPerSec.read)} read, ${megabytes(result.bytesPerSec.written)} put x ${report.replicas} copies`,
+    ],
     ['CPU an operation', formatCpu(result)],
     ['errors', formatCounts(result.errorsByKind)],
     ['sent again', `${count(result.retransmissions)} retransmissions, ${count(result.hedges)} hedges`],

@@ -24,6 +24,8 @@ export interface RunResult {
   readonly clientOpsPerSec: { readonly min: number; readonly max: number };
   /** Where there are read-modify-writes, their gets and puts count as reads and updates too. */
   readonly opsPerSecByType: Readonly<Partial<Record<OperationType, number>>>;
+  /** Bytes of values that gets returned, and that puts wrote; each replica takes a copy of the latter. */
+  readonly bytesPerSec: { readonly read: number; readonly written: number };
   readonly latencyUs: Readonly<Partial<Record<OperationType, LatencySummary>>>;
   /** Reads, updates and inserts together: each get and put once. */
   readonly latencyUsAll: LatencySummary | null;
@@ -103,6 +105,10 @@ export function resultOf(
     opsPerSec: rateOf(parts, (part) => part.operations),
     clientOpsPerSec: clientRatesOf(parts),
     opsPerSecByType,
+    bytesPerSec: {
+      read: rateOf(parts, (part) => part.readBytes),
+      written: rateOf(parts, (part) => part.writtenBytes),
+    },
     latencyUs,
     latencyUsAll: all.summary() ?? null,
     errors: Object.values(errorsByKind).reduce((sum, count) => sum + count, 0),

@@ -246,6 +246,7 @@ test('the window holds what succeeded in it, with latencies from start to end', 
   assert.equal(summary.count, 2);
   assert.equal(summary.p50, 3_001, '3 ms, to three digits');
   assert.equal(summary.max, 5_003);
+  assert.deepEqual([window.readBytes, window.writtenBytes], [0, 2 * VALUE_BYTES]);
 });
 
 test('errors outside the window count, so that a wrong value is never missed', () => {

@@ -98,6 +98,7 @@ read           500    950    990  1,000  1,000         100    100
 update       1,000  1,900  1,980  2,000  2,000         100    100
 
 throughput        200 ops/s
+values            0.0 MB/s read, 0.0 MB/s put x 3 copies
 CPU an operation  3.90 µs: 1.90 in replicas, 2.00 in clients
 errors            2 deadline
 sent again        1 retransmissions, 2 hedges
@@ -185,6 +186,10 @@ test('a comparison reports medians a mode, ratios, calibration and every round',
     datagramBytes: 256,
     echoUs: { p50: 100, p99: 200 },
     datagramsPerSec: { sent: 300_000, received: 250_000 },
+    rawRates: [
+      { datagramBytes: 16_384, bytesPerSec: 51_200, lostShare: 0 },
+      { datagramBytes: 65_504, bytesPerSec: 102_400, lostShare: 0.001 },
+    ],
     aeadCallsPerSec: 900_000,
   };
   const single = { ...head, settings: { ...head.settings, outstanding: 1 } };
@@ -211,6 +216,8 @@ test('a comparison reports medians a mode, ratios, calibration and every round',
   assert.match(text, /A secure +0\.50 \(0\.40 to 0\.75\)/);
   assert.match(text, /p50 100 µs, p99 200 µs/);
   assert.match(text, /read p50 to echo {2}A secure 5\.00/);
+  assert.match(text, /^raw UDP bytes +0\.1 MB\/s in datagrams of 65504 bytes, paced by credit; 0\.1 % lost$/m);
+  assert.match(text, /^A secure +0\.0 MB\/s +0\.50 +0\.25 +0\.0 MB\/s +0\.0 MB\/s +0\.75 +0\.38$/m);
   const busy = compareReportOf(head, 3, load, rounds, ratiosOf(rounds), calibration);
   assert.doesNotMatch(formatCompare(busy), /read p50 to echo/);
 });
@@ -220,6 +227,10 @@ test('a comparison with inserts and read-modify-writes has columns and ratios fo
     datagramBytes: 256,
     echoUs: { p50: 100, p99: 200 },
     datagramsPerSec: { sent: 300_000, received: 250_000 },
+    rawRates: [
+      { datagramBytes: 16_384, bytesPerSec: 51_200, lostShare: 0 },
+      { datagramBytes: 65_504, bytesPerSec: 102_400, lostShare: 0.001 },
+    ],
     aeadCallsPerSec: 900_000,
   };
   const of = (mode: SecurityMode, name: 'C' | 'D' | 'F', times: number): RoundResult => {

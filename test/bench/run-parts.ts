@@ -13,6 +13,8 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
     windowMs: 1_000,
     operations: 200,
     operationsByClient: [200],
+    readBytes: 25_600,
+    writtenBytes: 12_800,
     errors: {},
     byType: byType({ read, update }),
     cpuUs: 400,

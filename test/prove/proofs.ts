@@ -1,4 +1,5 @@
 import { attacks } from './attacks.ts';
+import { byteRate } from './byte-rate.ts';
 import { crashKill, crashStop } from './crash.ts';
 import { freshClone } from './fresh-clone.ts';
 import { goodput } from './goodput.ts';
@@ -20,6 +21,7 @@ export const PROOFS: readonly Proof[] = [
   speed,
   goodput,
   largeValues,
+  byteRate,
   memoryKeys,
   simulation,
   memoryFlat,
