@@ -19,10 +19,14 @@ import { formatBench } from './report.ts';
 import type { BenchReport } from './report.ts';
 import { failureOf } from './result.ts';
 import { runBench } from './run.ts';
+import { runSizes } from './sizes.ts';
+import { sizesFlags, sizesOptionsOf } from './sizes-options.ts';
+import type { SizesFlags } from './sizes-options.ts';
+import { formatSizes } from './sizes-report.ts';
 import { INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
 
 /**
- * Adds `avocado bench` with `compare` and `goodput`. Flags belong to the command that they stand behind, or `bench` would
+ * Adds `avocado bench` with `compare`, `goodput` and `sizes`. Flags belong to the command that they stand behind, or `bench` would
  * take theirs, which have the same names; each command above has to agree to that.
  */
 export function addBench(program: Command): Command {
@@ -51,6 +55,7 @@ Examples:
   avocado bench --workload D --value-bytes 64:60,256:30,4096:10
   avocado bench compare --workloads A,B,C,D,F
   avocado bench goodput --receive-buffer 212992
+  avocado bench sizes --sizes 256,4KiB,64KiB
   avocado bench --chaos --seed 7
   avocado bench --chaos --replicas 5 --duration 60 --history chaos.jsonl --json report.json
   avocado bench --chaos --chaos-faults stop,partition,delay
@@ -61,7 +66,23 @@ ${chaosHelp()}`,
     )
     .action(benchAction);
   for (const option of [...benchFlags(), ...chaosFlags()]) bench.addOption(option);
-  return bench.addCommand(compareCommand()).addCommand(goodputCommand());
+  return bench.addCommand(compareCommand()).addCommand(goodputCommand()).addCommand(sizesCommand());
+}
+
+function sizesCommand(): Command {
+  const sizes = new Command('sizes')
+    .description('Measure gets and puts of small to large values, one size after the other, on clusters of its own.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado bench sizes
+  avocado bench sizes --mode plaintext --datagram-bytes 65504
+  avocado bench sizes --sizes 256,16KiB --outstanding 1 --rounds 1 --json sizes.json`,
+    )
+    .action(measureSizes);
+  for (const option of sizesFlags()) sizes.addOption(option);
+  return sizes;
 }
 
 function goodputCommand(): Command {
@@ -127,6 +148,13 @@ async function measureModes(flags: CompareFlags): Promise<void> {
   const progress = createProgress(process.stderr, options.quiet);
   const report = await untilSignal((signal) => runCompare(options, { signal, progress }));
   finish(report, formatCompare(report), options.jsonPath);
+}
+
+async function measureSizes(flags: SizesFlags): Promise<void> {
+  const options = sizesOptionsOf(flags);
+  const progress = createProgress(process.stderr, options.quiet);
+  const report = await untilSignal((signal) => runSizes(options, { signal, progress }));
+  finish(report, formatSizes(report), options.jsonPath);
 }
 
 async function measureGoodput(flags: GoodputFlags): Promise<void> {

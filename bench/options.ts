@@ -24,7 +24,7 @@ import { LATEST_RECORDS_MIN } from './zipfian.ts';
 /** Keys of so many take 320 MB in each load process; trusted memory holds fewer. */
 const RECORDS_MAX = 10_000_000;
 /** The largest value that any cluster will take; how much this one takes is asked of it. */
-const VALUE_BYTES_MAX = 1024 * 1024;
+export const VALUE_BYTES_MAX = 1024 * 1024;
 /** A quarter of an engine's operation slots; more waits in queues only. */
 const OUTSTANDING_MAX = 16_384;
 /** Values in flight in one load process; its clients keep copies of them. */

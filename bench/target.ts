@@ -28,6 +28,8 @@ export interface TargetOptions {
   /** Of the cluster that is started; undefined: as the embedded cluster has it. */
   readonly replicas?: number | undefined;
   readonly settings: LoadSettings;
+  /** Whoever asks looks at valueBytesMax. */
+  readonly takesAnySize?: boolean;
   /** Of each operation; default: the load processes' own. */
   readonly deadlineMs?: number;
   /** Where clients put their parts of a history, and the run's start. */
@@ -57,6 +59,8 @@ export class LoadTarget {
   /** The latest of each process. */
   readonly #reports: LoadProgress[] = [];
   memberCount = 0;
+  /** That the cluster takes, beside any of the records' keys. */
+  valueBytesMax = 0;
 
   private constructor(options: TargetOptions) {
     this.mode = options.mode;
@@ -172,10 +176,10 @@ export class LoadTarget {
       }),
       'opened',
     );
-    const valueBytesMax = Math.min(...opened.map((answer) => answer.valueBytesMax));
-    if (settings.valueBytes > valueBytesMax) {
+    this.valueBytesMax = Math.min(...opened.map((answer) => answer.valueBytesMax));
+    if (settings.valueBytes > this.valueBytesMax && this.#options.takesAnySize !== true) {
       throw wrongInput(
-        `${sizeFlagOf(settings)} is over what a datagram holds in mode ${mode} (${valueBytesMax}): give fewer, or more --datagram-bytes`,
+        `${sizeFlagOf(settings)} is over what a datagram holds in mode ${mode} (${this.valueBytesMax}): give fewer, or more --datagram-bytes`,
       );
     }
     this.memberCount = opened[0]?.memberCount ?? 0;

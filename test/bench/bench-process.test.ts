@@ -8,6 +8,7 @@ import type { CompareReport } from '../../bench/compare-report.ts';
 import type { GoodputReport } from '../../bench/goodput-report.ts';
 import { RecordKeys } from '../../bench/record.ts';
 import type { BenchReport } from '../../bench/report.ts';
+import type { SizesReport } from '../../bench/sizes-report.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import { finished, makeSandbox, runAvocado, startAvocado } from '../cli/avocado-process.ts';
 import { childrenOf, isAlive } from '../processes/child-processes.ts';
@@ -168,6 +169,15 @@ test('a comparison measures each mode in each round, in turn', async () => {
   assert.ok(echoUs.p50 > 0 && echoUs.p99 >= echoUs.p50);
   assert.ok(datagramsPerSec.received > 0 && datagramsPerSec.received <= datagramsPerSec.sent);
   assert.ok(aeadCallsPerSec > 0);
+  assert.deepEqual(
+    report.calibration.rawRates.map(({ datagramBytes }) => datagramBytes),
+    [16_384, 65_504],
+  );
+  for (const { bytesPerSec, lostShare } of report.calibration.rawRates) assert.ok(bytesPerSec > 0 && lostShare < 0.01);
+  for (const run of report.runs) {
+    assert.ok(Math.abs(run.bytesPerSec.read / (1_000 * run.opsPerSecByType.read!) - 1) < 0.01, run.workload);
+    assert.equal(run.bytesPerSec.written > 0, run.workload !== 'C');
+  }
   assert.deepEqual(leftovers(), []);
 });
 
@@ -193,6 +203,34 @@ test('goodput measures each number of clients on one cluster, the next round the
     assert.deepEqual(run.receiveBufferBytes, { replicas: 65_536, clients: 65_536 });
     assert.ok(run.overflows.replicas !== null && run.overflows.clients !== null);
   }
+  assert.deepEqual(leftovers(), []);
+});
+
+test('sizes are measured one by one; what the cluster does not take is said', async () => {
+  const short = ['--duration', '0.2', '--warmup', '0', '--rounds', '1', '--records', '100'];
+  const flags = ['--sizes', '4KiB,100,1MiB', '--datagram-bytes', '8192', '--json', file('sizes.json')];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', 'sizes', ...short, ...flags]);
+  assert.equal(exitCode, 0, stderr);
+  const report = jsonOf<SizesReport>('sizes.json');
+  const taken = report.runs.filter(({ valueBytes }) => valueBytes < 1_000_000);
+  assert.deepEqual(
+    taken.map(({ valueBytes, records, latencyUs }) => [valueBytes, records, Object.keys(latencyUs).join()]),
+    [
+      [100, 100, 'read'],
+      [100, 100, 'update'],
+      [4_096, 100, 'read'],
+      [4_096, 100, 'update'],
+    ],
+  );
+  for (const { errors, bytesPerSec, opsPerSec, valueBytes } of taken) {
+    assert.equal(errors, 0);
+    assert.ok(Math.abs((bytesPerSec.read + bytesPerSec.written) / (opsPerSec * valueBytes) - 1) < 0.01);
+  }
+  for (const { valueBytes, valueBytesMax } of report.refused) {
+    assert.ok(valueBytes > valueBytesMax);
+    assert.match(stdout, /^1,048,576 bytes: not measured, this cluster takes values of up to [\d,]+ bytes$/m);
+  }
+  assert.equal(report.refused.length + new Set(report.runs.map(({ valueBytes }) => valueBytes)).size, 3);
   assert.deepEqual(leftovers(), []);
 });
 
