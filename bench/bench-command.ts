@@ -53,6 +53,7 @@ Examples:
   avocado bench --clients 64 --processes 2 --outstanding 16
   avocado bench --workload F --fields 10 --field-bytes 100
   avocado bench --workload D --value-bytes 64:60,256:30,4096:10
+  avocado bench --workload C --outstanding 1 --beside "put 16000 x 4"
   avocado bench compare --workloads A,B,C,D,F
   avocado bench goodput --receive-buffer 212992
   avocado bench sizes --sizes 256,4KiB,64KiB
@@ -168,7 +169,10 @@ async function measureGoodput(flags: GoodputFlags): Promise<void> {
 function finish(report: BenchReport, text: string, jsonPath: string | undefined): void {
   process.stdout.write(text);
   if (jsonPath !== undefined) writeReport(report, jsonPath);
-  for (const result of report.runs) {
+  for (const result of [
+    ...report.runs,
+    ...(report.beside === undefined ? [] : [report.beside.alone, report.beside.streamed]),
+  ]) {
     const failure = failureOf(result);
     if (failure !== undefined) throw new CommandFailure(`error: ${failure}`, EXIT_FAILED);
   }

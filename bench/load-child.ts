@@ -29,7 +29,7 @@ class LoadHost {
   }
 
   static async open(task: OpenTask): Promise<LoadHost> {
-    const keys = new RecordKeys(task.records);
+    const keys = new RecordKeys(task.records, task.firstRecord);
     return new LoadHost(task, await Promise.all(task.clients.map((client) => LoadClient.open(task, client, keys))));
   }
 

@@ -50,7 +50,10 @@ export class WindowMeter {
       operations: this.#operations,
       readBytes: this.#readBytes,
       writtenBytes: this.#writtenBytes,
-      ...{ read, update, insert, rmw },
+      read,
+      update,
+      insert,
+      rmw,
     };
   }
 

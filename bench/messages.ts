@@ -14,6 +14,8 @@ export interface OpenTask {
   /** In all processes together. */
   readonly clientCount: number;
   readonly records: number;
+  /** The number of the first; default: 0. */
+  readonly firstRecord?: number;
   readonly valueSizes: readonly ValueSize[];
   /** Of the load phase. */
   readonly seed: number;

@@ -12,6 +12,8 @@ import {
   replicaCount,
   wholeNumberBetween,
 } from '../src/cli/shared-options.ts';
+import { parseStream } from './beside.ts';
+import type { Stream } from './beside.ts';
 import { VALUE_HEADER_BYTES } from './record.ts';
 import { largestOf, parseValueSizes, smallestOf } from './value-sizes.ts';
 import type { ValueSize } from './value-sizes.ts';
@@ -77,6 +79,8 @@ export interface BenchOptions extends LoadSettings {
   readonly replicas: number | undefined;
   readonly jsonPath: string | undefined;
   readonly historyPath: string | undefined;
+  /** What runs beside the load. */
+  readonly beside: Stream | undefined;
   readonly quiet: boolean;
 }
 
@@ -112,6 +116,7 @@ export interface BenchFlags extends LoadFlags {
   readonly connect?: string | true;
   readonly replicas?: number;
   readonly history?: string;
+  readonly beside?: Stream;
 }
 
 export interface CompareFlags extends LoadFlags {
@@ -147,6 +152,10 @@ export function benchFlags(): Option[] {
       .conflicts('connect'),
     ...clientFlags(),
     ...loadFlags(10),
+    new Option(
+      '--beside <stream>',
+      'one more client that only puts or gets, like "put 1MiB x 4" (so many in flight), reported by itself; the load is measured without it first',
+    ).argParser(parseBeside),
     new Option('--history <file>', 'write each operation to FILE, a JSON line each, for a linearizability check'),
   ];
 }
@@ -217,6 +226,9 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
     );
   }
   checkWorkloads([flags.workload], settings);
+  if (flags.beside !== undefined && flags.beside.outstanding * flags.beside.valueBytes > FLIGHT_BYTES_MAX) {
+    throw wrongInput(`--beside puts more than ${FLIGHT_BYTES_MAX} bytes in flight: give a smaller size or number`);
+  }
   return {
     ...settings,
     workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read, flags.workload),
@@ -225,6 +237,7 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
     replicas: flags.replicas,
     jsonPath: writablePath('--json', flags.json),
     historyPath: writablePath('--history', flags.history),
+    beside: flags.beside,
     quiet: flags.quiet ?? false,
   };
 }
@@ -342,6 +355,12 @@ function parseProportion(text: string): number {
   const value = Number(text);
   if (/^\d*\.?\d+$/.test(text) && value <= 1) return value;
   throw new InvalidArgumentError('Give a number from 0 to 1.');
+}
+
+function parseBeside(text: string): Stream {
+  const stream = parseStream(text, VALUE_BYTES_MAX);
+  if (typeof stream === 'string') throw new InvalidArgumentError(stream);
+  return stream;
 }
 
 function parseValueBytes(text: string): readonly ValueSize[] {

@@ -58,8 +58,8 @@ export class RecordKeys {
   readonly #scratchBytes: Uint8Array;
   readonly #pair = new Int32Array(2);
 
-  /** The records 0 to count - 1 of YCSB. */
-  constructor(count: number) {
+  /** So many records of YCSB, from the first one's number on. */
+  constructor(count: number, first = 0) {
     const scratch = allocateRegion(KEY_WORDS * 4);
     this.#scratchWords = scratch.words;
     this.#scratchBytes = scratch.bytes;
@@ -67,7 +67,7 @@ export class RecordKeys {
       scratch.bytes.subarray(0, bytes),
     );
     for (let i = 0; i < KEY_PREFIX.length; i++) scratch.bytes[i] = KEY_PREFIX.charCodeAt(i);
-    for (let number = 0; number < count; number++) this.append(number);
+    for (let number = first; number < first + count; number++) this.append(number);
   }
 
   get count(): number {

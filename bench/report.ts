@@ -1,5 +1,7 @@
 import { cpus } from 'node:os';
 import { DATAGRAM_BYTES_LOOPBACK } from '../net/limits.ts';
+import { formatBeside } from './beside.ts';
+import type { BesideResult } from './beside.ts';
 import type { LatencySummary } from './histogram.ts';
 import type { LoadSettings, RecordFields } from './options.ts';
 import type { RunResult } from './result.ts';
@@ -58,6 +60,8 @@ export interface BenchReport extends ReportHead {
   /** By mode. */
   readonly load: Readonly<Record<string, LoadSummary>>;
   readonly runs: readonly RunResult[];
+  /** With --beside; `runs` has the load beside the stream. */
+  readonly beside?: BesideResult;
 }
 
 export function headOf(
@@ -100,7 +104,10 @@ export function headOf(
 
 export function formatBench(report: BenchReport): string {
   const blocks = [formatHead(report, report.replicas)];
-  for (const result of report.runs) blocks.push(formatRun(report, result));
+  for (const result of report.runs) {
+    blocks.push(formatRun(report, result));
+    if (report.beside !== undefined) blocks.push(formatBeside(report.beside, result));
+  }
   return `${blocks.join('\n\n')}\n`;
 }
 

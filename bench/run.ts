@@ -1,5 +1,7 @@
 import { findCluster } from '../src/cli/find-cluster.ts';
 import { readConfiguration } from '../src/trust/cluster-configuration.ts';
+import { STREAM_FIRST_RECORD, streamSettings, streamWorkload } from './beside.ts';
+import type { Stream } from './beside.ts';
 import { HistoryParts } from './history-parts.ts';
 import { wrongInput } from './options.ts';
 import type { BenchOptions } from './options.ts';
@@ -41,14 +43,51 @@ export async function runBench(options: BenchOptions, context: BenchContext): Pr
       label: mode,
     });
     const load = await target.load();
-    const result = await target.run(options.workload, options.seed);
+    const { workload, seed } = options;
+    const measured =
+      options.beside === undefined
+        ? { runs: [await target.run(workload, seed)] }
+        : await runBeside(target, options.beside, options, context);
     await target.finish();
     await target.close();
     await history?.merge(options.clients);
-    return { ...head, replicas: target.memberCount, load: { [mode]: load }, runs: [result] };
+    return { ...head, replicas: target.memberCount, load: { [mode]: load }, ...measured };
   } finally {
     await target?.close();
     history?.remove();
+  }
+}
+
+/** The load alone, and then again together with the stream; both windows are as long and begin together. */
+async function runBeside(
+  target: LoadTarget,
+  stream: Stream,
+  options: BenchOptions,
+  { signal, progress }: BenchContext,
+): Promise<Pick<BenchReport, 'runs' | 'beside'>> {
+  const streaming = await LoadTarget.open({
+    mode: target.mode,
+    ...target.cluster,
+    settings: streamSettings(options, stream),
+    firstRecord: STREAM_FIRST_RECORD,
+    sizeFlag: `--beside with values of ${stream.valueBytes} bytes`,
+    history: undefined,
+    signal,
+    progress,
+    label: 'stream',
+  });
+  try {
+    await streaming.load();
+    const { workload, seed } = options;
+    const alone = await target.run(workload, seed);
+    const [run, streamed] = await Promise.all([
+      target.run(workload, (seed + 1) >>> 0),
+      streaming.run(streamWorkload(stream), seed),
+    ]);
+    await streaming.finish();
+    return { runs: [run], beside: { stream, alone, streamed } };
+  } finally {
+    await streaming.close();
   }
 }
 

@@ -28,6 +28,10 @@ export interface TargetOptions {
   /** Of the cluster that is started; undefined: as the embedded cluster has it. */
   readonly replicas?: number | undefined;
   readonly settings: LoadSettings;
+  /** The number of the first record; default: 0. */
+  readonly firstRecord?: number;
+  /** What to name when values are too large; default: the settings' flag. */
+  readonly sizeFlag?: string;
   /** Whoever asks looks at valueBytesMax. */
   readonly takesAnySize?: boolean;
   /** Of each operation; default: the load processes' own. */
@@ -166,6 +170,7 @@ export class LoadTarget {
         clients: this.#clientsOf(processIndex),
         clientCount: settings.clients,
         records: settings.records,
+        firstRecord: this.#options.firstRecord ?? 0,
         valueSizes: settings.valueSizes,
         seed: settings.seed,
         datagramBytes: settings.datagramBytes ?? null,
@@ -179,7 +184,7 @@ export class LoadTarget {
     this.valueBytesMax = Math.min(...opened.map((answer) => answer.valueBytesMax));
     if (settings.valueBytes > this.valueBytesMax && this.#options.takesAnySize !== true) {
       throw wrongInput(
-        `${sizeFlagOf(settings)} is over what a datagram holds in mode ${mode} (${this.valueBytesMax}): give fewer, or more --datagram-bytes`,
+        `${this.#options.sizeFlag ?? sizeFlagOf(settings)} is over what a datagram holds in mode ${mode} (${this.valueBytesMax}): give fewer, or more --datagram-bytes`,
       );
     }
     this.memberCount = opened[0]?.memberCount ?? 0;

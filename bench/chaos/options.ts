@@ -63,6 +63,8 @@ export function chaosOptionsOf(flags: ChaosFlags, isGiven: (flag: keyof ChaosFla
       `--chaos runs for ${DURATION_MS_MIN / 1_000} to ${DURATION_MS_MAX / 1_000} seconds: give --duration 10, or several runs with other seeds`,
     );
   }
+  if (flags.beside !== undefined)
+    throw wrongInput('--beside measures latencies, which --chaos spoils: leave one of them out');
   const replicas = flags.replicas ?? CHAOS_DEFAULTS.replicas;
   if (replicas === 1) throw wrongInput('--chaos needs replicas that can be missed: give --replicas 3, 5 or 7');
   const { kinds, notices } = kindsFor(flags);

@@ -234,6 +234,32 @@ test('sizes are measured one by one; what the cluster does not take is said', as
   assert.deepEqual(leftovers(), []);
 });
 
+test('a stream beside the load is reported by itself, and the load without it', async () => {
+  const flags = ['--workload', 'C', '--beside', 'put 12000 x 3', '--json', file('beside.json'), '--history'];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', ...QUICK, ...flags, file('beside.jsonl')]);
+  assert.equal(exitCode, 0, stderr);
+  const { runs, beside } = jsonOf<BenchReport>('beside.json');
+  const { stream, alone, streamed } = beside!;
+  assert.deepEqual(stream, { kind: 'put', valueBytes: 12_000, outstanding: 3 });
+  assert.equal(runs.length, 1);
+  for (const run of [alone, runs[0]!]) {
+    assert.deepEqual(
+      [run.errors, Object.keys(run.latencyUs)],
+      [0, ['read']],
+      'small values are still those of the load',
+    );
+  }
+  assert.deepEqual([streamed.errors, Object.keys(streamed.latencyUs)], [0, ['update']]);
+  assert.ok(Math.abs(streamed.bytesPerSec.written / (streamed.opsPerSec * 12_000) - 1) < 0.01);
+  assert.match(stdout, /^load beside( +[\d,.]+){2} MB\/s/m);
+  assert.match(stdout, /^read p99 beside to alone +\d+\.\d\d$/m);
+  assert.ok(historyOf('beside.jsonl').length > 500, 'the history is the load’s');
+  const tooLarge = ['--beside', 'put 100KiB', '--datagram-bytes', '1472', '--quiet'];
+  const refused = await runAvocado(sandbox, ['bench', ...QUICK, ...tooLarge]);
+  if (refused.exitCode !== 0) assert.match(refused.stderr, /^error: --beside with values of 102400 bytes is over/);
+  assert.deepEqual(leftovers(), []);
+});
+
 test('a value that does not fit is refused with the limit, and nothing is left', async () => {
   const { exitCode, stderr } = await runAvocado(sandbox, ['bench', ...QUICK, '--quiet', '--value-bytes', '100KiB']);
   assert.equal(exitCode, 2);

@@ -45,6 +45,7 @@ test('the defaults are those of the documentation', () => {
     replicas: undefined,
     jsonPath: undefined,
     historyPath: undefined,
+    beside: undefined,
     quiet: false,
   });
   const { workloads, rounds, durationMs } = compare();
@@ -96,6 +97,16 @@ test('workloads D and F insert, and read, modify and write; --read leaves that a
   assert.deepEqual(bench('--workload', 'F').workload, { name: 'F', readProportion: 0.5, write: 'rmw' });
   const { workload } = bench('--workload', 'F', '--read', '0.2');
   assert.deepEqual(workload, { name: 'F read 0.2', readProportion: 0.2, write: 'rmw' });
+});
+
+test('a stream beside the load says what, how large and how many at once', () => {
+  assert.deepEqual(bench('--beside', 'put 1MiB x 4').beside, { kind: 'put', valueBytes: 2 ** 20, outstanding: 4 });
+  assert.deepEqual(bench('--beside', ' get 100  x8').beside, { kind: 'get', valueBytes: 100, outstanding: 8 });
+  assert.equal(bench('--beside', 'put 64KiB').beside!.outstanding, 1);
+  for (const text of ['', 'put', 'delete 1MiB', 'put 2MiB', 'put 0', 'put 1MiB x 0', 'put 1MiB 4', 'put 1MiB x 1025']) {
+    assert.throws(() => bench('--beside', text), byCommander, text);
+  }
+  refusesInOneLine(['--beside', 'put 1MiB x 257'], /in flight/);
 });
 
 test('workloads of a comparison are listed', () => {

@@ -48,7 +48,8 @@ function round(number: number, valueBytes: number, isGet: boolean, operations: n
     operations,
     members,
     byType: byType(isGet ? { read: latencies } : { update: latencies }),
-    ...{ readBytes: isGet ? bytes : 0, writtenBytes: isGet ? 0 : bytes },
+    readBytes: isGet ? bytes : 0,
+    writtenBytes: isGet ? 0 : bytes,
   });
   const result = resultOf({ mode: 'secure', workload: isGet ? GETS : PUTS, seed: 1 }, [part]);
   return { round: number, valueBytes, records: 10, ...result };

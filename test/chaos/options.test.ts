@@ -29,6 +29,10 @@ test('chaos has defaults of its own, and what the user names stands', () => {
   assert.equal(chaos('--replicas', '5').replicas, 5);
 });
 
+test('a stream beside the load is not for chaos', () => {
+  assert.throws(() => chaos('--beside', 'put 1KiB'), /leave one of them out/);
+});
+
 test('faults are chosen by name, in any order', () => {
   assert.deepEqual(chaos('--chaos-faults', 'loss,kill').kinds, ['kill', 'loss']);
 });

@@ -23,11 +23,12 @@ export const byteRate: Proof = {
 };
 
 async function proveByteRate(context: ProofContext): Promise<ClaimResult[]> {
-  const report = (await bench(context, 'gets and puts of large values', [
-    ...['compare', '--workloads', 'A,C', '--rounds', String(ROUNDS), '--records', '200', '--outstanding', '16'],
-    ...['--value-bytes', String(VALUE_BYTES), '--datagram-bytes', String(DATAGRAM_BYTES)],
-    ...['--duration', String(context.quick ? QUICK_DURATION_S : DURATION_S), '--warmup', '1'],
-  ])) as CompareReport;
+  const load = ['--workloads', 'A,C', '--records', '200', '--outstanding', '16', '--value-bytes', String(VALUE_BYTES)];
+  const network = ['--datagram-bytes', String(DATAGRAM_BYTES)];
+  const durationS = context.quick ? QUICK_DURATION_S : DURATION_S;
+  const times = ['--rounds', String(ROUNDS), '--duration', String(durationS), '--warmup', '1'];
+  const args = ['compare', ...load, ...network, ...times];
+  const report = (await bench(context, 'gets and puts of large values', args)) as CompareReport;
   const { runs, replicas, calibration } = report;
   const raw = calibration.rawRates.find(({ datagramBytes }) => datagramBytes === DATAGRAM_BYTES);
   const gets = runs.find(({ workload, mode }) => workload === 'C' && mode === 'plaintext');
