@@ -49,6 +49,8 @@ export const DROP_REASONS = [
   'stamp-conflict',
   /** An answer to an operation or phase that has ended. */
   'late-answer',
+  /** A call that was followed by another in its slot. */
+  'late-call',
   /** A message that this role does not take. */
   'unexpected-message',
   /** A REPAIR that cannot be used: other stamp or tag, offered copy unreadable, or own copy is fine. */

@@ -213,6 +213,10 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   ],
   'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it'],
   closed: ['CLOSED', 'the client is closed; it had no effect'],
+  'too-large': [
+    'VALUE_TOO_LARGE',
+    'the value does not fit into one datagram, as the coordinated route needs it: use the direct route for this key',
+  ],
 };
 
 export function errorOf(kind: CallKind, outcome: Failure): AvocadoError {

@@ -1,3 +1,5 @@
+import { assert } from '../../net/assert.ts';
+import { alignUp } from '../../net/bytes.ts';
 import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
@@ -7,8 +9,11 @@ import { CREDIT_PART } from '../../net/limits.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
 import type { Session } from '../../net/session.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
+import { SEALED_VALUE_BYTES_MAX } from '../../workers/sealing.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
+import { CallClient } from '../coordinated/call-client.ts';
+import { CALL_BYTES } from '../protocol/call-messages.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
 import { acceptResponse, requestPayload } from '../protocol/handshake-payload.ts';
 import { MESSAGE_STATE, MESSAGE_STATUS, typeOf } from '../protocol/messages.ts';
@@ -17,19 +22,26 @@ import type { Peer } from '../protocol/peer.ts';
 import { HostMemory } from '../store/host-memory.ts';
 import { TrustedBudget } from '../store/trusted-budget.ts';
 import type { Authority } from '../trust/authority.ts';
+import { quorumOf } from '../protocol/quorum.ts';
 import { ClusterView } from './cluster-view.ts';
+import type { OperationCore, Route } from './route.ts';
 
 /**
  * A client put together from the pure cores. Transport, sealing, randomness and clock are handed in, so that the same
  * code runs over UDP (engine.ts) and in a simulated network in simulated time.
  *
+ * In the direct route:
+ *
  *     start*() -> Coordinator writes requests -> Endpoint seals and sends them at the end of the turn
  *     datagram -> Endpoint opens it -> Coordinator counts the answers -> value opened -> sink.onOperationEnded()
+ *
+ * In the coordinated route CallClient has the Coordinator's place.
  *
  * The owner starts the transport with this as its handler, and calls turn() after datagrams have arrived, after
  * operations were started, every millisecond while operations are in flight, and every few tens of milliseconds else.
  */
 export interface ClientNodeOptions {
+  readonly route: Route;
   readonly authority: Authority;
   /** IP addresses of the members, in their order. */
   readonly hosts: readonly string[];
@@ -52,13 +64,18 @@ export interface ClientNodeOptions {
 /** Keys and values in flight; over it, operations are refused as when the table is full. */
 const FLIGHT_MEMORY_BYTES_MAX = 1024 ** 3;
 const WRITER_BYTES = 8;
+const FIRST_CHOICE_BYTES = 4;
 
 export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
   readonly drops = new DropCounters();
   readonly endpoint: Endpoint<Peer>;
   readonly links: readonly Link<Peer>[];
   readonly view: ClusterView;
-  readonly coordinator: Coordinator;
+  /** Starts and ends operations. */
+  readonly core: OperationCore;
+  /** The same, by route. */
+  readonly #coordinator: Coordinator | undefined;
+  readonly #calls: CallClient | undefined;
   readonly #options: ClientNodeOptions;
   readonly #writerHigh: number;
   readonly #writerLow: number;
@@ -89,26 +106,61 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       messenger: this.endpoint,
       hash,
       pinnedInstance: options.pinnedInstance,
+      agreeingCount: this.memberCountNeeded,
     });
-    this.coordinator = new Coordinator({
-      memberCount: members.length,
-      capacity: options.capacity,
+    if (options.route === 'direct') this.core = this.#coordinator = this.#createCoordinator();
+    else this.core = this.#calls = this.#createCalls();
+  }
+
+  #createCoordinator(): Coordinator {
+    const { capacity, sealing, sink } = this.#options;
+    return new Coordinator({
+      memberCount: this.links.length,
+      capacity,
       writerHigh: this.#writerHigh,
       writerLow: this.#writerLow,
-      pullBytesMax: Math.floor(options.transport.receiveBufferBytes * CREDIT_PART),
-      memory: new HostMemory({
-        budget: new TrustedBudget(Number.MAX_SAFE_INTEGER),
-        hostBytesMax: FLIGHT_MEMORY_BYTES_MAX,
-      }),
+      pullBytesMax: Math.floor(this.#options.transport.receiveBufferBytes * CREDIT_PART),
+      memory: flightMemory(),
       messenger: this.endpoint,
       sealing,
       drops: this.drops,
-      sink: options.sink,
+      sink,
       readyMask: () => this.view.readyMask,
       epoch: () => this.view.epoch,
       session: (member) => this.links[member]!.session,
       onOtherMessage: (incoming, word) => this.#onOtherMessage(incoming, word),
     });
+  }
+
+  #createCalls(): CallClient {
+    const { capacity, sink } = this.#options;
+    return new CallClient({
+      capacity,
+      links: this.links,
+      firstChoice: Buffer.from(this.#options.randomBytes(FIRST_CHOICE_BYTES)).readUInt32LE(0),
+      activeMask: () => this.view.readyMask,
+      memory: flightMemory(),
+      messenger: this.endpoint,
+      drops: this.drops,
+      sink,
+      onOtherMessage: (incoming, word) => this.#onOtherMessage(incoming, word),
+    });
+  }
+
+  /** Of the direct route. */
+  get coordinator(): Coordinator {
+    assert(this.#coordinator !== undefined, 'a client of the coordinated route has no coordinator');
+    return this.#coordinator;
+  }
+
+  /** Members that must be there before there is a cluster to work with: who coordinates counts a quorum, who calls does not. */
+  get memberCountNeeded(): number {
+    return this.#options.route === 'direct' ? quorumOf(this.links.length) : 1;
+  }
+
+  /** Members that can be asked now. */
+  get readyMask(): number {
+    return this.#calls === undefined ? this.view.readyMask : this.#calls.members.readyMask;
   }
 
   /**
@@ -117,18 +169,19 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
    */
   turn(nowMs: number): void {
     const { sealing } = this.#options;
-    const sink = this.coordinator;
+    const coordinator = this.#coordinator;
     this.endpoint.turn(nowMs);
-    sealing.drainValues(sink);
+    if (coordinator !== undefined) sealing.drainValues(coordinator);
     this.endpoint.tick(nowMs);
     this.view.tick(nowMs);
     this.#options.onTick(nowMs);
     this.endpoint.epoch = this.view.epoch;
-    this.coordinator.tick(nowMs);
+    this.core.tick(nowMs);
     this.endpoint.flush(nowMs);
+    if (coordinator === undefined) return;
     // Sealing may end a phase, and that an operation, whose owner may start another.
-    while (this.coordinator.submitSeals() && sealing.drainValues(sink) > 0) {
-      this.coordinator.pump();
+    while (coordinator.submitSeals() && sealing.drainValues(coordinator) > 0) {
+      coordinator.pump();
       this.endpoint.flush(nowMs);
     }
   }
@@ -138,15 +191,26 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     return this.#options.sealing.pendingValueJobs > 0;
   }
 
+  /** Largest value that can be put under a key of so many bytes; in the coordinated route a call is one datagram. */
+  valueBytesMax(keyBytes: number): number {
+    if (this.#calls === undefined) return SEALED_VALUE_BYTES_MAX;
+    let valueBytesMax = SEALED_VALUE_BYTES_MAX;
+    for (const { session } of this.links) {
+      if (session === undefined) continue;
+      valueBytesMax = Math.min(valueBytesMax, this.endpoint.valueBytesMax(session, CALL_BYTES + alignUp(keyBytes)));
+    }
+    return valueBytesMax;
+  }
+
   /** Ends all operations and sessions. Transport and sealing stay the owner's. */
   close(): void {
-    this.coordinator.close();
+    this.core.close();
     this.endpoint.close();
   }
 
   invariants(): void {
     this.endpoint.invariants();
-    this.coordinator.invariants();
+    this.core.invariants();
   }
 
   // -- TransportHandler -------------------------------------------------------------------------------------------
@@ -184,10 +248,11 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
 
   onSessionLive(session: Session<Peer>): void {
     this.view.onSessionLive(session);
+    this.#calls?.onSessionLive(session);
   }
 
   onMessages(incoming: Incoming<Peer>): void {
-    this.coordinator.onMessages(incoming, this.endpoint.nowMs);
+    this.core.onMessages(incoming, this.endpoint.nowMs);
   }
 
   /** What is no answer to an operation. */
@@ -201,4 +266,9 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
         this.drops.count('unexpected-message');
     }
   }
+}
+
+/** A client's own memory: it counts against nothing. */
+function flightMemory(): HostMemory {
+  return new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: FLIGHT_MEMORY_BYTES_MAX });
 }

@@ -4,6 +4,8 @@ import { Calls } from './calls.ts';
 import type { CallKind } from './calls.ts';
 import { openEngine } from './engine.ts';
 import type { Engine, MemberStatus } from './operations.ts';
+import { ROUTES } from './route.ts';
+import type { Route } from './route.ts';
 
 /** A key: 1 to 1,024 bytes; strings are taken as UTF-8. */
 export type Key = string | Uint8Array;
@@ -13,6 +15,11 @@ export type Value = string | Uint8Array;
 export interface ConnectOptions {
   /** Cluster directory, as `avocado init` writes it and `avocado dev` prints it. */
   readonly cluster: string;
+  /**
+   * 'direct' (default): this process asks a quorum of replicas itself, and seals and opens values. 'coordinated': a replica
+   * does that for it; one session is enough, and no data key is needed.
+   */
+  readonly route?: Route;
   /** Time to find a quorum; default 5,000 ms. */
   readonly connectTimeoutMs?: number;
   /** Deadline of an operation that gives none; default 5,000 ms. */
@@ -49,28 +56,35 @@ export async function connect(options: ConnectOptions): Promise<Client> {
   const queueLimit = count('queueLimit', options.queueLimit ?? 65_536, Number.MAX_SAFE_INTEGER);
   const deadlineMs = positive('deadlineMs', options.deadlineMs ?? 5_000, Number.MAX_SAFE_INTEGER);
   const connectTimeoutMs = positive('connectTimeoutMs', options.connectTimeoutMs ?? 5_000, Number.MAX_SAFE_INTEGER);
+  const route = options.route ?? 'direct';
+  if (!ROUTES.includes(route)) {
+    throw new AvocadoError('INVALID_ARGUMENT', `route is ${route}: give one of ${ROUTES.join(', ')}`);
+  }
   const calls = new Calls();
   const engine = await openEngine({
     clusterDirectory: options.cluster,
     sink: calls,
+    route,
     capacity: concurrency,
     connectTimeoutMs,
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
     ...(options.instance !== undefined && { instance: options.instance }),
   });
   calls.attach(engine, queueLimit);
-  return new Client(engine, calls, deadlineMs);
+  return new Client(engine, calls, deadlineMs, route);
 }
 
 export class Client {
   readonly #engine: Engine;
   readonly #calls: Calls;
+  readonly #route: Route;
   readonly #deadlineMs: number;
 
   /** Use connect(). */
-  constructor(engine: Engine, calls: Calls, deadlineMs: number) {
+  constructor(engine: Engine, calls: Calls, deadlineMs: number, route: Route = 'direct') {
     this.#engine = engine;
     this.#calls = calls;
+    this.#route = route;
     this.#deadlineMs = deadlineMs;
   }
 
@@ -135,7 +149,10 @@ export class Client {
     if (valueBytes !== undefined && valueBytes.length > valueBytesMax) {
       throw new AvocadoError(
         'VALUE_TOO_LARGE',
-        `a value has at most ${valueBytesMax} bytes, this one ${valueBytes.length}`,
+        `a value has at most ${valueBytesMax} bytes, this one ${valueBytes.length}` +
+          (this.#route === 'direct'
+            ? ''
+            : ': the coordinated route takes what fits into one datagram, the direct one more'),
       );
     }
     const deadlineMs = positive('deadlineMs', options.deadlineMs ?? this.#deadlineMs, Number.MAX_SAFE_INTEGER);

@@ -5,13 +5,12 @@ import { instanceOf } from '../protocol/instance.ts';
 import { MESSAGE_STATE_REQUEST, STATE_REQUEST_BYTES, writeHead } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
 import type { Peer } from '../protocol/peer.ts';
-import { quorumOf } from '../protocol/quorum.ts';
 import type { StateMessage } from '../protocol/state-message.ts';
 import { readState } from '../protocol/state-message.ts';
 
 /**
  * Which members a client may count: those that say, on their own session, that they are active in the pinned cluster
- * instance. The instance is pinned when a quorum of members agrees on it, and never changes afterwards: a cluster that
+ * instance. The instance is pinned when enough members agree on it, and never changes afterwards: a cluster that
  * was started anew is refused, for its data is gone. The highest epoch is pinned the same way.
  */
 export interface ClusterViewOptions {
@@ -21,6 +20,11 @@ export interface ClusterViewOptions {
   readonly hash: InstanceHash;
   /** Instance id that the caller has pinned before. */
   readonly pinnedInstance: string | undefined;
+  /**
+   * Members that must agree on the instance: a quorum for who counts answers of a quorum; one for who has a replica do that,
+   * and trusts its answers anyway.
+   */
+  readonly agreeingCount: number;
 }
 
 /** Members that are not ready are asked for their state so often. */
@@ -63,7 +67,7 @@ export class ClusterView {
     return this.#states[member];
   }
 
-  /** True when a quorum of members is active in one other instance than the pinned one. */
+  /** True when as many members are active in one other instance than the pinned one. */
   get isForeign(): boolean {
     const foreign = this.#commonInstance();
     return foreign !== undefined && foreign.id !== this.#pinned;
@@ -126,7 +130,7 @@ export class ClusterView {
     );
   }
 
-  /** The instance and epoch that a quorum of members says it is active in. */
+  /** The instance and epoch that enough members say they are active in. */
   #commonInstance(): { id: string; epoch: number } | undefined {
     const counts = new Map<string, number>();
     const memberCount = this.#states.length;
@@ -136,7 +140,7 @@ export class ClusterView {
       const id = this.#instanceIds[member]!;
       const key = `${id} ${state.epoch}`;
       const count = (counts.get(key) ?? 0) + 1;
-      if (count >= quorumOf(memberCount)) return { id, epoch: state.epoch };
+      if (count >= this.#options.agreeingCount) return { id, epoch: state.epoch };
       counts.set(key, count);
     }
     return undefined;

@@ -3,13 +3,12 @@ import { UdpTransport, resolveHost } from '../../net/udp.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { Sealing } from '../../workers/sealing.ts';
-import { SEALED_VALUE_BYTES_MAX } from '../../workers/sealing.ts';
 import { randomBytes } from '../../workers/signing.ts';
-import type { Coordinator } from '../protocol/coordinator.ts';
+import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import { quorumOf } from '../protocol/quorum.ts';
 import { datagramBytesFor, isLoopback } from '../server/datagram-bytes.ts';
 import { TurnLoop } from '../server/turn-loop.ts';
-import type { Authority, Member } from '../trust/authority.ts';
+import type { Authority, DataKeys, Member } from '../trust/authority.ts';
 import { openAuthority } from '../trust/open-authority.ts';
 import { ClientNode } from './client-node.ts';
 import { Connecting } from './connecting.ts';
@@ -19,9 +18,12 @@ import { StatusQueries } from './status-queries.ts';
 /** A client process without promises on its hot path: a ClientNode with a socket, a clock and randomness, in turns. */
 const CAPACITY_DEFAULT = 1_024;
 const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
+const DATA_KEY_BYTES = 32;
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  return openEngineFor(openAuthority(options.clusterDirectory, { role: 'client' }), options);
+  const route = options.route ?? 'direct';
+  const authority = openAuthority(options.clusterDirectory, { role: 'client', needsDataKeys: route === 'direct' });
+  return openEngineFor(authority, options);
 }
 
 /** For a client whose place in the cluster comes from somewhere else than a directory. */
@@ -64,14 +66,17 @@ class UdpEngine implements Engine, Operations {
     transport: UdpTransport,
     datagramBytes: number,
   ) {
-    const { mode, staticKeyPair, dataKeys, configuration } = authority;
+    const { mode, staticKeyPair, configuration } = authority;
+    const route = options.route ?? 'direct';
     this.#transport = transport;
     this.#members = configuration.members;
     this.memberCount = configuration.members.length;
     this.quorum = quorumOf(this.memberCount);
+    const dataKeys = route === 'direct' ? authority.dataKeys : unusedDataKeys();
     const sealing = createInlineSealing({ mode, dataKeys });
     this.#sealing = sealing;
     this.#node = new ClientNode({
+      route,
       authority,
       hosts,
       transport,
@@ -85,11 +90,11 @@ class UdpEngine implements Engine, Operations {
       onTick: (nowMs) => this.#statusQueries.tick(nowMs),
       onStatus: (incoming, word) => this.#statusQueries.onStatus(incoming, word),
     });
-    const { links, endpoint, view, coordinator } = this.#node;
+    const { links, endpoint, view, core } = this.#node;
     this.#statusQueries = new StatusQueries(configuration.members, links, endpoint, view);
     this.#loop = new TurnLoop({
       turn: (nowMs) => this.#turn(nowMs),
-      nextTurnMs: () => coordinator.nextTickMs,
+      nextTurnMs: () => core.nextTickMs,
       isWorkLeft: () => this.#node.isWorkLeft,
     });
     transport.start({
@@ -136,8 +141,8 @@ class UdpEngine implements Engine, Operations {
     return this;
   }
 
-  get counters(): Coordinator['counters'] {
-    return this.#node.coordinator.counters;
+  get counters(): CoordinatorCounters {
+    return this.#node.core.counters;
   }
 
   get drops(): Partial<Record<DropReason, number>> {
@@ -171,30 +176,36 @@ class UdpEngine implements Engine, Operations {
   // -- Operations -------------------------------------------------------------------------------------------------
 
   get capacity(): number {
-    return this.#node.coordinator.capacity;
+    return this.#node.core.capacity;
   }
 
   get active(): number {
-    return this.#node.coordinator.active;
+    return this.#node.core.active;
   }
 
-  valueBytesMax(): number {
-    return SEALED_VALUE_BYTES_MAX;
+  valueBytesMax(keyBytes: number): number {
+    return this.#node.valueBytesMax(keyBytes);
   }
 
   startGet(token: number, key: Uint8Array, deadlineMs: number): number {
-    return this.#node.coordinator.startGet(token, key, deadlineMs, this.#startMs());
+    return this.#node.core.startGet(token, key, deadlineMs, this.#startMs());
   }
 
   startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number): number {
-    return this.#node.coordinator.startPut(token, key, value, deadlineMs, this.#startMs());
+    return this.#node.core.startPut(token, key, value, deadlineMs, this.#startMs());
   }
 
   startDelete(token: number, key: Uint8Array, deadlineMs: number): number {
-    return this.#node.coordinator.startDelete(token, key, deadlineMs, this.#startMs());
+    return this.#node.core.startDelete(token, key, deadlineMs, this.#startMs());
   }
 
   cancel(operationId: number): void {
-    this.#node.coordinator.cancel(operationId);
+    this.#node.core.cancel(operationId);
   }
+}
+
+/** Nothing is sealed under it: in the coordinated route values are the replicas' business. */
+function unusedDataKeys(): DataKeys {
+  const key = randomBytes(DATA_KEY_BYTES);
+  return { currentId: 0, key: () => key };
 }

@@ -1,6 +1,7 @@
 import type { DropReason } from '../../net/drops.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { OperationSink } from '../protocol/outcome.ts';
+import type { Route } from './route.ts';
 
 /**
  * The client's operations without promises: what the public library wraps and the bench drives. One process, one event
@@ -59,6 +60,8 @@ export interface MemberStatus {
   /** Of its socket, as the system granted it. */
   receiveBufferBytes?: number;
   operations?: number;
+  /** Operations that it carried out for clients of the coordinated route. */
+  calls?: number;
 }
 
 /** A connected client without promises on its hot path. */
@@ -86,6 +89,8 @@ export interface EngineOptions extends EngineSettings {
 
 export interface EngineSettings {
   sink: OperationSink;
+  /** Default: direct. */
+  route?: Route;
   /** Operations in flight at once. */
   capacity?: number;
   /** Payload of one datagram; default from the interface's MTU (loopback: 16 KiB). */

@@ -40,7 +40,8 @@ export function admitRequest(
   const writer = Buffer.from(payload.buffer, payload.byteOffset, WRITER_BYTES);
   const writerLow = writer.readInt32LE(0);
   const writerHigh = writer.readInt32LE(4);
-  const key = `${toHex(staticKey)} ${writer.toString('hex')}`;
+  // A member is one process at a time: the one that comes takes the place of the one before it.
+  const key = verdict.identity.role === 'replica' ? toHex(staticKey) : `${toHex(staticKey)} ${writer.toString('hex')}`;
   return { ok: true, peer: { identity: verdict.identity, writerHigh, writerLow, incarnation: undefined, key } };
 }
 

@@ -3,6 +3,20 @@ import { alignUp } from '../../net/bytes.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DATAGRAM_TAG_BYTES_MAX } from '../../net/limits.ts';
 import { HEADER_BYTES, PREAMBLE_BYTES } from '../../net/wire.ts';
 import { ENVELOPE_BYTES_MAX } from '../../workers/sealing.ts';
+import {
+  CALL_BYTES,
+  CALL_KIND_MAX,
+  CALL_OPENED_BYTES,
+  CALL_OPEN_BYTES,
+  CALL_REPLY_BYTES,
+  MESSAGE_CALL,
+  MESSAGE_CALL_OPEN,
+  MESSAGE_CALL_OPENED,
+  MESSAGE_CALL_REPLY,
+  WORD_CALL_KEY,
+  WORD_CALL_REPLY_VALUE_BYTES,
+  WORD_CALL_VALUE_BYTES,
+} from './call-messages.ts';
 
 /**
  * Messages of the control part (docs/wire.md): each a multiple of 8 bytes, fields at named word offsets, written and
@@ -232,6 +246,18 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
       const bodyBytes = words[word + WORD_STATUS_BYTES]!;
       return bodyBytes >= 0 && bodyBytes <= bytesLeft - STATUS_BYTES ? STATUS_BYTES + alignUp(bodyBytes) : -1;
     }
+    case MESSAGE_CALL: {
+      const keyedByteCount = keyedBytes(words, word, bytesLeft, CALL_BYTES, WORD_CALL_KEY);
+      if (keyedByteCount < 0 || flags > CALL_KIND_MAX) return -1;
+      return withValueBytes(keyedByteCount, words[word + WORD_CALL_VALUE_BYTES]!, bytesLeft);
+    }
+    case MESSAGE_CALL_REPLY:
+      if (bytesLeft < CALL_REPLY_BYTES) return -1;
+      return withValueBytes(CALL_REPLY_BYTES, words[word + WORD_CALL_REPLY_VALUE_BYTES]!, bytesLeft);
+    case MESSAGE_CALL_OPEN:
+      return bytesLeft < CALL_OPEN_BYTES ? -1 : CALL_OPEN_BYTES;
+    case MESSAGE_CALL_OPENED:
+      return bytesLeft < CALL_OPENED_BYTES ? -1 : CALL_OPENED_BYTES;
     default:
       return -1;
   }
@@ -290,6 +316,11 @@ function writePartBytes(words: Int32Array, word: number, bytesLeft: number, valu
 /** The part left is a multiple of 8, so what fits unpadded fits padded (and padding a hostile length would overflow). */
 function envelopeFits(envelopeBytes: number, valueBytesLeft: number): boolean {
   return envelopeBytes >= 0 && envelopeBytes <= valueBytesLeft;
+}
+
+/** A value in the control part, behind so many bytes. */
+function withValueBytes(byteCount: number, valueBytes: number, bytesLeft: number): number {
+  return valueBytes >= 0 && valueBytes <= bytesLeft - byteCount ? byteCount + alignUp(valueBytes) : -1;
 }
 
 function keyedBytes(words: Int32Array, word: number, bytesLeft: number, fixedBytes: number, keyWord: number): number {

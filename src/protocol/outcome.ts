@@ -15,6 +15,8 @@ export const OUTCOMES = [
   'stamps-exhausted',
   'not-permitted',
   'closed',
+  /** Coordinated route: the value does not fit into a datagram between client and replica. */
+  'too-large',
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 

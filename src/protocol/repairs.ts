@@ -8,6 +8,7 @@ import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
 import { NO_ENTRY } from '../store/trusted-index.ts';
 import {
+  OPERATION_SLOTS_MAX,
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
   WORD_WRITE_COUNTER,
@@ -28,6 +29,8 @@ import type { Reassembly } from './reassemblies.ts';
  * memory, which takes the bad one's place.
  */
 const JOBS_MAX = 64;
+/** A replica's sealing serves its coordinator, too, whose tokens are operation slots: these lie behind them. */
+export const REPAIR_TOKENS = OPERATION_SLOTS_MAX;
 
 /** What a repair names: key, stamp, tag, length. */
 interface Named {
@@ -106,28 +109,29 @@ export class Repairs {
   }
 
   #begin(job: Job): boolean {
-    const token = this.#jobs.indexOf(undefined);
+    const index = this.#jobs.indexOf(undefined);
     const entry = this.#entryOf(job.named);
     const ownRef = entry === NO_ENTRY ? NO_REF : this.#store.hostRef(entry);
     // An empty value in plaintext has no copy that could be bad.
-    if (token === -1 || ownRef === NO_REF) {
+    if (index === -1 || ownRef === NO_REF) {
       this.#drops.count('repair-unusable');
       return false;
     }
-    this.#jobs[token] = job;
-    this.#submit(token, job.named, this.#store.hostRegion(ownRef), this.#store.hostWord(ownRef));
+    this.#jobs[index] = job;
+    this.#submit(index, job.named, this.#store.hostRegion(ownRef), this.#store.hostWord(ownRef));
     return true;
   }
 
   onValueOpened(token: number, opened: boolean): void {
-    const job = this.#jobs[token]!;
+    const index = token - REPAIR_TOKENS;
+    const job = this.#jobs[index]!;
     const entry = this.#entryOf(job.named);
     if (job.stage === 'own' && !opened && entry !== NO_ENTRY) {
       this.tamperedCount++;
       job.stage = 'offered';
-      return this.#submit(token, job.named, job.offered, job.offeredWord);
+      return this.#submit(index, job.named, job.offered, job.offeredWord);
     }
-    this.#jobs[token] = undefined;
+    this.#jobs[index] = undefined;
     if (job.stage === 'own' || !opened || entry === NO_ENTRY) {
       if (job.ref !== NO_REF) this.#store.releaseReserved(job.ref);
       return this.#drops.count('repair-unusable');
@@ -150,8 +154,9 @@ export class Repairs {
       : NO_ENTRY;
   }
 
-  #submit(token: number, named: Named, envelope: Region, envelopeWord: number): void {
+  #submit(index: number, named: Named, envelope: Region, envelopeWord: number): void {
     const { envelopeBytes, tagWords, keyWords, keyBytes } = named;
+    const token = REPAIR_TOKENS + index;
     this.#sealing.submitOpenValue(token, envelope, envelopeWord, envelopeBytes, tagWords, 0, keyWords, 0, keyBytes);
   }
 }

@@ -7,6 +7,7 @@ import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
 import { NO_ENTRY, TOUCH_COUNT_MAX } from '../store/trusted-index.ts';
 import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
+import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from './call-messages.ts';
 import type { Formation } from './formation.ts';
 import {
   FLAG_CONFLICT,
@@ -103,6 +104,8 @@ export interface ReplicaOptions {
   /** Bytes of the trusted budget that only writes already let through may use. */
   readonly trustedMarginBytes: number;
   onStatusRequest(session: Session<Peer>, slot: number, generation: number): void;
+  /** A CALL or CALL_OPEN (src/coordinated/). */
+  onCall(incoming: Incoming<Peer>, word: number): void;
 }
 
 export class Replica {
@@ -204,6 +207,10 @@ export class Replica {
         return;
       case MESSAGE_REPAIR:
         if (this.#serves(incoming)) this.#repairs.onRepair(incoming, word, valueWord);
+        return;
+      case MESSAGE_CALL:
+      case MESSAGE_CALL_OPEN:
+        if (this.#serves(incoming)) this.#options.onCall(incoming, word);
         return;
       case MESSAGE_STATE_REQUEST:
         return this.#tellState(session);

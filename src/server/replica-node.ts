@@ -3,20 +3,23 @@ import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Incoming } from '../../net/inbox.ts';
+import { CREDIT_PART } from '../../net/limits.ts';
 import type { Link } from '../../net/handshakes.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
 import type { Session } from '../../net/session.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
+import { ReplicaRoute } from '../coordinated/replica-route.ts';
 import { AvocadoError } from '../errors.ts';
 import { Formation } from '../protocol/formation.ts';
 import { acceptResponse, admitRequest, requestPayload, responsePayload } from '../protocol/handshake-payload.ts';
 import { toHex } from '../protocol/instance.ts';
 import { INCARNATION_BYTES } from '../protocol/messages.ts';
 import type { Peer } from '../protocol/peer.ts';
+import type { Writer } from '../protocol/put-flow.ts';
 import { REASSEMBLIES_MAX, REASSEMBLY_BYTES } from '../protocol/reassemblies.ts';
-import { Repairs } from '../protocol/repairs.ts';
+import { REPAIR_TOKENS, Repairs } from '../protocol/repairs.ts';
 import { Replica, TRUSTED_MARGIN_BYTES } from '../protocol/replica.ts';
 import type { MemberState } from '../protocol/state-message.ts';
 import { sendStatus } from '../protocol/status-message.ts';
@@ -30,9 +33,10 @@ import type { Authority } from '../trust/authority.ts';
  * code runs over UDP (replica-server.ts) and in a simulated network in simulated time.
  *
  *     datagram -> Endpoint (net/) opens it -> Replica reads and writes the Store -> answers -> Endpoint seals and sends
+ *                                          -> CALLs and their answers: ReplicaRoute coordinates operations for clients
  *
- * The owner starts the transport with this as its handler, and calls turn() after datagrams have arrived and every few
- * tens of milliseconds.
+ * The owner starts the transport with this as its handler, and calls turn() after datagrams have arrived, when
+ * nextTurnMs says so, and every few tens of milliseconds.
  */
 export interface ReplicaNodeOptions {
   readonly authority: Authority;
@@ -55,6 +59,9 @@ export interface ReplicaNodeOptions {
 
 /** What is left of a small budget, e.g. in tests, must not be all margin. */
 const MARGIN_SHARE = 8;
+const WRITER_BYTES = 8;
+/** Messages of coordinator and own replica in one turn: an operation has a few phases. What is left waits for the next. */
+const LOCAL_ROUNDS_MAX = 16;
 
 export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> {
   readonly drops = new DropCounters();
@@ -64,13 +71,19 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   readonly store: Store;
   readonly repairs: Repairs;
   readonly replica: Replica;
+  readonly route: ReplicaRoute;
   readonly #options: ReplicaNodeOptions;
-  readonly #links: Link<Peer>[] = [];
+  /** By member; undefined at the own place. */
+  readonly #links: (Link<Peer> | undefined)[];
+  /** Of the writes that this process coordinates. */
+  readonly #writer: Writer;
 
   constructor(options: ReplicaNodeOptions) {
     this.#options = options;
     const { authority, sealing, memberIndex } = options;
     const { configuration } = authority;
+    const writer = Buffer.from(options.randomBytes(WRITER_BYTES));
+    this.#writer = { writerHigh: writer.readInt32LE(4), writerLow: writer.readInt32LE(0) };
     const budget = new TrustedBudget(options.trustedBytesMax);
     this.endpoint = new Endpoint<Peer>({
       mode: authority.mode,
@@ -95,6 +108,11 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.hostMemory = new HostMemory({ budget, hostBytesMax: options.hostBytesMax });
     this.store = new Store({ budget, hostMemory: this.hostMemory, seed: options.randomBytes(8) });
     this.repairs = new Repairs(this.store, sealing, this.drops);
+    this.#links = configuration.members.map((member) =>
+      member.index === memberIndex
+        ? undefined
+        : this.endpoint.openLink(options.hosts[member.index]!, member.port, member.staticKey),
+    );
     this.formation = new Formation({
       clusterId: authority.clusterId,
       epoch: configuration.epoch,
@@ -107,33 +125,66 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       onStateChange: (state, reason) => options.onStateChange(state, reason),
       onNewIncarnation: () => this.endpoint.endAcceptedSessions(),
     });
+    this.route = new ReplicaRoute({
+      memberIndex,
+      memberCount: configuration.members.length,
+      writer: this.#writer,
+      formation: this.formation,
+      links: this.#links,
+      messenger: this.endpoint,
+      datagramBytes: options.datagramBytes,
+      pullBytesMax: Math.floor(options.transport.receiveBufferBytes * CREDIT_PART),
+      sealing,
+      drops: this.drops,
+      budget,
+      serve: (incoming) => this.replica.onMessages(incoming, this.endpoint.nowMs),
+    });
     this.replica = new Replica({
       store: this.store,
       formation: this.formation,
-      messenger: this.endpoint,
+      messenger: this.route.loopback.answers,
       drops: this.drops,
       repairs: this.repairs,
       trustedMarginBytes: Math.min(TRUSTED_MARGIN_BYTES, Math.floor(budget.available / MARGIN_SHARE)),
       onStatusRequest: (session, slot, generation) =>
         sendStatus(this.endpoint, session, slot, generation, this.#status()),
+      onCall: (incoming, word) => this.route.onCall(incoming, word, this.endpoint.nowMs),
     });
     this.endpoint.epoch = configuration.epoch;
-    for (const member of configuration.members) {
-      if (member.index === memberIndex) continue;
-      this.#links.push(this.endpoint.openLink(options.hosts[member.index]!, member.port, member.staticKey));
-    }
     if (!this.formation.isActive) {
       options.onStateChange('forming', `waits for all ${configuration.members.length} members`);
     }
   }
 
+  /** When turn() is to be called next, if nothing arrives before. */
+  get nextTurnMs(): number {
+    return this.route.nextTickMs;
+  }
+
   turn(nowMs: number): void {
+    this.route.begin(nowMs);
     this.endpoint.turn(nowMs);
-    this.replica.endTurn(nowMs);
-    this.#options.sealing.drainValues(this.#valueSink);
+    this.#settle();
     this.endpoint.tick(nowMs);
     this.formation.tick(nowMs);
+    this.route.tick(nowMs);
+    this.#settle();
     this.endpoint.flush(nowMs);
+    // New values are sealed while the first round of their puts is under way.
+    while (this.route.submitSeals()) {
+      this.#settle();
+      this.endpoint.flush(nowMs);
+    }
+  }
+
+  /** Values that were opened or sealed, and what coordinator and replica of this process have to say to each other. */
+  #settle(): void {
+    for (let round = 0; round < LOCAL_ROUNDS_MAX; round++) {
+      this.route.deliver();
+      this.replica.endTurn(this.endpoint.nowMs);
+      this.#options.sealing.drainValues(this.#valueSink);
+      if (this.route.loopback.isEmpty) return;
+    }
   }
 
   /** Whether the next turn is due at once: there is sealing to go on with. */
@@ -143,21 +194,27 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   /** Ends all sessions. Transport and sealing stay the owner's. */
   close(): void {
+    this.route.close();
     this.endpoint.close();
   }
 
   invariants(): void {
     this.endpoint.invariants();
     this.store.invariants();
+    this.route.invariants();
   }
 
+  /** One sealing serves both: repairs have tokens of their own. */
   readonly #valueSink = {
-    onValueSealed: (): void => {},
-    onValueOpened: (token: number, opened: boolean): void => this.repairs.onValueOpened(token, opened),
+    onValueSealed: (token: number): void => this.route.onValueSealed(token),
+    onValueOpened: (token: number, opened: boolean): void => {
+      if (token >= REPAIR_TOKENS) this.repairs.onValueOpened(token, opened);
+      else this.route.onValueOpened(token, opened);
+    },
   };
 
   *#peerSessions(): IterableIterator<Session<Peer>> {
-    for (const link of this.#links) if (link.session !== undefined) yield link.session;
+    for (const link of this.#links) if (link?.session !== undefined) yield link.session;
   }
 
   // -- TransportHandler -------------------------------------------------------------------------------------------
@@ -173,8 +230,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   // -- EndpointApplication ----------------------------------------------------------------------------------------
 
   requestPayload(): Uint8Array {
-    // A replica writes nothing of its own: no writer id.
-    return requestPayload(0, 0, this.#options.authority.certificate);
+    return requestPayload(this.#writer.writerHigh, this.#writer.writerLow, this.#options.authority.certificate);
   }
 
   responsePayload(): Uint8Array {
@@ -186,8 +242,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   }
 
   accept(link: Link<Peer>, payload: Uint8Array): Admission<Peer> {
-    const linkIndex = this.#links.indexOf(link);
-    return acceptResponse(linkIndex < this.#options.memberIndex ? linkIndex : linkIndex + 1, payload);
+    return acceptResponse(this.#links.indexOf(link), payload);
   }
 
   peerKey(peer: Peer): string {
@@ -197,9 +252,12 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   onSessionLive(session: Session<Peer>): void {
     // A replica that has just come wants to know; so does a client, who asks by itself.
     if (session.peer.identity.role === 'replica' && session.initiator) this.formation.onStateRequest(session);
+    this.route.onSessionLive();
   }
 
   onMessages(incoming: Incoming<Peer>): void {
+    // On its own sessions this replica asks, and others answer.
+    if (incoming.session.initiator && this.route.onAnswers(incoming, this.endpoint.nowMs)) return;
     this.replica.onMessages(incoming, this.endpoint.nowMs);
   }
 
@@ -221,6 +279,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       drops: this.drops.nonZero(),
       ...this.#options.processFigures(),
       operations: this.replica.operationCount,
+      calls: this.route.calls.callCount,
     };
   }
 }

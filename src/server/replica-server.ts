@@ -122,7 +122,7 @@ class ReplicaServer implements RunningReplica {
     });
     this.#loop = new TurnLoop({
       turn: (nowMs) => this.#node.turn(nowMs),
-      nextTurnMs: () => Infinity,
+      nextTurnMs: () => this.#node.nextTurnMs,
       isWorkLeft: () => this.#node.isWorkLeft,
     });
     transport.start({

@@ -5,7 +5,10 @@ import type { ClusterConfiguration } from './cluster-configuration.ts';
 import { CLIENT_FILE, DATA_KEY_FILE, fileError, hexOf, readClusterFile, replicaFile } from './cluster-files.ts';
 import type { FileFields } from './cluster-files.ts';
 
-export type AuthorityRole = { readonly role: 'replica'; readonly index: number } | { readonly role: 'client' };
+export type AuthorityRole =
+  | { readonly role: 'replica'; readonly index: number }
+  /** A client of the coordinated route needs no data keys; the file that holds them is not even looked at. */
+  | { readonly role: 'client'; readonly needsDataKeys?: boolean };
 
 /**
  * Reads what one process needs from a cluster directory (cluster-directory.ts) and checks that it fits together.
@@ -14,7 +17,8 @@ export type AuthorityRole = { readonly role: 'replica'; readonly index: number }
 export function openAuthority(directory: string, role: AuthorityRole): Authority {
   const configuration = readConfiguration(directory);
   const own = readOwnFile(directory, configuration, role);
-  const dataKeys = readDataKeys(directory, configuration);
+  const isKeyless = role.role === 'client' && role.needsDataKeys === false;
+  const dataKeys = isKeyless ? NO_DATA_KEYS : readDataKeys(directory, configuration);
   return {
     clusterId: configuration.clusterId,
     mode: configuration.mode,
@@ -79,12 +83,17 @@ function readOwnFile(directory: string, configuration: ClusterConfiguration, rol
   return { staticKeyPair: { publicKey, secretKey: fields.hex('staticSecretKey', STATIC_KEY_BYTES) }, certificate };
 }
 
+const NO_DATA_KEYS: DataKeys = { currentId: 0, key: () => undefined };
 const DATA_KEY_BYTES = 32;
 /** Key ids travel in 32 bits. */
 const DATA_KEY_ID_MAX = 0xffff_ffff;
 
 function readDataKeys(directory: string, configuration: ClusterConfiguration): DataKeys {
-  const fields = readClusterFile(directory, DATA_KEY_FILE, 'copy it from the directory that avocado init wrote');
+  const fields = readClusterFile(
+    directory,
+    DATA_KEY_FILE,
+    'copy it from the directory that avocado init wrote; a client without it can use the coordinated route',
+  );
   checkCluster(fields, configuration);
   const currentId = fields.integer('currentId', 0, DATA_KEY_ID_MAX);
   const keys = new Map<number, Uint8Array>();

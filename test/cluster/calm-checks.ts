@@ -39,7 +39,7 @@ export class CalmChecks {
     const { time } = this.#cluster;
     const { keys } = this.#work;
     const alive = this.#cluster.clients.filter((client) => client.process.isAlive);
-    const isOver = (): boolean => alive.every((client) => client.node.coordinator.active === 0);
+    const isOver = (): boolean => alive.every((client) => client.node.core.active === 0);
     if (!time.runUntil(isOver, END_MS_MAX)) return `an operation does not end within ${END_MS_MAX} ms of calm`;
     const workers = [...alive, this.#cluster.addClient()];
     const writers = workers.filter((client) => !this.#isReader(client));

@@ -91,7 +91,7 @@ export class LinkFaults {
   interruptWriteBack(from: Address): void {
     const { clients, replicas, network } = this.#cluster;
     const client = clients.find(({ process }) => process === from);
-    const count = client?.node.coordinator.counters.writeBacks ?? 0;
+    const count = client?.node.core.counters.writeBacks ?? 0;
     if (client === undefined || count === this.#writeBackCounts.get(client)) return;
     this.#writeBackCounts.set(client, count);
     if (this.#dice.chance(0.5)) return;

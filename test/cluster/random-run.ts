@@ -146,7 +146,7 @@ class RandomRun {
   #countRules(): void {
     const { clients, replicas, observer } = this.#cluster;
     for (const { node } of clients) {
-      const { counters } = node.coordinator;
+      const { counters } = node.core;
       observer.rule('hedge', counters.hedges);
       observer.rule('retransmission', counters.retransmissions);
       observer.rule('part lost and sent again', counters.partsRepeated);

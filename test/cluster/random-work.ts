@@ -67,7 +67,7 @@ export class RandomWork {
   get isDone(): boolean {
     return this.#cluster.clients.every(
       ({ process, attempts, node }) =>
-        !process.isAlive || (attempts.length >= this.#plan.operationCount && node.coordinator.active === 0),
+        !process.isAlive || (attempts.length >= this.#plan.operationCount && node.core.active === 0),
     );
   }
 
@@ -76,7 +76,7 @@ export class RandomWork {
     if (this.#isOver) return;
     const { faults } = this.#cluster.observer.coverage;
     const leaving = this.#cluster.clients[0]!;
-    const isBusy = leaving.node.coordinator.active > 0;
+    const isBusy = leaving.node.core.active > 0;
     if (this.#dice.chance(0.5)) {
       if (isBusy) faults.add('closed with operations open');
       leaving.close();

@@ -71,7 +71,7 @@ export class RecordedClient implements OperationSink {
         close: () => node.close(),
         invariants: () => node.invariants(),
       },
-      () => (isSlow ? 0 : node.coordinator.nextTickMs),
+      () => (isSlow ? 0 : node.core.nextTickMs),
     );
   }
 
@@ -108,7 +108,7 @@ export class RecordedClient implements OperationSink {
   }
 
   cancel(attempt: Attempt): void {
-    if (attempt.outcome === undefined && this.process.isAlive) this.node.coordinator.cancel(attempt.operationId);
+    if (attempt.outcome === undefined && this.process.isAlive) this.node.core.cancel(attempt.operationId);
   }
 
   /** Whether a put or delete of the key is under way. */
@@ -160,15 +160,15 @@ export class RecordedClient implements OperationSink {
       endMs: Infinity,
       onEnd,
     };
-    const { coordinator } = this.node;
+    const { core } = this.node;
     const { nowMs } = this.process;
     const keyBytes = Buffer.from(key);
     attempt.operationId =
       kind === 'get'
-        ? coordinator.startGet(token, keyBytes, deadlineMs, nowMs)
+        ? core.startGet(token, keyBytes, deadlineMs, nowMs)
         : kind === 'put'
-          ? coordinator.startPut(token, keyBytes, Buffer.from(value!, 'latin1'), deadlineMs, nowMs)
-          : coordinator.startDelete(token, keyBytes, deadlineMs, nowMs);
+          ? core.startPut(token, keyBytes, Buffer.from(value!, 'latin1'), deadlineMs, nowMs)
+          : core.startDelete(token, keyBytes, deadlineMs, nowMs);
     if (attempt.operationId === TABLE_FULL) return undefined;
     this.attempts.push(attempt);
     this.#running.push(attempt);

@@ -120,6 +120,7 @@ export class SimulatedCluster {
     });
     const { dice, authority, sealing, crypto } = this.#partsOf(name, options.party ?? 'client', process);
     const node: ClientNode = new ClientNode({
+      route: 'direct',
       authority,
       hosts: authority.configuration.members.map(({ host }) => host),
       transport: process,

@@ -62,7 +62,7 @@ for (const trick of Object.keys(TRICKS)) {
       // Each replica is asked for the value in turn.
       for (let i = 0; i < 6; i++) assert.equal(get(cluster, client, 'key').readValue, VALUE);
       cluster.time.run(10);
-      const { tampered, repairs } = client.node.coordinator.counters;
+      const { tampered, repairs } = client.node.core.counters;
       assert.deepEqual({ tampered, repairs }, { tampered: 1, repairs: 1 });
       const { tamperedCount, repairedCount } = replica.node.repairs;
       assert.deepEqual({ tamperedCount, repairedCount }, { tamperedCount: 1, repairedCount: 1 });

@@ -7,6 +7,10 @@ import { DROP_REASONS } from '../../net/drops.ts';
 import * as limits from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import * as wire from '../../net/wire.ts';
+import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-server.ts';
+import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
+import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
+import * as callMessages from '../../src/protocol/call-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import { STATE_KINDS } from '../../src/protocol/state-message.ts';
 
@@ -68,7 +72,8 @@ test('should list every kind of datagram and every reason of a hint', () => {
 
 test('should list every message, flag and state', () => {
   const rows = rowsOf('Messages');
-  for (const [number, name] of [...numbersOf(messages, 'MESSAGE_'), ...numbersOf(messages, 'FLAG_')]) {
+  const types = [...numbersOf(messages, 'MESSAGE_'), ...numbersOf(callMessages, 'MESSAGE_')];
+  for (const [number, name] of [...types, ...numbersOf(messages, 'FLAG_')]) {
     assert.ok(
       rows.some((row) => row[0] === number && row[1] === name),
       `${number} ${name}`,
@@ -79,6 +84,11 @@ test('should list every message, flag and state', () => {
     rows.some((row) => row[2] === `state: ${states}`),
     states,
   );
+});
+
+test('should number every outcome of a call', () => {
+  const outcomes = CALL_OUTCOMES.map((outcome, i) => `${i} ${outcome}`).join(', ');
+  assert.ok(text.replaceAll('\n', ' ').includes(`how the call ended: ${outcomes}:`), outcomes);
 });
 
 test('should name every limit that the other end can notice, as the code has it', () => {
@@ -132,6 +142,10 @@ test('should name every limit that the other end can notice, as the code has it'
     ],
     ['KEY_BYTES_MAX', `| key | 1 to ${said(messages.KEY_BYTES_MAX)} bytes |`],
     ['MEMBERS_MAX', `| members | ${messages.MEMBERS_MAX} |`],
+    ['STREAMS_MAX', `| streams of calls in a replica | ${STREAMS_MAX}, ${STREAM_BYTES_MAX / 2 ** 20} MiB |`],
+    ['STREAM_IDLE_MS', `has not called for ${STREAM_IDLE_MS / 1_000} s`],
+    ['CALL_SLOTS_MAX', `| calls of a stream under way | ${said(callMessages.CALL_SLOTS_MAX)} |`],
+    ['CALL_DEADLINE_MS_MAX', `| deadline of a call | ${CALL_DEADLINE_MS_MAX / 1_000} s;`],
   ] as const) {
     assert.ok(text.replaceAll('\n  ', ' ').includes(phrase), `${name}: "${phrase}"`);
   }

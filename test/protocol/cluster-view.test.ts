@@ -28,7 +28,7 @@ class ViewHarness {
   readonly view: ClusterView;
   nowMs = 0;
 
-  constructor(pinnedInstance?: string) {
+  constructor(pinnedInstance?: string, agreeingCount = 2) {
     this.links = FIRST.map((_, member) => new Link<Peer>('10.0.0.1', 7_000 + member, new Uint8Array(32)));
     this.view = new ClusterView({
       clusterId: CLUSTER_ID,
@@ -36,6 +36,7 @@ class ViewHarness {
       messenger: this.messenger,
       hash,
       pinnedInstance,
+      agreeingCount,
     });
   }
 

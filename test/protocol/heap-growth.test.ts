@@ -50,6 +50,7 @@ class Load implements OperationSink {
     const sealing = createInlineSealing({ mode: 'secure', dataKeys: authority.dataKeys });
     const transport = this.#network.open('10.1.0.1', 9_000, 10_000_000);
     this.client = new ClientNode({
+      route: 'direct',
       authority,
       hosts: authority.configuration.members.map(({ host }) => host),
       transport,
@@ -112,11 +113,11 @@ class Load implements OperationSink {
     const key = this.#key;
     key[0] = number % KEY_COUNT;
     key[1] = (number % KEY_COUNT) >> 8;
-    const { coordinator } = this.client;
+    const { core } = this.client;
     const id =
       (number & 1) === 0
-        ? coordinator.startPut(number, key, this.#value, 5_000, this.#nowMs)
-        : coordinator.startGet(number, key, 5_000, this.#nowMs);
+        ? core.startPut(number, key, this.#value, 5_000, this.#nowMs)
+        : core.startGet(number, key, 5_000, this.#nowMs);
     assert.notEqual(id, -1);
   }
 

@@ -41,6 +41,8 @@ export class ReplicaHarness {
   readonly session: Session<Peer> = sessionWith(clientPeer(WRITER));
   nowMs = 0;
   readonly statusRequests: { slot: number; generation: number }[] = [];
+  /** Places of CALL and CALL_OPEN messages that came through. */
+  readonly calls: number[] = [];
 
   constructor(options: ReplicaHarnessOptions = {}) {
     const { store, hostMemory } = makeStore({
@@ -74,6 +76,7 @@ export class ReplicaHarness {
       repairs: this.repairs,
       trustedMarginBytes: options.trustedMarginBytes ?? 0,
       onStatusRequest: (_session, slot, generation) => this.statusRequests.push({ slot, generation }),
+      onCall: (_incoming, word) => this.calls.push(word),
     });
   }
 

@@ -1,0 +1,149 @@
+import { assert } from '../../net/assert.ts';
+import type { Region } from '../../net/bytes.ts';
+import { alignUp, copyWords } from '../../net/bytes.ts';
+import { KEY_BYTES_MAX } from '../protocol/messages.ts';
+import { OPERATION_GET } from '../protocol/operation-table.ts';
+import { memberCountOf } from '../protocol/quorum.ts';
+import type { HostMemory } from '../store/host-memory.ts';
+import { NO_REF } from '../store/host-memory.ts';
+
+/** A client's calls under way, one typed array a field, preallocated. A slot's generation grows with each call in it. */
+export class CallSlots {
+  readonly capacity: number;
+  /** OPERATION_* of operation-table.ts. */
+  readonly kind: Uint8Array;
+  readonly token: Float64Array;
+  readonly generation: Int32Array;
+  /** Grows with each call that the slot holds, as the caller counts them: slot and serial name it to its owner. */
+  readonly serial: Uint32Array;
+  readonly keyBytes: Int32Array;
+  readonly valueBytes: Int32Array;
+  readonly deadlineMs: Float64Array;
+  /** Members that have the call in this generation and may carry it out. One at most, unless it is a get. */
+  readonly asked: Uint8Array;
+  /** The latest of them, the stream that it was sent in, and when it was sent to it first. */
+  readonly member: Int8Array;
+  readonly stream: Uint32Array;
+  readonly sentMs: Float64Array;
+  /** When it was sent first in this generation, and how often since. */
+  readonly firstMs: Float64Array;
+  readonly attempt: Uint8Array;
+  /** Members that said they were busy, since all were; and how often all were. */
+  readonly busy: Uint8Array;
+  readonly busyCount: Uint8Array;
+  readonly #taken: Uint8Array;
+  /** Key and value, each padded with zeros, in one block. */
+  readonly #bodyRef: Int32Array;
+  readonly #memory: HostMemory;
+  readonly #free: Int32Array;
+  #freeCount: number;
+
+  constructor(capacity: number, memory: HostMemory) {
+    this.capacity = capacity;
+    this.#memory = memory;
+    this.kind = new Uint8Array(capacity);
+    this.token = new Float64Array(capacity);
+    this.generation = new Int32Array(capacity);
+    this.serial = new Uint32Array(capacity);
+    this.keyBytes = new Int32Array(capacity);
+    this.valueBytes = new Int32Array(capacity);
+    this.deadlineMs = new Float64Array(capacity);
+    this.asked = new Uint8Array(capacity);
+    this.member = new Int8Array(capacity);
+    this.stream = new Uint32Array(capacity);
+    this.sentMs = new Float64Array(capacity);
+    this.firstMs = new Float64Array(capacity);
+    this.attempt = new Uint8Array(capacity);
+    this.busy = new Uint8Array(capacity);
+    this.busyCount = new Uint8Array(capacity);
+    this.#taken = new Uint8Array(capacity);
+    this.#bodyRef = new Int32Array(capacity).fill(NO_REF);
+    this.#free = Int32Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
+    this.#freeCount = capacity;
+  }
+
+  get active(): number {
+    return this.capacity - this.#freeCount;
+  }
+
+  isTaken(slot: number): boolean {
+    return this.#taken[slot] === 1;
+  }
+
+  /** Some member may carry it out. */
+  isSent(slot: number): boolean {
+    return this.asked[slot] !== 0;
+  }
+
+  /** A slot for a call, or -1 when table or memory is full. */
+  take(kind: number, token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number): number {
+    assert(key.length >= 1 && key.length <= KEY_BYTES_MAX, 'keys have 1 to 1,024 bytes');
+    if (this.#freeCount === 0) return -1;
+    const bodyRef = this.#memory.allocate(alignUp(key.length) + alignUp(value.length));
+    if (bodyRef === NO_REF) return -1;
+    const slot = this.#free[--this.#freeCount]!;
+    const region = this.#memory.region(bodyRef);
+    const keyWord = this.#memory.wordOffset(bodyRef);
+    const valueWord = keyWord + (alignUp(key.length) >> 2);
+    placePadded(region, keyWord, key);
+    if (value.length > 0) placePadded(region, valueWord, value);
+    this.#bodyRef[slot] = bodyRef;
+    this.#taken[slot] = 1;
+    this.kind[slot] = kind;
+    this.token[slot] = token;
+    this.serial[slot]! += 1;
+    this.keyBytes[slot] = key.length;
+    this.valueBytes[slot] = value.length;
+    this.deadlineMs[slot] = deadlineMs;
+    this.busyCount[slot] = 0;
+    this.busy[slot] = 0;
+    this.renew(slot);
+    return slot;
+  }
+
+  /** Another generation: what was sent in the one before can't be carried out any more. */
+  renew(slot: number): void {
+    this.generation[slot] = (this.generation[slot]! + 1) | 0;
+    this.asked[slot] = 0;
+    this.attempt[slot] = 0;
+  }
+
+  release(slot: number): void {
+    this.#memory.free(this.#bodyRef[slot]!);
+    this.#bodyRef[slot] = NO_REF;
+    this.#taken[slot] = 0;
+    this.asked[slot] = 0;
+    this.#free[this.#freeCount++] = slot;
+  }
+
+  /** Key and value, padded each. */
+  bodyBytes(slot: number): number {
+    return alignUp(this.keyBytes[slot]!) + alignUp(this.valueBytes[slot]!);
+  }
+
+  copyBody(slot: number, words: Int32Array, word: number): void {
+    const ref = this.#bodyRef[slot]!;
+    copyWords(words, word, this.#memory.region(ref).words, this.#memory.wordOffset(ref), this.bodyBytes(slot) >> 2);
+  }
+
+  invariants(): void {
+    let takenCount = 0;
+    for (let slot = 0; slot < this.capacity; slot++) {
+      if (!this.isTaken(slot)) assert(this.asked[slot] === 0, 'nobody is asked for a call that has ended');
+      else {
+        takenCount++;
+        if (this.kind[slot] !== OPERATION_GET) {
+          assert(memberCountOf(this.asked[slot]!) <= 1, 'a write is with one replica at most');
+        }
+      }
+    }
+    assert(takenCount === this.active, 'slots are free or taken');
+  }
+}
+
+function placePadded(region: Region, word: number, bytes: Uint8Array): void {
+  const lastWord = word + (alignUp(bytes.length) >> 2) - 1;
+  region.words[lastWord] = 0;
+  region.words[lastWord - 1] = 0;
+  region.bytes.set(bytes, word * 4);
+}

@@ -1,0 +1,222 @@
+import type { DropCounters } from '../../net/drops.ts';
+import type { Link } from '../../net/handshakes.ts';
+import type { Incoming } from '../../net/inbox.ts';
+import type { Sealing } from '../../workers/sealing.ts';
+import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from '../protocol/call-messages.ts';
+import { Coordinator } from '../protocol/coordinator.ts';
+import type { Formation } from '../protocol/formation.ts';
+import { MESSAGE_STATE, typeOf } from '../protocol/messages.ts';
+import type { Messenger } from '../protocol/messenger.ts';
+import type { Peer } from '../protocol/peer.ts';
+import type { Writer } from '../protocol/put-flow.ts';
+import { HostMemory } from '../store/host-memory.ts';
+import { TrustedBudget } from '../store/trusted-budget.ts';
+import { CallServer } from './call-server.ts';
+import { LOOPBACK_BYTES, Loopback } from './loopback.ts';
+import { ReplicaMembership } from './replica-membership.ts';
+
+/**
+ * The coordinated route in a replica: clients that hold a session only call it, and it coordinates for them, as the
+ * coordinator in a client would for itself.
+ *
+ *     CALL  -> CallServer      once for each call
+ *           -> Coordinator     asks a quorum: other replicas over this one's links, its own replica in memory (Loopback)
+ *           -> CallServer      CALL_REPLY
+ *
+ * Values are in clear here until they are sealed, and once they were opened: in trusted memory, which is taken when the
+ * first client calls. A replica that nobody calls spends nothing on this.
+ */
+export interface ReplicaRouteOptions {
+  readonly memberIndex: number;
+  readonly memberCount: number;
+  readonly writer: Writer;
+  readonly formation: Formation;
+  /** By member; undefined at the own place. */
+  readonly links: readonly (Link<Peer> | undefined)[];
+  readonly messenger: Messenger;
+  readonly datagramBytes: number;
+  /** What answers by parts may take of the process's receive buffer at once. */
+  readonly pullBytesMax: number;
+  readonly sealing: Sealing;
+  readonly drops: DropCounters;
+  readonly budget: TrustedBudget;
+  /** The replica of this process. */
+  serve(incoming: Incoming<Peer>): void;
+}
+
+/** What coordinating may take. */
+interface Room {
+  readonly capacity: number;
+  readonly flightBytes: number;
+}
+/** Operations at once: as many as saturate a replica several times over; and keys and values of theirs in clear. */
+const ROOM: Room = { capacity: 4_096, flightBytes: 8 * 1024 * 1024 };
+/** Where trusted memory is scarce. */
+const SMALL_ROOM: Room = { capacity: 512, flightBytes: 1024 * 1024 };
+/** Small enough that values of thirty sizes can be in flight. */
+const SEGMENT_BYTES = 256 * 1024;
+/** Of the tables of operations and calls. Measured: 170. */
+const OPERATION_BYTES = 192;
+/** Of the trusted budget that is free; the rest is for keys. */
+const FREE_SHARE = 4;
+
+const ACCOUNT = 'coordinated operations';
+
+export class ReplicaRoute {
+  readonly calls: CallServer;
+  readonly loopback: Loopback;
+  readonly membership: ReplicaMembership;
+  readonly #options: ReplicaRouteOptions;
+  #coordinator: Coordinator | undefined;
+  #nowMs = 0;
+  readonly #toReplica = (incoming: Incoming<Peer>): void => this.#options.serve(incoming);
+  readonly #toCoordinator = (incoming: Incoming<Peer>): void => this.#coordinator!.onMessages(incoming, this.#nowMs);
+
+  constructor(options: ReplicaRouteOptions) {
+    this.#options = options;
+    const { memberIndex, writer, formation, messenger, datagramBytes } = options;
+    this.loopback = new Loopback({
+      remote: messenger,
+      peer: {
+        // Its clients' permissions are looked at when they call.
+        identity: { role: 'replica', memberIndex, mayRead: true, mayWrite: true },
+        ...writer,
+        incarnation: undefined,
+        key: `member ${memberIndex}`,
+      },
+      datagramBytes,
+      epoch: () => formation.epoch,
+    });
+    this.membership = new ReplicaMembership({
+      memberIndex,
+      memberCount: options.memberCount,
+      formation,
+      links: options.links,
+      ownSession: this.loopback.session,
+    });
+    this.calls = new CallServer({
+      messenger,
+      drops: options.drops,
+      budget: options.budget,
+      coordinator: () => (this.#coordinator ??= this.#createCoordinator()),
+    });
+  }
+
+  /** Operations under way. */
+  get active(): number {
+    return this.#coordinator?.active ?? 0;
+  }
+
+  get nextTickMs(): number {
+    // What the last turn left undelivered is due at once.
+    if (!this.loopback.isEmpty) return this.#nowMs;
+    return this.#coordinator?.nextTickMs ?? Infinity;
+  }
+
+  #createCoordinator(): Coordinator | undefined {
+    const { budget, formation, sealing, drops } = this.#options;
+    if (!formation.isActive) return undefined;
+    const room = [ROOM, SMALL_ROOM].find((candidate) => {
+      const byteCount = roomBytes(candidate);
+      return byteCount <= budget.available / FREE_SHARE && budget.tryReserve(ACCOUNT, byteCount);
+    });
+    if (room === undefined) return undefined;
+    const { membership } = this;
+    membership.update();
+    return new Coordinator({
+      memberCount: membership.memberCount,
+      readyMask: () => membership.readyMask(),
+      epoch: () => membership.epoch(),
+      session: (member) => membership.session(member),
+      ...this.#options.writer,
+      capacity: room.capacity,
+      pullBytesMax: this.#options.pullBytesMax,
+      // Paid for above as a whole.
+      memory: new HostMemory({
+        budget: TrustedBudget.unbounded(),
+        hostBytesMax: room.flightBytes,
+        segmentBytes: SEGMENT_BYTES,
+      }),
+      messenger: this.loopback.requests,
+      sealing,
+      drops,
+      sink: this.calls,
+      onOtherMessage: (incoming, word) => this.#onOtherMessage(incoming, word),
+    });
+  }
+
+  // -- messages ---------------------------------------------------------------------------------------------------
+
+  /** A CALL or CALL_OPEN. */
+  onCall(incoming: Incoming<Peer>, word: number, nowMs: number): void {
+    switch (typeOf(incoming.region.words, word)) {
+      case MESSAGE_CALL_OPEN:
+        return this.calls.onOpen(incoming, word, nowMs);
+      case MESSAGE_CALL:
+        return this.calls.onCall(incoming, word, nowMs);
+      default:
+        this.#options.drops.count('unexpected-message');
+    }
+  }
+
+  /** What comes on a session that this replica made: answers to its coordinator, and what others say of themselves. */
+  onAnswers(incoming: Incoming<Peer>, nowMs: number): boolean {
+    if (this.#coordinator === undefined) return false;
+    this.#coordinator.onMessages(incoming, nowMs);
+    return true;
+  }
+
+  #onOtherMessage(incoming: Incoming<Peer>, word: number): void {
+    const { words } = incoming.region;
+    if (typeOf(words, word) !== MESSAGE_STATE) return this.#options.drops.count('unexpected-message');
+    this.#options.formation.onState(incoming.session, words, word);
+  }
+
+  // -- the turn ---------------------------------------------------------------------------------------------------
+
+  /** First of all in a turn. */
+  begin(nowMs: number): void {
+    this.#nowMs = nowMs;
+    if (this.#coordinator !== undefined) this.membership.update();
+  }
+
+  onSessionLive(): void {
+    if (this.#coordinator !== undefined) this.membership.update();
+  }
+
+  /** Retransmissions, hedges and deadlines that are due. */
+  tick(nowMs: number): void {
+    this.#coordinator?.tick(nowMs);
+  }
+
+  /** Hands over what coordinator and own replica have to say to each other. */
+  deliver(): void {
+    this.loopback.deliver(this.#toReplica, this.#toCoordinator);
+  }
+
+  /** After the turn's datagrams have left; true when there is something to be sealed. */
+  submitSeals(): boolean {
+    return this.#coordinator?.submitSeals() ?? false;
+  }
+
+  onValueSealed(token: number): void {
+    this.#coordinator!.onValueSealed(token);
+  }
+
+  onValueOpened(token: number, opened: boolean): void {
+    this.#coordinator!.onValueOpened(token, opened);
+  }
+
+  close(): void {
+    this.#coordinator?.close();
+  }
+
+  invariants(): void {
+    this.calls.invariants();
+    this.#coordinator?.invariants();
+  }
+}
+
+function roomBytes({ capacity, flightBytes }: Room): number {
+  return flightBytes + capacity * OPERATION_BYTES + LOOPBACK_BYTES;
+}
