@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { clusterOption, datagramBytesOption, jsonOption, timeoutOption } from './shared-options.ts';
+import { clusterOption, datagramBytesOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
@@ -9,6 +9,7 @@ export function deleteCommand(): Command {
     .argument('<key>', 'UTF-8, 1 to 1,024 bytes')
     .addOption(clusterOption())
     .addOption(timeoutOption())
+    .addOption(routeOption())
     .addOption(datagramBytesOption())
     .addOption(jsonOption())
     .addHelpText(

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { Command } from 'commander';
 import { CommandFailure, EXIT_FAILED } from './failure.ts';
-import { clusterOption, datagramBytesOption, jsonOption, timeoutOption } from './shared-options.ts';
+import { clusterOption, datagramBytesOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
@@ -11,6 +11,7 @@ export function getCommand(): Command {
     .argument('<key>', 'UTF-8, 1 to 1,024 bytes')
     .addOption(clusterOption())
     .addOption(timeoutOption())
+    .addOption(routeOption())
     .addOption(datagramBytesOption())
     .addOption(jsonOption())
     .addHelpText(

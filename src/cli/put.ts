@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { CommandFailure, EXIT_WRONG_INPUT } from './failure.ts';
-import { clusterOption, datagramBytesOption, jsonOption, timeoutOption } from './shared-options.ts';
+import { clusterOption, datagramBytesOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
@@ -18,6 +18,7 @@ export function putCommand(): Command {
     .option('--file <path>', 'read the value from a file')
     .addOption(clusterOption())
     .addOption(timeoutOption())
+    .addOption(routeOption())
     .addOption(datagramBytesOption())
     .addOption(jsonOption())
     .addHelpText(

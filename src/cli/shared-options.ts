@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
+import { ROUTES } from '../client/route.ts';
 import { bytesBetween, parseBytes } from './bytes.ts';
 import { durationMs } from './duration.ts';
 
@@ -21,6 +22,15 @@ export function timeoutOption(): Option {
 
 export function modeOption(): Option {
   return new Option('--mode <mode>', 'how values and messages are protected').choices(SECURITY_MODES).default('secure');
+}
+
+export function routeOption(): Option {
+  return new Option(
+    '--route <route>',
+    'direct: this process asks a quorum; coordinated: one replica does that for it, and no data key is needed',
+  )
+    .choices(ROUTES)
+    .default('direct');
 }
 
 export function datagramBytesOption(): Option {

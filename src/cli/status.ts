@@ -100,6 +100,7 @@ const HEADING = [
   'incarnation',
   'epoch',
   'keys',
+  'calls',
   'trusted',
   'host',
   'tampered',
@@ -126,6 +127,7 @@ function memberRow(member: MemberStatus): string[] {
     member.incarnation?.slice(0, SHORT_ID_CHARACTERS) ?? '-',
     count(member.epoch),
     count(member.keys),
+    count(member.calls),
     trustedBytes === undefined || trustedBytesMax === undefined
       ? '-'
       : `${formatBytes(trustedBytes)} of ${formatBytes(trustedBytesMax)}`,

@@ -1,11 +1,13 @@
 import type { Client } from '../index.ts';
 import { connect } from '../index.ts';
+import type { Route } from '../client/route.ts';
 import { findCluster } from './find-cluster.ts';
 
 /** What get, put and delete share: a connection for one operation, within one time limit. */
 export interface ClientOptions {
   readonly cluster?: string;
   readonly timeout: number;
+  readonly route: Route;
   readonly datagramBytes?: number;
   readonly json?: boolean;
 }
@@ -18,6 +20,7 @@ export async function withClient<T>(
   const startedMs = performance.now();
   const client = await connect({
     cluster: findCluster(options.cluster),
+    route: options.route,
     connectTimeoutMs: options.timeout,
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
   });
