@@ -1,4 +1,6 @@
 import type { SecurityMode } from '../net/mode.ts';
+import { ROUTES } from '../src/client/route.ts';
+import type { Route } from '../src/client/route.ts';
 import type { RunResult } from './result.ts';
 import { OPERATION_TYPES } from './workload.ts';
 import type { OperationType } from './workload.ts';
@@ -18,6 +20,7 @@ export type ComparedMode = (typeof COMPARED_MODES)[number];
 /** One mode to plaintext in one workload. Latencies: above 1 is slower; throughput: above 1 is faster. */
 export interface WorkloadRatio {
   readonly mode: ComparedMode;
+  readonly route: Route;
   readonly workload: string;
   readonly opsPerSec: Ratio;
   /** Of reads, updates and inserts together. */
@@ -37,8 +40,8 @@ export interface RoundResult extends RunResult {
 export function ratiosOf(rounds: readonly RoundResult[]): WorkloadRatio[] {
   const ratios: WorkloadRatio[] = [];
   for (const workload of new Set(rounds.map((result) => result.workload))) {
-    for (const mode of COMPARED_MODES) {
-      const pairs = pairsOf(rounds, workload, mode);
+    for (const { mode, route } of measured(rounds)) {
+      const pairs = pairsOf(rounds, workload, mode, route);
       const opsPerSec = ratioOf(pairs, (result) => result.opsPerSec);
       const p99 = ratioOf(pairs, (result) => result.latencyUsAll?.p99);
       if (opsPerSec === undefined || p99 === undefined) continue;
@@ -47,19 +50,33 @@ export function ratiosOf(rounds: readonly RoundResult[]): WorkloadRatio[] {
         const p50 = ratioOf(pairs, (result) => result.latencyUs[type]?.p50);
         if (p50 !== undefined) p50s[`${type}P50`] = p50;
       }
-      ratios.push({ mode, workload, opsPerSec, p99, ...p50s });
+      ratios.push({ mode, route, workload, opsPerSec, p99, ...p50s });
     }
   }
   return ratios;
 }
 
-/** The mode's and plaintext's result of each round. */
-function pairsOf(rounds: readonly RoundResult[], workload: string, mode: ComparedMode): [RunResult, RunResult][] {
+function measured(rounds: readonly RoundResult[]): { mode: ComparedMode; route: Route }[] {
+  const routes = ROUTES.filter((route) => rounds.some((result) => result.route === route));
+  return COMPARED_MODES.flatMap((mode) => routes.map((route) => ({ mode, route })));
+}
+
+/** The mode's and plaintext's result of each round, by the same route. */
+function pairsOf(
+  rounds: readonly RoundResult[],
+  workload: string,
+  mode: ComparedMode,
+  route: Route,
+): [RunResult, RunResult][] {
   const pairs: [RunResult, RunResult][] = [];
   for (const result of rounds) {
-    if (result.workload !== workload || result.mode !== mode) continue;
+    if (result.workload !== workload || result.mode !== mode || result.route !== route) continue;
     const plaintext = rounds.find(
-      (other) => other.round === result.round && other.workload === workload && other.mode === 'plaintext',
+      (other) =>
+        other.round === result.round &&
+        other.workload === workload &&
+        other.route === route &&
+        other.mode === 'plaintext',
     );
     if (plaintext !== undefined) pairs.push([result, plaintext]);
   }

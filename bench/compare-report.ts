@@ -1,3 +1,4 @@
+import type { Route } from '../src/client/route.ts';
 import type { CalibrationResult } from './calibration.ts';
 import { COMPARED_MODES, medianOf } from './compare-ratio.ts';
 import type { ComparedMode, Ratio, RoundResult, WorkloadRatio } from './compare-ratio.ts';
@@ -49,10 +50,15 @@ export function compareReportOf(
   };
 }
 
+/** The direct route goes without saying. */
+function nameOf({ workload, mode, route }: { workload: string; mode: string; route: Route }): string {
+  return route === 'direct' ? `${workload} ${mode}` : `${workload} ${mode}, ${route}`;
+}
+
 function medianRuns(rounds: readonly RoundResult[]): RunResult[] {
   const groups = new Map<string, RoundResult[]>();
   for (const result of rounds) {
-    const name = `${result.workload} ${result.mode}`;
+    const name = nameOf(result);
     groups.set(name, [...(groups.get(name) ?? []), result]);
   }
   return [...groups.values()].map((results) => medianRun(results.map(({ round: _round, ...result }) => result)));
@@ -157,7 +163,7 @@ function formatRuns(report: CompareReport): string {
     'errors',
   ];
   const rows = report.runs.map((run) => [
-    `${run.workload} ${run.mode}`,
+    nameOf(run),
     count(run.opsPerSec),
     ...types.flatMap((type) => [cell(run.latencyUs[type]?.p50), cell(run.latencyUs[type]?.p99)]),
     run.cpuUsPerOp.replicas === null ? '-' : microseconds(run.cpuUsPerOp.replicas),
@@ -181,7 +187,7 @@ function cell(value: number | undefined): string {
 function formatRatios(report: CompareReport): string {
   const types = typesIn(report);
   const rows = report.ratios.map((ratio) => [
-    `${ratio.workload} ${ratio.mode}`,
+    nameOf(ratio),
     formatRatio(ratio.opsPerSec),
     formatRatio(ratio.p99),
     ...types.map((type) => formatRatio(ratio[`${type}P50`])),
@@ -216,7 +222,7 @@ function formatCalibration(report: CompareReport): string {
   if (settings.outstanding === 1 && settings.clients === 1) {
     const parts = report.runs.flatMap((run) => {
       const p50 = run.latencyUs.read?.p50;
-      return p50 === undefined ? [] : [`${run.workload} ${run.mode} ${decimals(p50 / echoUs.p50)}`];
+      return p50 === undefined ? [] : [`${nameOf(run)} ${decimals(p50 / echoUs.p50)}`];
     });
     if (parts.length > 0) rows.push(['read p50 to echo', parts.join(', ')]);
   }

@@ -82,6 +82,7 @@ export class LoadClient {
     const engine = await openEngine({
       clusterDirectory: task.clusterDirectory,
       sink: loop,
+      ...(task.route !== undefined && { route: task.route }),
       capacity: task.outstanding * PLACES_AN_OPERATION,
       ...(task.datagramBytes === null ? {} : { datagramBytes: task.datagramBytes }),
       ...(task.receiveBufferBytes === null ? {} : { receiveBufferBytes: task.receiveBufferBytes }),

@@ -1,4 +1,5 @@
 import type { ClientCounters, MemberStatus, Outcome } from '../src/client/operations.ts';
+import type { Route } from '../src/client/route.ts';
 import type { ValueSize } from './value-sizes.ts';
 import type { OperationType, WriteType } from './workload.ts';
 
@@ -20,6 +21,8 @@ export interface OpenTask {
   /** Of the load phase. */
   readonly seed: number;
   readonly datagramBytes: number | null;
+  /** Default: direct. */
+  readonly route?: Route;
   /** Asked of the system for each client's socket. */
   readonly receiveBufferBytes: number | null;
   /** Of each client. */

@@ -4,12 +4,15 @@ import { dirname, resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../net/mode.ts';
 import { parseDurationMs } from '../src/cli/duration.ts';
+import { ROUTES } from '../src/client/route.ts';
+import type { Route } from '../src/client/route.ts';
 import { CommandFailure, EXIT_WRONG_INPUT } from '../src/cli/failure.ts';
 import {
   datagramBytesOption,
   modeOption,
   receiveBufferOption,
   replicaCount,
+  routeOption,
   wholeNumberBetween,
 } from '../src/cli/shared-options.ts';
 import { parseStream } from './beside.ts';
@@ -73,6 +76,7 @@ export interface LoadSettings {
 export interface BenchOptions extends LoadSettings {
   readonly workload: Workload;
   readonly mode: SecurityMode;
+  readonly route: Route;
   /** A cluster that runs already: its directory, or true for the one that is found. False: an embedded one. */
   readonly connect: string | boolean;
   /** Of the embedded cluster; undefined: as it has it. */
@@ -86,6 +90,7 @@ export interface BenchOptions extends LoadSettings {
 
 export interface CompareOptions extends LoadSettings {
   readonly workloads: readonly Workload[];
+  readonly routes: readonly Route[];
   readonly rounds: number;
   readonly jsonPath: string | undefined;
   readonly quiet: boolean;
@@ -113,6 +118,7 @@ export interface BenchFlags extends LoadFlags {
   readonly workload: Workload;
   readonly read?: number;
   readonly mode: SecurityMode;
+  readonly route: Route;
   readonly connect?: string | true;
   readonly replicas?: number;
   readonly history?: string;
@@ -121,6 +127,7 @@ export interface BenchFlags extends LoadFlags {
 
 export interface CompareFlags extends LoadFlags {
   readonly workloads: readonly Workload[];
+  readonly routes: readonly Route[];
   readonly rounds: number;
 }
 
@@ -143,6 +150,7 @@ export function benchFlags(): Option[] {
   return [
     ...workloadFlags(),
     modeOption(),
+    routeOption(),
     new Option(
       '--connect [dir]',
       'load a cluster that runs already: its directory (default: AVOCADO_CLUSTER, else the running avocado dev)',
@@ -165,6 +173,9 @@ export function compareFlags(): Option[] {
     new Option('--workloads <names>', 'YCSB workloads, separated by commas')
       .argParser(parseWorkloads)
       .default([workloadOf('A')], 'A'),
+    new Option('--routes <names>', 'direct, coordinated, or both, separated by a comma')
+      .argParser(parseRoutes)
+      .default(['direct'], 'direct'),
     new Option('--rounds <count>', 'rounds; each measures every mode once')
       .argParser(wholeNumberBetween(1, ROUNDS_MAX))
       .default(5),
@@ -233,6 +244,7 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
     ...settings,
     workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read, flags.workload),
     mode: flags.mode,
+    route: flags.route,
     connect: flags.connect ?? false,
     replicas: flags.replicas,
     jsonPath: writablePath('--json', flags.json),
@@ -248,6 +260,7 @@ export function compareOptionsOf(flags: CompareFlags): CompareOptions {
   return {
     ...settings,
     workloads: flags.workloads,
+    routes: flags.routes,
     rounds: flags.rounds,
     jsonPath: writablePath('--json', flags.json),
     quiet: flags.quiet ?? false,
@@ -349,6 +362,13 @@ function parseWorkloads(text: string): Workload[] {
   const names = new Set(workloads.map((workload) => workload.name));
   if (names.size !== workloads.length) throw new InvalidArgumentError('Give each workload once.');
   return workloads;
+}
+
+function parseRoutes(text: string): Route[] {
+  const names = text.split(',').map((name) => name.trim());
+  const routes = ROUTES.filter((route) => names.includes(route));
+  if (routes.length === names.length) return routes;
+  throw new InvalidArgumentError(`Give some of ${ROUTES.join(',')}, each once.`);
 }
 
 function parseProportion(text: string): number {

@@ -1,5 +1,6 @@
 import { cpus } from 'node:os';
 import { DATAGRAM_BYTES_LOOPBACK } from '../net/limits.ts';
+import type { Route } from '../src/client/route.ts';
 import { formatBeside } from './beside.ts';
 import type { BesideResult } from './beside.ts';
 import type { LatencySummary } from './histogram.ts';
@@ -38,6 +39,7 @@ export interface ReportHead {
     /** Null: a value is not divided. */
     readonly fields: RecordFields | null;
     /** Null: the client takes it from the interface's MTU. */
+    readonly routes: readonly Route[];
     readonly datagramBytes: number | null;
     /** Asked of the system; null: the usual. `runs` tells what was granted. */
     readonly receiveBufferBytes: number | null;
@@ -69,6 +71,7 @@ export function headOf(
   settings: LoadSettings,
   workloads: readonly Workload[],
   embedded: boolean,
+  routes: readonly Route[] = ['direct'],
 ): ReportHead {
   const cores = cpus();
   return {
@@ -82,6 +85,7 @@ export function headOf(
     },
     settings: {
       embedded,
+      routes,
       records: settings.records,
       valueBytes: settings.valueBytes,
       valueSizes: settings.valueSizes,
@@ -123,7 +127,10 @@ export function formatHead(
       ? 'datagrams as the interface has them'
       : `datagrams of ${settings.datagramBytes} bytes`;
   return alignColumns([
-    ['cluster', `${replicas} replicas${settings.embedded ? ' on this machine' : ''}, direct route, ${datagrams}`],
+    [
+      'cluster',
+      `${replicas} replicas${settings.embedded ? ' on this machine' : ''}, ${settings.routes.join(' and ')} route, ${datagrams}`,
+    ],
     ['records', `${records}, ${head.distribution}`],
     ['updates', head.update],
     ...(head.insert === undefined ? [] : [['inserts', head.insert]]),

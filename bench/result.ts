@@ -1,4 +1,5 @@
 import type { SecurityMode } from '../net/mode.ts';
+import type { Route } from '../src/client/route.ts';
 import type { ClientCounters, MemberStatus } from '../src/client/operations.ts';
 import { LatencyHistogram } from './histogram.ts';
 import type { LatencySummary } from './histogram.ts';
@@ -10,7 +11,7 @@ import type { OperationType, Workload, WriteType } from './workload.ts';
 /** What one measurement found, put together from what each load process found: an entry of `runs` in the JSON report. */
 export interface RunResult {
   readonly mode: SecurityMode;
-  readonly route: 'direct';
+  readonly route: Route;
   readonly workload: string;
   readonly readProportion: number;
   /** What the other operations do. */
@@ -59,6 +60,8 @@ export interface Overflows {
 
 export interface RunContext {
   readonly mode: SecurityMode;
+  /** Default: direct. */
+  readonly route?: Route;
   readonly workload: Workload;
   readonly seed: number;
 }
@@ -95,7 +98,7 @@ export function resultOf(
   const replicasCpuUs = cpuUsOf(members.before, members.after);
   return {
     mode: context.mode,
-    route: 'direct',
+    route: context.route ?? 'direct',
     workload: context.workload.name,
     readProportion: context.workload.readProportion,
     write: context.workload.write,
@@ -136,10 +139,14 @@ export function resultOf(
 export function failureOf(result: RunResult): string | undefined {
   for (const kind of DATA_ERRORS) {
     const count = result.errorsByKind[kind];
-    if (count !== undefined) return `${count} x ${kind} in workload ${result.workload}, mode ${result.mode}`;
+    if (count !== undefined) return `${count} x ${kind} in ${nameOf(result)}`;
   }
-  if (result.operations === 0) return `no operation succeeded in workload ${result.workload}, mode ${result.mode}`;
+  if (result.operations === 0) return `no operation succeeded in ${nameOf(result)}`;
   return undefined;
+}
+
+function nameOf({ workload, mode, route }: RunResult): string {
+  return `workload ${workload}, mode ${mode}${route === 'direct' ? '' : `, ${route} route`}`;
 }
 
 /** Each process by its own window. */

@@ -26,7 +26,7 @@ export async function runBench(options: BenchOptions, context: BenchContext): Pr
   const { signal, progress } = context;
   const connected = connectedCluster(options, context.modeIsGiven);
   const mode = connected?.mode ?? options.mode;
-  const head = headOf('avocado bench', options, [options.workload], connected === undefined);
+  const head = headOf('avocado bench', options, [options.workload], connected === undefined, [options.route]);
   const history = options.historyPath === undefined ? undefined : new HistoryParts(options.historyPath);
   let target: LoadTarget | undefined;
   try {
@@ -34,6 +34,7 @@ export async function runBench(options: BenchOptions, context: BenchContext): Pr
     const { replicas } = options;
     target = await LoadTarget.open({
       mode,
+      route: options.route,
       directory,
       replicas,
       settings: options,

@@ -2,6 +2,7 @@ import { assert } from '../net/assert.ts';
 import type { SecurityMode } from '../net/mode.ts';
 import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
 import { startEmbeddedCluster } from '../src/server/embedded-cluster.ts';
+import type { Route } from '../src/client/route.ts';
 import type { EmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { HistoryParts } from './history-parts.ts';
 import { LoadProcess } from './load-process.ts';
@@ -21,6 +22,8 @@ import type { Workload } from './workload.ts';
  */
 export interface TargetOptions {
   readonly mode: SecurityMode;
+  /** Default: direct. */
+  readonly route?: Route;
   /** A cluster that runs already; undefined: start one. */
   readonly directory: string | undefined;
   /** Of the cluster that runs already, where they are known. */
@@ -56,6 +59,7 @@ const NO_PROGRESS: LoadProgress = { type: 'progress', completed: 0, failed: 0, o
 
 export class LoadTarget {
   readonly mode: SecurityMode;
+  readonly route: Route;
   readonly #options: TargetOptions;
   #cluster: EmbeddedCluster | undefined;
   #directory: string | undefined;
@@ -68,6 +72,7 @@ export class LoadTarget {
 
   private constructor(options: TargetOptions) {
     this.mode = options.mode;
+    this.route = options.route ?? 'direct';
     this.#options = options;
   }
 
@@ -105,7 +110,7 @@ export class LoadTarget {
     const replicas = this.#replicaProcessIds;
     const before = { replicas: overflowsOf(replicas), clients: overflowsOf(this.processIds) };
     const parts = await this.measure(workload, seed);
-    return resultOf({ mode: this.mode, workload, seed }, parts, {
+    return resultOf({ mode: this.mode, route: this.route, workload, seed }, parts, {
       replicas: grown(before.replicas, overflowsOf(replicas)),
       clients: grown(before.clients, overflowsOf(this.processIds)),
     });
@@ -175,6 +180,7 @@ export class LoadTarget {
         seed: settings.seed,
         datagramBytes: settings.datagramBytes ?? null,
         receiveBufferBytes: settings.receiveBufferBytes ?? null,
+        route: this.route,
         outstanding: settings.outstanding,
         ...(deadlineMs !== undefined && { deadlineMs }),
         originNs: String(this.#options.history?.originNs ?? 0n),

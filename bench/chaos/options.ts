@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../../net/mode.ts';
+import type { Route } from '../../src/client/route.ts';
 import { benchOptionsOf, wrongInput } from '../options.ts';
 import type { BenchFlags, LoadSettings } from '../options.ts';
 import { VALUE_HEADER_BYTES } from '../record.ts';
@@ -12,6 +13,7 @@ import type { FaultKind } from './faults.ts';
 export interface ChaosOptions extends LoadSettings {
   readonly workload: Workload;
   readonly mode: SecurityMode;
+  readonly route: Route;
   readonly replicas: number;
   readonly kinds: readonly FaultKind[];
   readonly jsonPath: string | undefined;

@@ -96,6 +96,7 @@ async function observe(options: ChaosOptions, context: ChaosContext, historyPath
     });
     target = await LoadTarget.open({
       mode,
+      route: options.route,
       directory: chaos.cluster.directory,
       settings: { ...options, durationMs: LEAD_MS + durationMs + SETTLE_MS },
       deadlineMs: DEADLINE_MS,
@@ -167,9 +168,9 @@ function worldOf(chaos: ChaosCluster, target: LoadTarget, killed: Set<number>): 
 }
 
 async function reportOf(options: ChaosOptions, observed: Observed, historyPath: string): Promise<ChaosReport> {
-  const { mode, workload, seed, replicas, kinds } = options;
+  const { mode, route, workload, seed, replicas, kinds } = options;
   const { loadedMs, startMs, calmMs, endMs, plan, counts, network, unexpectedExits } = observed;
-  const result = resultOf({ mode, workload, seed }, observed.parts);
+  const result = resultOf({ mode, route, workload, seed }, observed.parts);
   const summary = await summarizeHistory(historyPath, {
     loadedMs,
     calmMs,
@@ -185,7 +186,7 @@ async function reportOf(options: ChaosOptions, observed: Observed, historyPath: 
   });
   const { errorsByKind, retransmissions, hedges, writeBacks, drops } = result;
   return {
-    ...headOf('avocado bench --chaos', options, [workload], true),
+    ...headOf('avocado bench --chaos', options, [workload], true, [route]),
     mode,
     workload: workload.name,
     replicas,

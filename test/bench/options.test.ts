@@ -41,6 +41,7 @@ test('the defaults are those of the documentation', () => {
     warmupMs: 2_000,
     workload: { name: 'A', readProportion: 0.5, write: 'update' },
     mode: 'secure',
+    route: 'direct',
     connect: false,
     replicas: undefined,
     jsonPath: undefined,
@@ -48,10 +49,11 @@ test('the defaults are those of the documentation', () => {
     beside: undefined,
     quiet: false,
   });
-  const { workloads, rounds, durationMs } = compare();
+  const { workloads, routes, rounds, durationMs } = compare();
   assert.deepEqual(
-    { workloads, rounds, durationMs },
+    { workloads, routes, rounds, durationMs },
     {
+      routes: ['direct'],
       workloads: [{ name: 'A', readProportion: 0.5, write: 'update' }],
       rounds: 5,
       durationMs: 5_000,

@@ -49,6 +49,7 @@ test('the JSON report has the fields that its readers rely on', () => {
   const report = JSON.parse(JSON.stringify(reportOf({}))) as BenchReport;
   assert.deepEqual(Object.keys(report.settings), [
     'embedded',
+    'routes',
     'records',
     'valueBytes',
     'valueSizes',
