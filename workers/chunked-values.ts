@@ -15,7 +15,8 @@
  */
 import { assert } from '../net/assert.ts';
 import type { Region } from '../net/bytes.ts';
-import { allocateRegion, copyWords, regionOf, writeU53 } from '../net/bytes.ts';
+import { copyWords, regionOf, writeU53 } from '../net/bytes.ts';
+import { ChunkTags, KEY_ID, NONCE, SALT } from './chunk-tags.ts';
 import { chunkCountOf, valueBytesIn } from './envelope-layout.ts';
 import { Scratch } from './scratch.ts';
 import type { DataKeys } from './sealing.ts';
@@ -26,26 +27,15 @@ import {
   VALUE_CHUNK_BYTES,
   VALUE_TAG_BYTES,
 } from './sealing.ts';
-import { AEAD_KEY_BYTES, AEAD_NONCE_BYTES, aeadOpen, aeadSeal, blake2b, equalBytes, eraseBytes } from './sodium.ts';
+import { AEAD_KEY_BYTES, AEAD_NONCE_BYTES, aeadOpen, aeadSeal, eraseBytes } from './sodium.ts';
 import { CHUNK_KEYS_BYTES, deriveChunkKeys, SALT_BYTES } from './value-keys.ts';
 
 /** What became of a step; `more`: another one has to follow. */
 export type ChunkStep = 'more' | 'done' | 'failed';
 
-const CONTEXT = new TextEncoder().encode('avocado value tag v1');
 const TAG_WORDS = VALUE_TAG_BYTES / 4;
 const HEADER_WORDS = ENVELOPE_HEADER_BYTES / 4;
 const CHUNK_WORDS = VALUE_CHUNK_BYTES / 4;
-
-/** Words of the hash's input. */
-const LENGTH = CONTEXT.byteLength / 4;
-const HEADER = LENGTH + 1;
-const KEY_ID = HEADER;
-const NONCE = HEADER + 1;
-const SALT = NONCE + AEAD_NONCE_BYTES / 4;
-const CHUNK_TAGS = HEADER + HEADER_WORDS;
-const INPUT_WORDS_MAX = CHUNK_TAGS + chunkCountOf(SEALED_VALUE_BYTES_MAX) * TAG_WORDS;
-assert(Number.isInteger(LENGTH), 'the fields behind the context start on words');
 assert(SEALED_VALUE_BYTES_MAX % VALUE_CHUNK_BYTES === 0, 'the bounds of envelope and value agree');
 
 /** What this process seals under; its owner erases it. */
@@ -64,12 +54,11 @@ export class ChunkedValues {
   readonly #dataKeys: DataKeys;
   readonly #writer: ChunkWriter;
   /** The values' own memory of what lies in the envelope before the ciphertext: read from there once, used from here. */
-  readonly #input = regionOf(new ArrayBuffer(INPUT_WORDS_MAX * 4));
+  readonly #tags = new ChunkTags();
+  readonly #input = this.#tags.input;
   readonly #chunk = new Scratch(VALUE_CHUNK_BYTES + VALUE_TAG_BYTES);
   readonly #associated = new Scratch(ASSOCIATED_KEY_BYTES_MAX);
   readonly #nonce = regionOf(new ArrayBuffer(AEAD_NONCE_BYTES));
-  readonly #trustedTag = allocateRegion(VALUE_TAG_BYTES);
-  readonly #computedTag = allocateRegion(VALUE_TAG_BYTES);
   /** Zero between values. */
   readonly #keys = new Uint8Array(CHUNK_KEYS_BYTES);
   readonly #chunkKey = this.#keys.subarray(0, AEAD_KEY_BYTES);
@@ -94,7 +83,6 @@ export class ChunkedValues {
   constructor(dataKeys: DataKeys, writer: ChunkWriter) {
     this.#dataKeys = dataKeys;
     this.#writer = writer;
-    this.#input.bytes.set(CONTEXT);
   }
 
   /** @param firstNonce That of the first chunk; those that follow it are the other chunks'. */
@@ -136,15 +124,13 @@ export class ChunkedValues {
     this.openedValueBytes = 0;
     if (this.openedValue.byteLength === 0) this.openedValue = new Uint8Array(SEALED_VALUE_BYTES_MAX);
     const input = this.#input.words;
-    copyWords(input, HEADER, envelope.words, envelopeWord, HEADER_WORDS + this.#chunkCount * TAG_WORDS);
+    this.#tags.load(envelope.words, envelopeWord);
     const keyId = input[KEY_ID]! >>> 0;
     const dataKey = this.#dataKeys.key(keyId);
     this.#fits = false;
     if (dataKey === undefined) return;
     deriveChunkKeys(this.#keys, dataKey, keyId, input, SALT);
-    copyWords(this.#trustedTag.words, 0, tagWords, tagWord, TAG_WORDS);
-    this.#computeTag();
-    this.#fits = equalBytes(this.#computedTag.bytes, this.#trustedTag.bytes);
+    this.#fits = this.#tags.fit(tagWords, tagWord, this.#tagKey);
   }
 
   /** Does one chunk. With the last one of a seal what comes before the ciphertext is written, and the tag of the value. */
@@ -199,7 +185,7 @@ export class ChunkedValues {
     this.#chunkCount = chunkCount;
     this.#doneCount = 0;
     this.#associated.load(keyWords, keyWord, keyBytes);
-    this.#input.words[LENGTH] = valueBytes;
+    this.#tags.setLength(valueBytes);
   }
 
   #sealChunk(): void {
@@ -217,7 +203,7 @@ export class ChunkedValues {
       this.#chunkKey,
     );
     chunk.store(this.#envelope, chunkWord, chunkBytes);
-    chunk.storeTag(this.#input.words, CHUNK_TAGS + chunkIndex * TAG_WORDS, chunkBytes);
+    chunk.storeTag(this.#input.words, this.#tags.tagWord(chunkIndex), chunkBytes);
   }
 
   #openChunk(): boolean {
@@ -227,7 +213,7 @@ export class ChunkedValues {
     const start = chunkIndex * VALUE_CHUNK_BYTES;
     this.#setNonce(chunkIndex);
     chunk.load(this.#envelope.words, this.#valueWord + chunkIndex * CHUNK_WORDS, chunkBytes);
-    chunk.loadTag(this.#input.words, CHUNK_TAGS + chunkIndex * TAG_WORDS, chunkBytes);
+    chunk.loadTag(this.#input.words, this.#tags.tagWord(chunkIndex), chunkBytes);
     return aeadOpen(
       this.openedValue.subarray(start, start + chunkBytes),
       chunk.view(chunkBytes + VALUE_TAG_BYTES),
@@ -253,17 +239,9 @@ export class ChunkedValues {
     }
   }
 
-  #computeTag(): void {
-    const inputWords = CHUNK_TAGS + this.#chunkCount * TAG_WORDS;
-    blake2b(this.#computedTag.bytes, this.#input.bytes.subarray(0, inputWords * 4), this.#tagKey);
-  }
-
   /** From own memory, whatever the envelope's was made to hold meanwhile. */
   #writeTags(): void {
-    this.#computeTag();
-    const beforeValueWords = HEADER_WORDS + this.#chunkCount * TAG_WORDS;
-    copyWords(this.#envelope.words, this.#envelopeWord, this.#input.words, HEADER, beforeValueWords);
-    copyWords(this.#tagWords, this.#tagWord, this.#computedTag.words, 0, TAG_WORDS);
+    this.#tags.store(this.#envelope.words, this.#envelopeWord, this.#tagWords, this.#tagWord, this.#tagKey);
   }
 
   #end(): void {
