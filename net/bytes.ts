@@ -33,6 +33,11 @@ export function allocateRegion(byteCount: number): Region {
   return regionOf(new ArrayBuffer(alignUp(byteCount)));
 }
 
+/** Memory that other threads of the process can be given to see. */
+export function allocateShared(byteCount: number): Region {
+  return regionOf(new SharedArrayBuffer(alignUp(byteCount)));
+}
+
 /**
  * Above this a native set() is far cheaper than a loop, but it allocates a view, which a message of usual size must not.
  * Measured for 72 words: eight a round 60 ns, set 57, one a round 128; for 256 words: 201, 59, 436.

@@ -61,6 +61,8 @@ export interface EndpointOptions<P> {
   readonly application: EndpointApplication<P>;
   readonly datagramBytes: number;
   readonly drops: DropCounters;
+  /** The sealing has workers: outgoing datagrams are made in memory that they can see. Copying to and from it is slower. */
+  readonly sharedBuffers?: boolean;
 }
 
 export class Endpoint<P> implements TransportHandler, SealingSink {
@@ -92,7 +94,8 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     this.#application = application;
     const endSession = (session: Session<P>): void => this.#end(session);
     const onDeadSessionIdle = (session: Session<P>): void => this.#eraseWhenIdle(session);
-    this.#outbox = new Outbox({ transport, sealing, drops, datagramBytes, onDeadSessionIdle });
+    const sharedBuffers = options.sharedBuffers ?? false;
+    this.#outbox = new Outbox({ transport, sealing, drops, datagramBytes, sharedBuffers, onDeadSessionIdle });
     this.#handshakes = new Handshakes<P>({
       mode: options.mode,
       clusterId: options.clusterId,

@@ -30,6 +30,7 @@ export interface OutboxOptions<P> {
   readonly sealing: DatagramSealing;
   readonly drops: DropCounters;
   readonly datagramBytes: number;
+  readonly sharedBuffers: boolean;
   /** A job of a dead session is done. */
   onDeadSessionIdle(session: Session<P>): void;
 }
@@ -57,7 +58,7 @@ export class Outbox<P> {
     this.#transport = options.transport;
     this.#sealing = options.sealing;
     this.#drops = options.drops;
-    this.#ring = new SlotRing(SEND_SLOTS, options.datagramBytes);
+    this.#ring = new SlotRing(SEND_SLOTS, options.datagramBytes, options.sharedBuffers);
     this.out = { control: this.#ring.control(0), word: 0, packet: this.#ring.packet(0), valueWord: 0 };
   }
 

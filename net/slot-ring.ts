@@ -1,6 +1,6 @@
 import { assert } from './assert.ts';
 import type { Region } from './bytes.ts';
-import { alignUp, allocateRegion } from './bytes.ts';
+import { alignUp, regionOf } from './bytes.ts';
 
 /**
  * Preallocated outgoing datagrams. Each slot has a packet (header, value part, later the sealed control part and tag)
@@ -16,15 +16,19 @@ export class SlotRing {
   #freeCount: number;
   readonly #taken: Uint8Array;
 
-  constructor(slotCount: number, packetBytes: number) {
+  /** @param isShared Other threads of the process may be given to see it. */
+  constructor(slotCount: number, packetBytes: number, isShared = false) {
     this.slotCount = slotCount;
     this.packetBytes = packetBytes;
     this.#free = new Int32Array(slotCount);
     this.#taken = new Uint8Array(slotCount);
     this.#freeCount = slotCount;
+    const slotBytes = alignUp(packetBytes);
+    const packets = isShared ? new SharedArrayBuffer(slotCount * slotBytes) : new ArrayBuffer(slotCount * slotBytes);
+    const controls = isShared ? new SharedArrayBuffer(slotCount * slotBytes) : new ArrayBuffer(slotCount * slotBytes);
     for (let slot = 0; slot < slotCount; slot++) {
-      this.#packets.push(allocateRegion(alignUp(packetBytes)));
-      this.#controls.push(allocateRegion(alignUp(packetBytes)));
+      this.#packets.push(regionOf(packets, slot * slotBytes, slotBytes));
+      this.#controls.push(regionOf(controls, slot * slotBytes, slotBytes));
       this.#free[slot] = slotCount - 1 - slot;
     }
   }
