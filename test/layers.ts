@@ -20,7 +20,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   'node:dgram': ['net/udp.ts'],
   'sodium-native': ['workers/sodium.ts'],
   'noise-handshake': ['workers/noise.ts'],
-  piscina: [],
+  piscina: ['workers/worker-pool.ts'],
   'hdr-histogram-js': ['bench/histogram.ts'],
   commander: ['src/cli/', 'bench/', 'test/cluster/sim.ts'],
   'fast-check': ['test/'],

@@ -16,7 +16,19 @@ export interface DatagramCipher {
     control: Uint8Array,
     controlBytes: number,
   ): void;
+  /** In place. */
   open(key: Uint8Array, packetNumber: number, packet: Uint8Array, controlOffset: number): boolean;
+  /**
+   * Leaves the packet as it is: the control part in clear goes to `clear`, which is as long as it, in modes that encrypt
+   * it; in others it is in the packet already.
+   */
+  openInto(
+    clear: Uint8Array,
+    key: Uint8Array,
+    packetNumber: number,
+    packet: Uint8Array,
+    controlOffset: number,
+  ): boolean;
 }
 
 export function createDatagramCipher(mode: SecurityMode): DatagramCipher {
@@ -80,6 +92,23 @@ class EncryptedControl implements DatagramCipher {
       key,
     );
   }
+
+  openInto(
+    clear: Uint8Array,
+    key: Uint8Array,
+    packetNumber: number,
+    packet: Uint8Array,
+    controlOffset: number,
+  ): boolean {
+    if (!isWhole(packet, controlOffset, AEAD_TAG_BYTES, packetNumber)) return false;
+    return aeadOpen(
+      clear,
+      packet.subarray(controlOffset),
+      packet.subarray(0, controlOffset),
+      this.#nonce.of(packetNumber),
+      key,
+    );
+  }
 }
 
 /** Authenticated: the message is empty, everything is associated data. */
@@ -117,6 +146,16 @@ class AuthenticatedControl implements DatagramCipher {
       key,
     );
   }
+
+  openInto(
+    _clear: Uint8Array,
+    key: Uint8Array,
+    packetNumber: number,
+    packet: Uint8Array,
+    controlOffset: number,
+  ): boolean {
+    return this.open(key, packetNumber, packet, controlOffset);
+  }
 }
 
 class ClearControl implements DatagramCipher {
@@ -135,6 +174,16 @@ class ClearControl implements DatagramCipher {
 
   open(_key: Uint8Array, packetNumber: number, packet: Uint8Array, controlOffset: number): boolean {
     return isWhole(packet, controlOffset, 0, packetNumber);
+  }
+
+  openInto(
+    _clear: Uint8Array,
+    key: Uint8Array,
+    packetNumber: number,
+    packet: Uint8Array,
+    controlOffset: number,
+  ): boolean {
+    return this.open(key, packetNumber, packet, controlOffset);
   }
 }
 

@@ -8,6 +8,7 @@ import type { Region } from '../net/bytes.ts';
 import { allocateRegion, copyWords, writeU53 } from '../net/bytes.ts';
 import { ChunkedValues } from './chunked-values.ts';
 import { chunkCountOf, valueBytesIn, valueOffsetOf } from './envelope-layout.ts';
+import { HandedValues } from './handed-values.ts';
 import { Scratch } from './scratch.ts';
 import type { DataKeys } from './sealing.ts';
 import {
@@ -137,6 +138,17 @@ export class SealedValues implements ValueCipher {
       chunkKeys: this.#ownChunkKeys,
     });
     return this.#chunks;
+  }
+
+  /** For values that workers seal and open; keys stay this cipher's. */
+  handed(): HandedValues {
+    const writer = {
+      keyId: this.#ownKeyId,
+      salt: this.#ownSalt,
+      valueKey: this.#ownKey,
+      chunkKeys: this.#ownChunkKeys,
+    };
+    return new HandedValues(this.#dataKeys, writer, this.#readerKeys);
   }
 
   get openedValue(): Uint8Array {

@@ -7,7 +7,15 @@ import type { SecurityMode } from '../../net/mode.ts';
 import type { KeyHandle } from '../../net/sealing.ts';
 import type { KeyRegistry, Sealing, SealingSink } from '../../workers/sealing.ts';
 import { seededBytes } from './random.ts';
-import { bytesOf, DRAINS_MAX, Reports, sessionKey, settleDatagrams } from './sealing-driver.ts';
+import {
+  bytesFor,
+  bytesOf,
+  DRAINS_MAX,
+  letWorkersWork,
+  Reports,
+  sessionKey,
+  settleDatagrams,
+} from './sealing-driver.ts';
 
 export function datagramContract(mode: SecurityMode, make: () => Sealing & KeyRegistry): void {
   test('a datagram opens to what was sealed, at any length and packet number', () => {
@@ -57,9 +65,11 @@ export function datagramContract(mode: SecurityMode, make: () => Sealing & KeyRe
     const keys = [sessionKey(sealing, mode, 1), sessionKey(sealing, mode, 2)];
     const jobs = Array.from({ length: 1_500 }, (_, i) => {
       const head = seededBytes(8 * (i % 5), i);
-      const packet = new Uint8Array(head.length + (i % 300) + sealing.datagramTagBytes);
+      const packet = bytesFor(sealing, head.length + (i % 300) + sealing.datagramTagBytes);
       packet.set(head);
-      return { packet, control: seededBytes(i % 300, i + 1), offset: head.length, key: keys[i % 2]! };
+      const control = bytesFor(sealing, i % 300);
+      control.set(seededBytes(i % 300, i + 1));
+      return { packet, control, offset: head.length, key: keys[i % 2]! };
     });
     const reported = new Reports();
     jobs.forEach((job, i) =>
@@ -78,8 +88,9 @@ export function datagramContract(mode: SecurityMode, make: () => Sealing & KeyRe
   test('a sink may submit while it is told: those jobs are done too', () => {
     const sealing = make();
     const key = sessionKey(sealing, mode, 1);
-    const packet = new Uint8Array(24 + sealing.datagramTagBytes);
-    const control = bytesOf('answer..');
+    const packet = bytesFor(sealing, 24 + sealing.datagramTagBytes);
+    const control = bytesFor(sealing, 8);
+    control.set(bytesOf('answer..'));
     const log: string[] = [];
     const sink: SealingSink = {
       onDatagramSealed(token) {
@@ -95,6 +106,7 @@ export function datagramContract(mode: SecurityMode, make: () => Sealing & KeyRe
     for (let drains = 0; log.length < 10; drains++) {
       assert.ok(drains < DRAINS_MAX, 'all jobs end');
       sealing.drainDatagrams(sink);
+      letWorkersWork(sealing);
     }
     assert.equal(sealing.drainDatagrams(sink), 0);
     const expected = [0, 2, 4, 6, 8].flatMap((token) => [`sealed ${token}`, `opened ${token + 1} true`]);
@@ -169,10 +181,11 @@ function sealDatagram(
   controlOffset: number,
   controlBytes: number,
 ): { packet: Uint8Array; control: Uint8Array; controlOffset: number } {
-  const packet = new Uint8Array(controlOffset + controlBytes + sealing.datagramTagBytes);
+  const packet = bytesFor(sealing, controlOffset + controlBytes + sealing.datagramTagBytes);
   const head = seededBytes(controlOffset, 3);
   packet.set(head);
-  const control = seededBytes(controlBytes, 4);
+  const control = bytesFor(sealing, controlBytes);
+  control.set(seededBytes(controlBytes, 4));
   sealing.submitSealDatagram(0, key, packetNumber, packet, controlOffset, control, controlBytes);
   settleDatagrams(sealing, new Reports(), 1);
   assert.deepEqual(packet.subarray(0, controlOffset), head, 'header and value part stay in clear');
@@ -202,9 +215,10 @@ function roundTripDatagram(
   slackBytes: number,
 ): void {
   const head = seededBytes(controlOffset, 1);
-  const control = seededBytes(controlBytes + slackBytes, 2);
+  const control = bytesFor(sealing, controlBytes + slackBytes);
+  control.set(seededBytes(control.length, 2));
   const datagramBytes = controlOffset + controlBytes + sealing.datagramTagBytes;
-  const slot = new Uint8Array(datagramBytes + slackBytes).fill(0xee);
+  const slot = bytesFor(sealing, datagramBytes + slackBytes).fill(0xee);
   slot.set(head);
   sealing.submitSealDatagram(7, key, packetNumber, slot, controlOffset, control, controlBytes);
   settleDatagrams(sealing, new Reports(), 1);

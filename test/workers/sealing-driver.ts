@@ -1,12 +1,13 @@
 /** What the tests of sealings share: jobs with all that they name, and completions in any order. */
 import assert from 'node:assert/strict';
 import type { Region } from '../../net/bytes.ts';
-import { allocateRegion } from '../../net/bytes.ts';
+import { allocateRegion, allocateShared } from '../../net/bytes.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import type { KeyHandle } from '../../net/sealing.ts';
 import { NO_KEY } from '../../net/sealing.ts';
 import type { KeyRegistry, Sealing, SealingSink, ValueSealingSink } from '../../workers/sealing.ts';
 import { VALUE_TAG_BYTES } from '../../workers/sealing.ts';
+import { WorkerSealing } from '../../workers/worker-sealing.ts';
 import { seededBytes } from './random.ts';
 
 /** Far more than a shuffling sealing needs; a job that is never reported must not hang the test. */
@@ -31,10 +32,27 @@ export interface PlacedValue {
   readonly keyBytes: number;
 }
 
+/** Memory for what a sealing writes: workers see shared memory only. */
+export function regionFor(sealing: Sealing, byteCount: number): Region {
+  return sealing instanceof WorkerSealing ? allocateShared(byteCount) : allocateRegion(byteCount);
+}
+
+/** Exactly so many bytes of it. */
+export function bytesFor(sealing: Sealing, byteCount: number): Uint8Array {
+  return regionFor(sealing, byteCount).bytes.subarray(0, byteCount);
+}
+
+const nobodyWakes = new Int32Array(new SharedArrayBuffer(4));
+
+/** Gives workers time: this thread needs to do nothing for them. */
+export function letWorkersWork(sealing: Sealing): void {
+  if (sealing instanceof WorkerSealing) Atomics.wait(nobodyWakes, 0, 0, 0.05);
+}
+
 export function sealableValue(sealing: Sealing, value: Uint8Array, key: Uint8Array): PlacedValue {
   const valueOffset = sealing.valueOffsetOf(value.length);
   const envelopeBytes = sealing.envelopeBytesOf(value.length);
-  const envelope = allocateRegion(envelopeBytes);
+  const envelope = regionFor(sealing, envelopeBytes);
   envelope.bytes.set(value, valueOffset);
   const keyRegion = allocateRegion(key.length);
   keyRegion.bytes.set(key);
@@ -144,20 +162,21 @@ export class Reports implements SealingSink, ValueSealingSink {
 }
 
 export function settleDatagrams(sealing: Sealing, reported: Reports, jobCount: number): void {
-  settle(() => sealing.drainDatagrams(reported), reported, jobCount);
+  settle(sealing, () => sealing.drainDatagrams(reported), reported, jobCount);
 }
 
 export function settleValues(sealing: Sealing, reported: Reports, jobCount: number): void {
-  settle(() => sealing.drainValues(reported), reported, jobCount);
+  settle(sealing, () => sealing.drainValues(reported), reported, jobCount);
 }
 
 /** Drains until that many jobs are reported, and once more to see that none comes again. */
-function settle(drain: () => number, reported: Reports, jobCount: number): void {
+function settle(sealing: Sealing, drain: () => number, reported: Reports, jobCount: number): void {
   for (let drains = 0; reported.seen.size < jobCount; drains++) {
     assert.ok(drains < DRAINS_MAX, 'all jobs end');
     const before = reported.seen.size;
     const doneCount = drain();
     assert.equal(doneCount, reported.seen.size - before, 'drain says how many jobs it reported');
+    if (doneCount === 0) letWorkersWork(sealing);
   }
   assert.equal(drain(), 0);
 }

@@ -18,7 +18,9 @@ import {
   bytesOf,
   copyOfValue,
   DRAINS_MAX,
+  letWorkersWork,
   openValue,
+  regionFor,
   Reports,
   sealableValue,
   sealValue,
@@ -148,6 +150,7 @@ export function valueContract(mode: SecurityMode, make: () => Sealing & KeyRegis
     for (let drains = 0; log.length < 6; drains++) {
       assert.ok(drains < DRAINS_MAX, 'all jobs end');
       sealing.drainValues(sink);
+      letWorkersWork(sealing);
     }
     assert.equal(sealing.drainValues(sink), 0);
     assert.deepEqual(
@@ -258,7 +261,7 @@ function roundTripValue(sealing: Sealing, valueBytes: number, keyBytes: number, 
   const valueOffset = sealing.valueOffsetOf(valueBytes);
   const envelopeBytes = sealing.envelopeBytesOf(valueBytes);
   const start = at.before * 8;
-  const region = allocateRegion(start + alignUp(envelopeBytes) + at.after * 8);
+  const region = regionFor(sealing, start + alignUp(envelopeBytes) + at.after * 8);
   region.bytes.fill(0xee);
   region.bytes.set(value, start + valueOffset);
   const tags = allocateRegion((at.tagWord + TAG_WORDS + 1) * 4);
