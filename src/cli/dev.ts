@@ -1,12 +1,21 @@
 import { Command, Option } from 'commander';
 import type { SecurityMode } from '../../net/mode.ts';
+import type { WorkerSetting } from '../../workers/worker-count.ts';
+import { workerCountOf } from '../../workers/worker-count.ts';
 import { startEmbeddedCluster } from '../server/embedded-cluster.ts';
 import type { EmbeddedCluster } from '../server/embedded-cluster.ts';
 import { claimDevPointer, devPointerPath, readDevPointer, releaseDevPointer } from './dev-pointer.ts';
 import type { DevPointer } from './dev-pointer.ts';
 import { CommandFailure, EXIT_WRONG_INPUT } from './failure.ts';
 import { ownCommandLine } from './own-command-line.ts';
-import { datagramBytesOption, jsonOption, modeOption, replicaCount } from './shared-options.ts';
+import {
+  datagramBytesOption,
+  jsonOption,
+  modeOption,
+  replicaCount,
+  workersFromOption,
+  workersOption,
+} from './shared-options.ts';
 import { untilStopSignal } from './stop-signal.ts';
 
 /** To be said wherever a cluster could be taken for more than it is. */
@@ -17,6 +26,8 @@ interface DevOptions {
   readonly mode: SecurityMode;
   readonly replicas: number;
   readonly datagramBytes?: number;
+  readonly workers: WorkerSetting;
+  readonly workersFrom?: number;
   readonly json?: boolean;
 }
 
@@ -26,6 +37,8 @@ export function devCommand(): Command {
     .addOption(modeOption())
     .addOption(new Option('--replicas <count>', 'replica processes').argParser(replicaCount).default(3))
     .addOption(datagramBytesOption())
+    .addOption(workersOption())
+    .addOption(workersFromOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -53,6 +66,8 @@ async function dev(options: DevOptions): Promise<void> {
       mode: options.mode,
       replicas: options.replicas,
       ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
+      workers: workerCountOf(options.workers, options.replicas),
+      ...(options.workersFrom !== undefined && { workersFromBytes: options.workersFrom }),
       signal: interrupted.signal,
       onReplicaExit: (index, description) => health.onReplicaExit(index, description),
     });

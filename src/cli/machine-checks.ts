@@ -2,6 +2,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism, freemem } from 'node:os';
 import { DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
 import { UdpTransport } from '../../net/udp.ts';
+import { measureWorkerThreshold } from '../../workers/process-sealing.ts';
+import { workerCountOf } from '../../workers/worker-count.ts';
 import { formatBytes } from './bytes.ts';
 import { BASE_PORT_DEFAULT } from './init.ts';
 
@@ -19,6 +21,7 @@ export async function checkMachine(): Promise<CheckResult[]> {
     checkNodeVersion(process.versions.node),
     checkCores(availableParallelism()),
     checkMemory(availableBytes()),
+    await checkWorkers(workerCountOf('auto')),
     ...(await checkReceiveBuffer(readNumber('/proc/sys/net/core/rmem_max'))),
     ...interfaceMtus().map(({ name, mtuBytes }) => checkMtu(name, mtuBytes)),
     await checkPorts(),
@@ -37,6 +40,19 @@ export function checkCores(coreCount: number): CheckResult {
   const result = { name: 'cores', seen: String(coreCount) } as const;
   if (coreCount >= 2) return { ...result, level: 'ok' };
   return { ...result, level: 'warn', advice: 'replicas and clients take turns on one core; give it two or more' };
+}
+
+/** How many workers a replica or client has by itself, and what they are good for here. */
+export async function checkWorkers(autoCount: number): Promise<CheckResult> {
+  const name = 'workers';
+  try {
+    const fromBytes = await measureWorkerThreshold();
+    const seen = `auto: ${autoCount}; a worker is worth its while from ${fromBytes.toLocaleString('en')} bytes on`;
+    return { name, level: 'ok', seen };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { name, level: 'warn', seen: reason, advice: 'give replicas and clients --workers 0' };
+  }
 }
 
 /** Three replicas at the default of 128 MiB trusted memory, Node itself, and as much again for values. */

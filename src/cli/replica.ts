@@ -1,11 +1,19 @@
 import { isIP } from 'node:net';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { WorkerSetting } from '../../workers/worker-count.ts';
 import { runReplica } from '../server/replica-server.ts';
 import { HOST_BYTES_MAX } from '../store/host-memory.ts';
 import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
 import { bytesBetween, formatBytes } from './bytes.ts';
 import { findCluster } from './find-cluster.ts';
-import { clusterOption, datagramBytesOption, receiveBufferOption, wholeNumberBetween } from './shared-options.ts';
+import {
+  clusterOption,
+  datagramBytesOption,
+  receiveBufferOption,
+  wholeNumberBetween,
+  workersFromOption,
+  workersOption,
+} from './shared-options.ts';
 import { untilStopSignal } from './stop-signal.ts';
 
 const MIB = 2 ** 20;
@@ -24,6 +32,8 @@ interface ReplicaCommandOptions {
   readonly hostMemory: number;
   readonly datagramBytes?: number;
   readonly receiveBuffer?: number;
+  readonly workers: WorkerSetting;
+  readonly workersFrom?: number;
   readonly allowPlaintext?: boolean;
   readonly bind?: BindAddress;
 }
@@ -49,6 +59,8 @@ export function replicaCommand(): Command {
     )
     .addOption(datagramBytesOption())
     .addOption(receiveBufferOption())
+    .addOption(workersOption())
+    .addOption(workersFromOption())
     .option(
       '--bind <address[:port]>',
       'where to listen, in place of the address in cluster.json: behind a port forwarder, or 0.0.0.0 for all interfaces',
@@ -61,7 +73,8 @@ export function replicaCommand(): Command {
 Examples:
   avocado replica --cluster ./cluster --index 0
   avocado replica --cluster ./cluster --index 2 --trusted-memory 512MiB --bind 0.0.0.0
-  avocado replica --cluster ./cluster --index 1 --bind 10.0.0.7:9400`,
+  avocado replica --cluster ./cluster --index 1 --bind 10.0.0.7:9400
+  avocado replica --cluster ./cluster --index 1 --workers 2`,
     )
     .action(replica);
 }
@@ -77,6 +90,8 @@ async function replica(options: ReplicaCommandOptions): Promise<void> {
     trustedBytesMax: options.trustedMemory,
     hostBytesMax: options.hostMemory,
     allowPlaintext: options.allowPlaintext ?? false,
+    workers: options.workers,
+    ...(options.workersFrom !== undefined && { workersFromBytes: options.workersFrom }),
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
     ...(options.receiveBuffer !== undefined && { receiveBufferBytes: options.receiveBuffer }),
     ...(options.bind !== undefined && { bindHost: options.bind.host }),

@@ -2,6 +2,8 @@ import { InvalidArgumentError, Option } from 'commander';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import { ROUTES } from '../client/route.ts';
+import { SEALED_VALUE_BYTES_MAX } from '../../workers/sealing.ts';
+import { parseWorkerSetting, WORKERS_MAX } from '../../workers/worker-count.ts';
 import { bytesBetween, parseBytes } from './bytes.ts';
 import { durationMs } from './duration.ts';
 
@@ -54,6 +56,26 @@ export function receiveBufferOption(): Option {
     '--receive-buffer <bytes>',
     'asked of the system for each socket; it may grant less (default: 4MiB). 212992 is what an untuned Linux grants',
   ).argParser(bytesBetween(RECEIVE_BUFFER_BYTES_MIN, RECEIVE_BUFFER_BYTES_MAX));
+}
+
+export function workersOption(): Option {
+  return new Option(
+    '--workers <count>',
+    'threads that seal and open large values and datagrams: 0, a number, or auto (none with one or two cores)',
+  )
+    .argParser((text) => {
+      const setting = parseWorkerSetting(text);
+      if (setting !== undefined) return setting;
+      throw new InvalidArgumentError(`Give auto, or a number from 0 to ${WORKERS_MAX}.`);
+    })
+    .default('auto');
+}
+
+export function workersFromOption(): Option {
+  return new Option(
+    '--workers-from <bytes>',
+    'hand what is as long as this to workers, do the rest in the loop (default: measured when they start)',
+  ).argParser(bytesBetween(0, SEALED_VALUE_BYTES_MAX));
 }
 
 /** A parser for commander; both bounds are allowed. */

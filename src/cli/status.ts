@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { randomBytes } from '../../workers/signing.ts';
+import type { WorkerFigures } from '../../workers/process-sealing.ts';
 import { openEngine } from '../client/engine.ts';
 import type { Engine, MemberStatus, OperationSink, Outcome } from '../client/operations.ts';
 import { formatBytes } from './bytes.ts';
@@ -141,11 +142,19 @@ function memberRow(member: MemberStatus): string[] {
 function memberNotes(member: MemberStatus): string[] {
   const notes: string[] = [];
   if (member.reason !== undefined) notes.push(`replica ${member.index} is ${member.state}: ${member.reason}\n`);
+  if (member.workers !== undefined) notes.push(`replica ${member.index} has ${describeWorkers(member.workers)}\n`);
   const drops = Object.entries(member.drops ?? {});
   if (drops.length > 0) {
     notes.push(`replica ${member.index} dropped: ${drops.map(([reason, times]) => `${reason} ${times}`).join(', ')}\n`);
   }
   return notes;
+}
+
+/** E.g. "2 workers, from 24,576 bytes on: 1,234 jobs". */
+function describeWorkers({ workers, fromBytes, jobs, deaths }: WorkerFigures): string {
+  const died = deaths === 0 ? '' : `, ${deaths} died and were replaced`;
+  const threads = workers === 1 ? '1 worker' : `${workers} workers`;
+  return `${threads}, from ${fromBytes.toLocaleString('en')} bytes on: ${jobs.toLocaleString('en')} jobs${died}`;
 }
 
 function count(value: number | undefined): string {

@@ -54,6 +54,8 @@ export interface ClientNodeOptions {
   readonly sink: OperationSink;
   /** Instance id that the caller has pinned before. */
   readonly pinnedInstance: string | undefined;
+  /** The sealing has workers. */
+  readonly sharedBuffers?: boolean;
   randomBytes(count: number): Uint8Array;
   /** In each turn, before what has gathered is sent. */
   onTick(nowMs: number): void;
@@ -96,6 +98,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       application: this,
       datagramBytes: options.datagramBytes,
       drops: this.drops,
+      sharedBuffers: options.sharedBuffers ?? false,
     });
     this.links = members.map((member) =>
       this.endpoint.openLink(options.hosts[member.index]!, member.port, member.staticKey),

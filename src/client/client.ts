@@ -1,3 +1,5 @@
+import type { WorkerSetting } from '../../workers/worker-count.ts';
+import { parseWorkerSetting, WORKERS_MAX } from '../../workers/worker-count.ts';
 import { AvocadoError } from '../errors.ts';
 import { KEY_BYTES_MAX } from '../protocol/messages.ts';
 import { Calls } from './calls.ts';
@@ -30,6 +32,11 @@ export interface ConnectOptions {
   readonly queueLimit?: number;
   /** UDP payload of a datagram, bytes; default 16,384 on loopback and 1,472 elsewhere. */
   readonly datagramBytes?: number;
+  /**
+   * Threads that seal and open large values: 0 for none, a number, or (default) 'auto': none with one or two cores, else
+   * as many as leave one for the event loop, at most 4. Clients of one process share them.
+   */
+  readonly workers?: number | 'auto';
   /** Cluster instance that must be met (see Client.instance): else INSTANCE_CHANGED, its data would be gone. */
   readonly instance?: string;
 }
@@ -60,6 +67,7 @@ export async function connect(options: ConnectOptions): Promise<Client> {
   if (!ROUTES.includes(route)) {
     throw new AvocadoError('INVALID_ARGUMENT', `route is ${route}: give one of ${ROUTES.join(', ')}`);
   }
+  const workers = workerSetting(options.workers ?? 'auto');
   const calls = new Calls();
   const engine = await openEngine({
     clusterDirectory: options.cluster,
@@ -67,6 +75,7 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     route,
     capacity: concurrency,
     connectTimeoutMs,
+    workers,
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
     ...(options.instance !== undefined && { instance: options.instance }),
   });
@@ -169,6 +178,12 @@ function bytesOf(data: unknown, code: 'INVALID_KEY' | 'INVALID_ARGUMENT', messag
 function positive(name: string, value: number, max: number): number {
   if (typeof value === 'number' && value > 0 && value <= max) return value;
   throw new AvocadoError('INVALID_ARGUMENT', `${name} is ${value}: give a positive number up to ${max}`);
+}
+
+function workerSetting(value: number | 'auto'): WorkerSetting {
+  const setting = parseWorkerSetting(String(value));
+  if (setting !== undefined) return setting;
+  throw new AvocadoError('INVALID_ARGUMENT', `workers is ${value}: give 'auto', or a number from 0 to ${WORKERS_MAX}`);
 }
 
 function count(name: string, value: number, max: number): number {

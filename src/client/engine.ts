@@ -1,12 +1,13 @@
 import type { DropReason } from '../../net/drops.ts';
 import { UdpTransport, resolveHost } from '../../net/udp.ts';
-import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
-import type { Sealing } from '../../workers/sealing.ts';
+import type { ProcessSealing, WorkerFigures } from '../../workers/process-sealing.ts';
+import { SEALED_VALUE_BYTES_MAX } from '../../workers/sealing.ts';
 import { randomBytes } from '../../workers/signing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import { quorumOf } from '../protocol/quorum.ts';
 import { datagramBytesFor, isLoopback } from '../server/datagram-bytes.ts';
+import { openSealing } from '../server/open-sealing.ts';
 import { TurnLoop } from '../server/turn-loop.ts';
 import type { Authority, DataKeys, Member } from '../trust/authority.ts';
 import { openAuthority } from '../trust/open-authority.ts';
@@ -32,9 +33,17 @@ export async function openEngineFor(authority: Authority, options: EngineSetting
   const datagramBytes = datagramBytesFor(hosts, options.datagramBytes);
   const isIpv6 = hosts.every((host) => host.includes(':'));
   const bindHost = hosts.every(isLoopback) ? (isIpv6 ? '::1' : '127.0.0.1') : isIpv6 ? '::' : '0.0.0.0';
-  const { receiveBufferBytes } = options;
-  const transport = await UdpTransport.open({ host: bindHost, port: 0, receiveBufferBytes });
-  const engine = new UdpEngine(options, authority, hosts, transport, datagramBytes);
+  const dataKeys = options.route === 'coordinated' ? unusedDataKeys() : authority.dataKeys;
+  const sealing = await openSealing({ mode: authority.mode, dataKeys }, options);
+  let transport: UdpTransport;
+  try {
+    const { receiveBufferBytes } = options;
+    transport = await UdpTransport.open({ host: bindHost, port: 0, receiveBufferBytes });
+  } catch (error) {
+    await sealing.close();
+    throw error;
+  }
+  const engine = new UdpEngine(options, authority, hosts, transport, sealing, datagramBytes);
   try {
     await engine.connected(options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS_DEFAULT);
   } catch (error) {
@@ -48,7 +57,7 @@ class UdpEngine implements Engine, Operations {
   readonly memberCount: number;
   readonly quorum: number;
   readonly #members: readonly Member[];
-  readonly #sealing: Sealing;
+  readonly #sealing: ProcessSealing;
   readonly #transport: UdpTransport;
   readonly #node: ClientNode;
   readonly #statusQueries: StatusQueries;
@@ -64,6 +73,7 @@ class UdpEngine implements Engine, Operations {
     authority: Authority,
     hosts: readonly string[],
     transport: UdpTransport,
+    processSealing: ProcessSealing,
     datagramBytes: number,
   ) {
     const { mode, staticKeyPair, configuration } = authority;
@@ -72,9 +82,8 @@ class UdpEngine implements Engine, Operations {
     this.#members = configuration.members;
     this.memberCount = configuration.members.length;
     this.quorum = quorumOf(this.memberCount);
-    const dataKeys = route === 'direct' ? authority.dataKeys : unusedDataKeys();
-    const sealing = createInlineSealing({ mode, dataKeys });
-    this.#sealing = sealing;
+    const { sealing } = processSealing;
+    this.#sealing = processSealing;
     this.#node = new ClientNode({
       route,
       authority,
@@ -86,6 +95,7 @@ class UdpEngine implements Engine, Operations {
       capacity: options.capacity ?? CAPACITY_DEFAULT,
       sink: options.sink,
       pinnedInstance: options.instance,
+      sharedBuffers: processSealing.figures() !== undefined,
       randomBytes,
       onTick: (nowMs) => this.#statusQueries.tick(nowMs),
       onStatus: (incoming, word) => this.#statusQueries.onStatus(incoming, word),
@@ -97,6 +107,7 @@ class UdpEngine implements Engine, Operations {
       nextTurnMs: () => core.nextTickMs,
       isWorkLeft: () => this.#node.isWorkLeft,
     });
+    processSealing.onReadyToDrain(() => this.#loop.schedule());
     transport.start({
       onDatagram: (datagram, host, port) => {
         this.#node.onDatagram(datagram, host, port);
@@ -157,6 +168,10 @@ class UdpEngine implements Engine, Operations {
     return this.#node.view.instance;
   }
 
+  get workers(): WorkerFigures | undefined {
+    return this.#sealing.figures();
+  }
+
   async status(timeoutMs: number): Promise<MemberStatus[]> {
     const statuses = this.#statusQueries.ask(timeoutMs);
     this.#loop.schedule();
@@ -170,7 +185,7 @@ class UdpEngine implements Engine, Operations {
     this.#node.close();
     this.#statusQueries.close();
     await this.#transport.close();
-    this.#sealing.close();
+    await this.#sealing.close();
   }
 
   // -- Operations -------------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 import type { DropReason } from '../../net/drops.ts';
+import type { WorkerFigures } from '../../workers/process-sealing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { OperationSink } from '../protocol/outcome.ts';
 import type { Route } from './route.ts';
+import type { WorkerOptions } from '../server/open-sealing.ts';
 
 /**
  * The client's operations without promises: what the public library wraps and the bench drives. One process, one event
@@ -53,6 +55,8 @@ export interface MemberStatus {
   repaired?: number;
   /** Datagrams and messages not acted on, by reason; reasons that never occurred are left out. */
   drops?: Record<string, number>;
+  /** Undefined: it has none. */
+  workers?: WorkerFigures;
   uptimeMs?: number;
   /** User and system CPU time of the process since its start. */
   cpuUs?: number;
@@ -77,6 +81,8 @@ export interface Engine {
   readonly receiveBufferBytes: number;
   /** Id of the cluster instance, once it is pinned. */
   readonly instance: string | undefined;
+  /** Undefined: the engine has none. */
+  readonly workers: WorkerFigures | undefined;
   /** Asks each member for its status; members that don't answer in time are 'unreachable'. */
   status(timeoutMs: number): Promise<MemberStatus[]>;
   close(): Promise<void>;
@@ -87,7 +93,7 @@ export interface EngineOptions extends EngineSettings {
   clusterDirectory: string;
 }
 
-export interface EngineSettings {
+export interface EngineSettings extends WorkerOptions {
   sink: OperationSink;
   /** Default: direct. */
   route?: Route;

@@ -5,6 +5,7 @@ import type { SecurityMode } from '../../net/mode.ts';
 import { UdpTransport } from '../../net/udp.ts';
 import { AvocadoError } from '../errors.ts';
 import { initClusterDirectory } from '../trust/cluster-directory.ts';
+import type { WorkerOptions } from './open-sealing.ts';
 import { ReplicaProcess } from './replica-process.ts';
 
 /**
@@ -12,7 +13,7 @@ import { ReplicaProcess } from './replica-process.ts';
  * process a replica on free loopback ports. Children end with their parent, however it ends, and take the temporary
  * directory with them.
  */
-export interface EmbeddedClusterOptions {
+export interface EmbeddedClusterOptions extends WorkerOptions {
   /** Starting in plaintext mode is the permission for it: nothing but loopback is reached. */
   readonly mode: SecurityMode;
   /** 1, 3, 5 or 7. */
@@ -48,7 +49,7 @@ export interface EmbeddedCluster {
   stop(): Promise<void>;
 }
 
-const REPLICAS_DEFAULT = 3;
+export const REPLICAS_DEFAULT = 3;
 const HOST = '127.0.0.1';
 /** Another process may take a port between its probe and the replica's bind; it won't three times. */
 const START_ATTEMPTS = 3;
@@ -108,7 +109,8 @@ function startReplica(
   index: number,
   bindPort: number,
 ): ReplicaProcess {
-  const { trustedBytesMax, hostBytesMax, datagramBytes, receiveBufferBytes, onReplicaExit } = options;
+  const { trustedBytesMax, hostBytesMax, datagramBytes, receiveBufferBytes, workers, workersFromBytes, onReplicaExit } =
+    options;
   const log = options.log ?? ((line: string): void => void process.stderr.write(`${line}\n`));
   return new ReplicaProcess(
     {
@@ -119,6 +121,8 @@ function startReplica(
       ...(hostBytesMax !== undefined && { hostBytesMax }),
       ...(datagramBytes !== undefined && { datagramBytes }),
       ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
+      ...(workers !== undefined && { workers }),
+      ...(workersFromBytes !== undefined && { workersFromBytes }),
       allowPlaintext: options.mode === 'plaintext',
       removeDirectoryWhenOrphaned: options.directory === undefined,
     },

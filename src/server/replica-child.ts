@@ -1,13 +1,14 @@
 import { rmSync } from 'node:fs';
 import { AvocadoError } from '../errors.ts';
 import type { MemberState } from '../protocol/state-message.ts';
+import type { WorkerOptions } from './open-sealing.ts';
 import { runReplica } from './replica-server.ts';
 
 /**
  * The main of a replica that runs as a child of `avocado dev`, the bench or a test. It takes its options as JSON in
  * the first argument, reports to its parent over the IPC channel, and ends when told to or when the parent is gone.
  */
-export interface ChildOptions {
+export interface ChildOptions extends WorkerOptions {
   readonly clusterDirectory: string;
   readonly index: number;
   readonly trustedBytesMax?: number;

@@ -49,6 +49,8 @@ export interface ReplicaNodeOptions {
   readonly datagramBytes: number;
   readonly trustedBytesMax: number;
   readonly hostBytesMax: number;
+  /** Trusted memory of the sealing's workers; 0 when it has none. */
+  readonly workerBytes?: number;
   randomBytes(count: number): Uint8Array;
   /** Unix time, for the dates of certificates. */
   nowSeconds(): number;
@@ -80,7 +82,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   constructor(options: ReplicaNodeOptions) {
     this.#options = options;
-    const { authority, sealing, memberIndex } = options;
+    const { authority, sealing, memberIndex, workerBytes = 0 } = options;
     const { configuration } = authority;
     const writer = Buffer.from(options.randomBytes(WRITER_BYTES));
     this.#writer = { writerHigh: writer.readInt32LE(4), writerLow: writer.readInt32LE(0) };
@@ -94,7 +96,14 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       application: this,
       datagramBytes: options.datagramBytes,
       drops: this.drops,
+      sharedBuffers: workerBytes > 0,
     });
+    if (!budget.tryReserve('workers', workerBytes)) {
+      throw new AvocadoError(
+        'INVALID_ARGUMENT',
+        `trusted memory of ${options.trustedBytesMax} bytes is too small: workers alone take ${workerBytes}; give --trusted-memory 16MiB or more, or --workers 0`,
+      );
+    }
     if (!budget.tryReserve('message layer', this.endpoint.trustedBytes)) {
       throw new AvocadoError(
         'INVALID_ARGUMENT',

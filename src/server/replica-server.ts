@@ -1,7 +1,6 @@
 import { UdpTransport, resolveHost } from '../../net/udp.ts';
-import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
-import type { Sealing } from '../../workers/sealing.ts';
+import type { ProcessSealing } from '../../workers/process-sealing.ts';
 import { randomBytes } from '../../workers/signing.ts';
 import { AvocadoError } from '../errors.ts';
 import type { MemberState } from '../protocol/state-message.ts';
@@ -9,11 +8,13 @@ import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
 import type { Authority, Member } from '../trust/authority.ts';
 import { openAuthority } from '../trust/open-authority.ts';
 import { datagramBytesFor, isLoopback } from './datagram-bytes.ts';
+import { openSealing } from './open-sealing.ts';
+import type { WorkerOptions } from './open-sealing.ts';
 import { ReplicaNode } from './replica-node.ts';
 import { TurnLoop } from './turn-loop.ts';
 
 /** One replica process: a ReplicaNode with a socket, a clock and randomness, run in turns. */
-export interface ReplicaServerOptions {
+export interface ReplicaServerOptions extends WorkerOptions {
   readonly clusterDirectory: string;
   readonly index: number;
   /** Limit of trusted memory, bytes; default 128 MiB. */
@@ -47,7 +48,15 @@ export async function runReplica(options: ReplicaServerOptions): Promise<Running
   if (authority.mode === 'plaintext') warnOfPlaintext(options, bindHost);
   const datagramBytes = datagramBytesFor(hosts, options.datagramBytes);
   const transport = await openTransport(options, bindHost, own);
-  return new ReplicaServer(options, authority, hosts, transport, datagramBytes);
+  let sealing: ProcessSealing | undefined;
+  try {
+    sealing = await openSealing(authority, options);
+    return new ReplicaServer(options, authority, hosts, transport, sealing, datagramBytes);
+  } catch (error) {
+    await sealing?.close();
+    await transport.close();
+    throw error;
+  }
 }
 
 function warnOfPlaintext(options: ReplicaServerOptions, bindHost: string): void {
@@ -89,7 +98,7 @@ async function openTransport(options: ReplicaServerOptions, host: string, member
 
 class ReplicaServer implements RunningReplica {
   readonly #startedMs = performance.now();
-  readonly #sealing: Sealing;
+  readonly #sealing: ProcessSealing;
   readonly #transport: UdpTransport;
   readonly #node: ReplicaNode;
   readonly #loop: TurnLoop;
@@ -99,11 +108,12 @@ class ReplicaServer implements RunningReplica {
     authority: Authority,
     hosts: readonly string[],
     transport: UdpTransport,
+    processSealing: ProcessSealing,
     datagramBytes: number,
   ) {
-    const { mode, staticKeyPair, dataKeys } = authority;
-    const sealing = createInlineSealing({ mode, dataKeys });
-    this.#sealing = sealing;
+    const { mode, staticKeyPair } = authority;
+    const { sealing } = processSealing;
+    this.#sealing = processSealing;
     this.#transport = transport;
     this.#node = new ReplicaNode({
       authority,
@@ -115,6 +125,7 @@ class ReplicaServer implements RunningReplica {
       datagramBytes,
       trustedBytesMax: options.trustedBytesMax ?? TRUSTED_BYTES_DEFAULT,
       hostBytesMax: options.hostBytesMax ?? HOST_BYTES_DEFAULT,
+      workerBytes: processSealing.trustedBytes,
       randomBytes,
       nowSeconds: () => Date.now() / 1000,
       onStateChange: (state, reason) => options.onStateChange(state, reason),
@@ -125,6 +136,7 @@ class ReplicaServer implements RunningReplica {
       nextTurnMs: () => this.#node.nextTurnMs,
       isWorkLeft: () => this.#node.isWorkLeft,
     });
+    processSealing.onReadyToDrain(() => this.#loop.schedule());
     transport.start({
       onDatagram: (datagram, host, port) => {
         this.#node.onDatagram(datagram, host, port);
@@ -138,12 +150,14 @@ class ReplicaServer implements RunningReplica {
     this.#loop.close();
     this.#node.close();
     await this.#transport.close();
-    this.#sealing.close();
+    await this.#sealing.close();
   }
 
   #processFigures(): Record<string, unknown> {
     const cpu = process.cpuUsage();
+    const workers = this.#sealing.figures();
     return {
+      ...(workers !== undefined && { workers }),
       uptimeMs: Math.round(performance.now() - this.#startedMs),
       cpuUs: cpu.user + cpu.system,
       rssBytes: process.memoryUsage.rss(),

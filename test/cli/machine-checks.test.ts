@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkCores, checkGranted, checkMemory, checkMtu, checkNodeVersion } from '../../src/cli/machine-checks.ts';
+import {
+  checkCores,
+  checkGranted,
+  checkMemory,
+  checkMtu,
+  checkNodeVersion,
+  checkWorkers,
+} from '../../src/cli/machine-checks.ts';
 
 const MIB = 2 ** 20;
 
@@ -32,4 +39,10 @@ test('a small MTU comes with the datagram size that fits it', () => {
   assert.match(checkMtu('wg0', 1_000).advice ?? '', /sudo ip link set wg0 mtu 1500/);
   assert.equal(checkMtu('lo', 65_536).level, 'ok');
   assert.match(checkMtu('lo', 1_500).advice ?? '', /sudo ip link set lo mtu 65536/);
+});
+
+test('workers come with how many there are, and from what size on they are worth it here', async () => {
+  const { level, seen } = await checkWorkers(3);
+  assert.equal(level, 'ok');
+  assert.match(seen, /^auto: 3; a worker is worth its while from [\d,]+ bytes on$/);
 });
