@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { WorkerFigures } from '../workers/process-sealing.ts';
 import type { ClientCounters } from '../src/client/operations.ts';
 import { AvocadoError } from '../src/errors.ts';
 import { LatencyHistogram } from './histogram.ts';
@@ -84,12 +85,19 @@ class LoadHost {
       counters: countersOf(windows),
       clientDrops: sumCounts(windows.map(({ drops }) => drops)),
       receiveBufferBytes: Math.min(...clients.map((client) => client.receiveBufferBytes)),
+      workers: this.#workers(),
       members: before === undefined || after === undefined ? null : { before, after },
     };
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.close()));
+  }
+
+  /** Clients of one process share their workers. */
+  #workers(): WorkerFigures | null {
+    const each = this.#clients.flatMap(({ workers }) => workers ?? []);
+    return each.length === 0 ? null : { ...each[0]!, jobs: each.reduce((sum, { jobs }) => sum + jobs, 0) };
   }
 
   #sum(figure: (client: LoadClient) => number): number {

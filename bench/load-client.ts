@@ -1,3 +1,4 @@
+import type { WorkerFigures } from '../workers/process-sealing.ts';
 import { openEngine } from '../src/client/engine.ts';
 import type { ClientCounters, Engine, MemberStatus } from '../src/client/operations.ts';
 import { HistoryWriter } from './history.ts';
@@ -86,6 +87,8 @@ export class LoadClient {
       capacity: task.outstanding * PLACES_AN_OPERATION,
       ...(task.datagramBytes === null ? {} : { datagramBytes: task.datagramBytes }),
       ...(task.receiveBufferBytes === null ? {} : { receiveBufferBytes: task.receiveBufferBytes }),
+      ...(task.workers !== undefined && { workers: task.workers }),
+      ...(task.workersFromBytes !== undefined && { workersFromBytes: task.workersFromBytes }),
     });
     loop.attach(engine.operations);
     return new LoadClient(task, index, { keys, sizes }, loop, engine, history);
@@ -124,6 +127,10 @@ export class LoadClient {
       counters: countersSince(this.#countersBefore, counters),
       drops: countsSince(this.#dropsBefore, drops),
     };
+  }
+
+  get workers(): WorkerFigures | undefined {
+    return this.#engine.workers;
   }
 
   get receiveBufferBytes(): number {

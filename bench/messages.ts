@@ -1,3 +1,5 @@
+import type { WorkerOptions } from '../src/server/open-sealing.ts';
+import type { WorkerFigures } from '../workers/process-sealing.ts';
 import type { ClientCounters, MemberStatus, Outcome } from '../src/client/operations.ts';
 import type { Route } from '../src/client/route.ts';
 import type { ValueSize } from './value-sizes.ts';
@@ -7,7 +9,7 @@ import type { OperationType, WriteType } from './workload.ts';
  * What the bench and its load processes tell each other over the channel of child_process.fork, as JSON. The parent
  * asks, each question has one answer; progress comes unasked. `failed` answers any question and is a process's last word.
  */
-export interface OpenTask {
+export interface OpenTask extends WorkerOptions {
   readonly type: 'open';
   readonly clusterDirectory: string;
   /** Those that live in this process. */
@@ -91,6 +93,8 @@ export interface Ran {
   readonly cpuUs: number;
   /** Grown in the window. */
   readonly counters: ClientCounters;
+  /** At the end of the window; null: the process has none. */
+  readonly workers: WorkerFigures | null;
   /** Datagrams and messages that clients did not send or act on, grown in the window, by reason. */
   readonly clientDrops: Readonly<Record<string, number>>;
   /** Of each client's socket, as the system granted it; the smallest. */

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../net/mode.ts';
+import type { WorkerSetting } from '../workers/worker-count.ts';
 import { parseDurationMs } from '../src/cli/duration.ts';
 import { ROUTES } from '../src/client/route.ts';
 import type { Route } from '../src/client/route.ts';
@@ -14,9 +15,12 @@ import {
   replicaCount,
   routeOption,
   wholeNumberBetween,
+  workersFromOption,
+  workersOption,
 } from '../src/cli/shared-options.ts';
 import { parseStream } from './beside.ts';
 import type { Stream } from './beside.ts';
+import type { WorkerOptions } from '../src/server/open-sealing.ts';
 import { VALUE_HEADER_BYTES } from './record.ts';
 import { largestOf, parseValueSizes, smallestOf } from './value-sizes.ts';
 import type { ValueSize } from './value-sizes.ts';
@@ -52,7 +56,7 @@ export interface RecordFields {
 }
 
 /** What a load needs to know, whichever command asks for it. */
-export interface LoadSettings {
+export interface LoadSettings extends WorkerOptions {
   readonly records: number;
   /** The largest. */
   readonly valueBytes: number;
@@ -104,6 +108,8 @@ interface LoadFlags {
   readonly fieldBytes?: number;
   readonly datagramBytes?: number;
   readonly receiveBuffer?: number;
+  readonly workers: WorkerSetting;
+  readonly workersFrom?: number;
   readonly outstanding: number;
   readonly clients: number;
   readonly processes?: number;
@@ -213,6 +219,8 @@ export function loadFlags(durationSeconds: number, outstanding = 256): Option[] 
     new Option('--field-bytes <bytes>', 'size of each field').argParser(wholeNumberBetween(1, VALUE_BYTES_MAX)),
     datagramBytesOption(),
     receiveBufferOption(),
+    workersOption(),
+    workersFromOption(),
     new Option('--outstanding <count>', 'operations in flight at once, of each client')
       .argParser(wholeNumberBetween(1, OUTSTANDING_MAX))
       .default(outstanding),
@@ -303,6 +311,8 @@ function settingsOf(flags: LoadFlags): LoadSettings {
     fields,
     datagramBytes: flags.datagramBytes,
     receiveBufferBytes: flags.receiveBuffer,
+    workers: flags.workers,
+    ...(flags.workersFrom !== undefined && { workersFromBytes: flags.workersFrom }),
     outstanding,
     clients,
     processes,
@@ -390,7 +400,7 @@ function parseValueBytes(text: string): readonly ValueSize[] {
 }
 
 /** Seconds, or a duration with its unit like 500ms; the result is in milliseconds. */
-function secondsBetween(minMs: number, maxMs: number): (text: string) => number {
+export function secondsBetween(minMs: number, maxMs: number): (text: string) => number {
   return (text) => {
     const parsedMs = /^\d*\.?\d+$/.test(text) ? Number(text) * 1_000 : parseDurationMs(text);
     if (parsedMs !== undefined && parsedMs >= minMs && parsedMs <= maxMs) return parsedMs;

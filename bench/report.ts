@@ -5,8 +5,8 @@ import { formatBeside } from './beside.ts';
 import type { BesideResult } from './beside.ts';
 import type { LatencySummary } from './histogram.ts';
 import type { LoadSettings, RecordFields } from './options.ts';
-import type { RunResult } from './result.ts';
 import { alignColumns, count, decimals, formatCounts, megabytes, microseconds, seconds } from './report-text.ts';
+import type { RunResult, WorkersResult } from './result.ts';
 import type { LoadSummary } from './target.ts';
 import { describeSizes } from './value-sizes.ts';
 import type { ValueSize } from './value-sizes.ts';
@@ -193,6 +193,7 @@ function formatFigures(report: BenchReport, result: RunResult, load: LoadSummary
     ['dropped', `${formatCounts(result.drops)}${formatOverflows(result)}`],
     ['receive buffers', formatBuffers(result)],
   ];
+  if (result.workers !== undefined) rows.push(['workers', formatWorkers(result.workers)]);
   if (load !== undefined) {
     const rate = (load.puts * 1_000) / load.elapsedMs;
     const again = load.retries === 0 ? '' : `, ${count(load.retries)} puts tried again`;
@@ -215,6 +216,13 @@ function formatBuffers({ receiveBufferBytes: { replicas, clients } }: RunResult)
 function formatClients({ settings }: BenchReport, { clientOpsPerSec }: RunResult): string {
   if (settings.clients === 1) return '';
   return `; the slowest client ${count(clientOpsPerSec.min)}, the fastest ${count(clientOpsPerSec.max)}`;
+}
+
+function formatWorkers({ workers, fromBytes, clientJobs, replicaJobs, deaths }: WorkersResult): string {
+  const [least, greatest] = fromBytes;
+  const from = least === greatest ? count(least) : `${count(least)} to ${count(greatest)}`;
+  const died = deaths === 0 ? '' : `; ${count(deaths)} died`;
+  return `${workers} a process, from ${from} bytes on: ${count(clientJobs)} jobs in clients, ${count(replicaJobs)} in replicas${died}`;
 }
 
 function formatCpu(result: RunResult): string {

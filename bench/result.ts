@@ -1,6 +1,7 @@
 import type { SecurityMode } from '../net/mode.ts';
 import type { Route } from '../src/client/route.ts';
 import type { ClientCounters, MemberStatus } from '../src/client/operations.ts';
+import type { WorkerFigures } from '../workers/process-sealing.ts';
 import { LatencyHistogram } from './histogram.ts';
 import type { LatencySummary } from './histogram.ts';
 import { MISSING_RECORD, WRONG_VALUE } from './load-loop.ts';
@@ -40,6 +41,8 @@ export interface RunResult {
   readonly repairs: number;
   /** Null where a replica's processor time is not known for the whole window. */
   readonly cpuUsPerOp: { readonly replicas: number | null; readonly clients: number };
+  /** Left out where no process has workers. */
+  readonly workers?: WorkersResult;
   /** Datagrams and messages that replicas did not act on in the window, by reason. */
   readonly drops: Readonly<Record<string, number>>;
   /** The same of clients; what they held back for want of credit is `flight-full`. */
@@ -56,6 +59,19 @@ export interface RunResult {
 export interface Overflows {
   readonly replicas: number | null;
   readonly clients: number | null;
+}
+
+/** Of all processes together. */
+export interface WorkersResult {
+  /** Of each process that has any. */
+  readonly workers: number;
+  /** The least and the greatest that processes measured, or were told. */
+  readonly fromBytes: readonly [number, number];
+  /** Jobs done by workers since the processes started. */
+  readonly clientJobs: number;
+  readonly replicaJobs: number;
+  /** Workers that died and were replaced. */
+  readonly deaths: number;
 }
 
 export interface RunContext {
@@ -125,12 +141,32 @@ export function resultOf(
       replicas: replicasCpuUs === undefined || operations === 0 ? null : replicasCpuUs / operations,
       clients: operations === 0 ? 0 : clientsCpuUs / operations,
     },
+    ...workersOf(
+      parts.flatMap(({ workers }) => workers ?? []),
+      members.after.flatMap(({ workers }) => workers ?? []),
+    ),
     drops: dropsOf(members.before, members.after),
     clientDrops: sumCounts(parts.map((part) => part.clientDrops)),
     overflows,
     receiveBufferBytes: {
       replicas: smallestKnown(members.after.map((member) => member.receiveBufferBytes)),
       clients: Math.min(...parts.map((part) => part.receiveBufferBytes)),
+    },
+  };
+}
+
+function workersOf(clients: readonly WorkerFigures[], replicas: readonly WorkerFigures[]): { workers?: WorkersResult } {
+  const all = [...clients, ...replicas];
+  if (all.length === 0) return {};
+  const fromBytes = all.map((figures) => figures.fromBytes);
+  const jobsOf = (processes: readonly WorkerFigures[]): number => processes.reduce((sum, { jobs }) => sum + jobs, 0);
+  return {
+    workers: {
+      workers: Math.max(...all.map(({ workers }) => workers)),
+      fromBytes: [Math.min(...fromBytes), Math.max(...fromBytes)],
+      clientJobs: jobsOf(clients),
+      replicaJobs: jobsOf(replicas),
+      deaths: all.reduce((sum, { deaths }) => sum + deaths, 0),
     },
   };
 }

@@ -1,8 +1,9 @@
 import { assert } from '../net/assert.ts';
 import type { SecurityMode } from '../net/mode.ts';
+import { workerCountOf } from '../workers/worker-count.ts';
 import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
-import { startEmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { Route } from '../src/client/route.ts';
+import { REPLICAS_DEFAULT, startEmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { EmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { HistoryParts } from './history-parts.ts';
 import { LoadProcess } from './load-process.ts';
@@ -181,6 +182,8 @@ export class LoadTarget {
         datagramBytes: settings.datagramBytes ?? null,
         receiveBufferBytes: settings.receiveBufferBytes ?? null,
         route: this.route,
+        workers: this.#workerCount(),
+        ...(settings.workersFromBytes !== undefined && { workersFromBytes: settings.workersFromBytes }),
         outstanding: settings.outstanding,
         ...(deadlineMs !== undefined && { deadlineMs }),
         originNs: String(this.#options.history?.originNs ?? 0n),
@@ -214,10 +217,19 @@ export class LoadTarget {
       ...(this.#options.replicas !== undefined && { replicas: this.#options.replicas }),
       ...(settings.datagramBytes !== undefined && { datagramBytes: settings.datagramBytes }),
       ...(settings.receiveBufferBytes !== undefined && { receiveBufferBytes: settings.receiveBufferBytes }),
+      workers: this.#workerCount(),
+      ...(settings.workersFromBytes !== undefined && { workersFromBytes: settings.workersFromBytes }),
       log: (line) => progress.note(`${label}: ${line}`),
       onReplicaExit: (index, description) => progress.note(`${label}: replica ${index}: ${description}`),
     });
     return this.#cluster;
+  }
+
+  /** Of each process: all of them share the machine. */
+  #workerCount(): number {
+    const { directory, replicas, settings } = this.#options;
+    const replicaCount = directory === undefined ? (replicas ?? REPLICAS_DEFAULT) : 0;
+    return workerCountOf(settings.workers ?? 0, replicaCount + settings.processes);
   }
 
   /** All at once, and the signal in between: what is under way then is left to close(). */

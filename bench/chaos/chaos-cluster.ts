@@ -1,5 +1,6 @@
 import type { SecurityMode } from '../../net/mode.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
+import type { WorkerOptions } from '../../src/server/open-sealing.ts';
 import type { EmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import type { Direction } from './faults.ts';
 import { noCounts } from './faulty-channel.ts';
@@ -10,7 +11,7 @@ import { UdpProxy } from './udp-proxy.ts';
  * An embedded cluster with a proxy in front of each replica: the cluster's files name the proxies' ports, so that
  * clients and the replicas among themselves reach each other through them only.
  */
-export interface ChaosClusterOptions {
+export interface ChaosClusterOptions extends WorkerOptions {
   readonly mode: SecurityMode;
   readonly replicas: number;
   readonly datagramBytes: number | undefined;
@@ -31,13 +32,15 @@ export class ChaosCluster {
   }
 
   static async start(options: ChaosClusterOptions): Promise<ChaosCluster> {
-    const { datagramBytes, seed } = options;
+    const { datagramBytes, workers, workersFromBytes, seed } = options;
     const proxies: UdpProxy[] = [];
     try {
       const cluster = await startEmbeddedCluster({
         mode: options.mode,
         replicas: options.replicas,
         ...(datagramBytes !== undefined && { datagramBytes }),
+        ...(workers !== undefined && { workers }),
+        ...(workersFromBytes !== undefined && { workersFromBytes }),
         signal: options.signal,
         log: options.log,
         onReplicaExit: options.onReplicaExit,

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { workerCountOf } from '../../workers/worker-count.ts';
 import { HistoryParts } from '../history-parts.ts';
 import type { Ran } from '../messages.ts';
 import type { Progress } from '../progress.ts';
@@ -71,7 +72,8 @@ interface Observed {
 
 async function observe(options: ChaosOptions, context: ChaosContext, historyPath: string): Promise<Observed> {
   const { signal, progress } = context;
-  const { mode, replicas, datagramBytes, seed, clients, processes, durationMs, warmupMs } = options;
+  const { mode, replicas, datagramBytes, workersFromBytes, seed, clients, processes, durationMs, warmupMs } = options;
+  const workers = workerCountOf(options.workers ?? 0, replicas + processes);
   const history = new HistoryParts(historyPath);
   const sinceStartMs = (): number => Number(process.hrtime.bigint() - history.originNs) / 1e6;
   const tell = (text: string): void => progress.note(`+${(sinceStartMs() / 1_000).toFixed(2)} s  ${text}`);
@@ -87,6 +89,8 @@ async function observe(options: ChaosOptions, context: ChaosContext, historyPath
       mode,
       replicas,
       datagramBytes,
+      workers,
+      ...(workersFromBytes !== undefined && { workersFromBytes }),
       seed,
       signal,
       log: (line) => progress.note(line),
@@ -98,7 +102,7 @@ async function observe(options: ChaosOptions, context: ChaosContext, historyPath
       mode,
       route: options.route,
       directory: chaos.cluster.directory,
-      settings: { ...options, durationMs: LEAD_MS + durationMs + SETTLE_MS },
+      settings: { ...options, workers, durationMs: LEAD_MS + durationMs + SETTLE_MS },
       deadlineMs: DEADLINE_MS,
       history,
       signal,

@@ -2,7 +2,6 @@ import type { DropReason } from '../../net/drops.ts';
 import { UdpTransport, resolveHost } from '../../net/udp.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { ProcessSealing, WorkerFigures } from '../../workers/process-sealing.ts';
-import { SEALED_VALUE_BYTES_MAX } from '../../workers/sealing.ts';
 import { randomBytes } from '../../workers/signing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import { quorumOf } from '../protocol/quorum.ts';

@@ -32,6 +32,7 @@ test('the defaults are those of the documentation', () => {
     valueSizes: [{ valueBytes: 256, weight: 1 }],
     fields: undefined,
     datagramBytes: undefined,
+    workers: 'auto',
     receiveBufferBytes: undefined,
     outstanding: 256,
     clients: 1,

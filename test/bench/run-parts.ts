@@ -21,6 +21,7 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
     counters: { retransmissions: 1, hedges: 2, tampered: 0, repairs: 0, writeBacks: 3, partsRepeated: 0 },
     clientDrops: { 'late-answer': 4 },
     receiveBufferBytes: 212_992,
+    workers: null,
     members: null,
     ...change,
   };
