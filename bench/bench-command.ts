@@ -23,6 +23,10 @@ import { runSizes } from './sizes.ts';
 import { sizesFlags, sizesOptionsOf } from './sizes-options.ts';
 import type { SizesFlags } from './sizes-options.ts';
 import { formatSizes } from './sizes-report.ts';
+import { workersFlags, workersOptionsOf } from './workers/options.ts';
+import type { WorkersFlags } from './workers/options.ts';
+import { formatWorkers } from './workers/report.ts';
+import { runWorkers } from './workers/run.ts';
 import { INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
 
 /**
@@ -67,7 +71,9 @@ ${chaosHelp()}`,
     )
     .action(benchAction);
   for (const option of [...benchFlags(), ...chaosFlags()]) bench.addOption(option);
-  return bench.addCommand(compareCommand()).addCommand(goodputCommand()).addCommand(sizesCommand());
+  const subcommands = [compareCommand(), goodputCommand(), sizesCommand(), workersCommand()];
+  for (const command of subcommands) bench.addCommand(command);
+  return bench;
 }
 
 function sizesCommand(): Command {
@@ -120,6 +126,22 @@ ${OPERATIONS_HELP}`,
   return compare;
 }
 
+function workersCommand(): Command {
+  const workers = new Command('workers')
+    .description('Measure where workers win: by value size, and small gets beside large puts.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado bench workers
+  avocado bench workers --workers 4 --json workers.json
+  avocado bench workers --sizes 65536,1048576 --duration 5`,
+    )
+    .action(measureWorkers);
+  for (const option of workersFlags()) workers.addOption(option);
+  return workers;
+}
+
 async function benchAction(flags: ChaosFlags, command: Command): Promise<void> {
   if (flags.chaos === true) await injectFaults(flags, command);
   else if (flags.chaosFaults !== undefined) throw wrongInput('--chaos-faults belongs to --chaos: add it');
@@ -163,6 +185,14 @@ async function measureGoodput(flags: GoodputFlags): Promise<void> {
   const progress = createProgress(process.stderr, options.quiet);
   const report = await untilSignal((signal) => runGoodput(options, { signal, progress }));
   finish(report, formatGoodput(report), options.jsonPath);
+}
+
+async function measureWorkers(flags: WorkersFlags): Promise<void> {
+  const options = workersOptionsOf(flags);
+  const progress = createProgress(process.stderr, options.quiet);
+  const report = await untilSignal((signal) => runWorkers(options, { signal, progress }));
+  process.stdout.write(formatWorkers(report));
+  if (options.jsonPath !== undefined) writeReport(report, options.jsonPath);
 }
 
 /** A report with wrong data in it is shown before it is called a failure. */
