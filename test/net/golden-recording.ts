@@ -9,7 +9,15 @@ import { SECURITY_MODES } from '../../net/mode.ts';
 import type { Session } from '../../net/session.ts';
 import { KIND_COOKIE, KIND_DATA, KIND_HINT, KIND_REQUEST, KIND_RESPONSE } from '../../net/wire.ts';
 import { requestPayload, responsePayload } from '../../src/protocol/handshake-payload.ts';
-import { FLAG_TOMBSTONE, FLAG_WRITE_BACK, MESSAGE_REPAIR, MESSAGE_WRITE } from '../../src/protocol/messages.ts';
+import {
+  FLAG_TOMBSTONE,
+  FLAG_WRITE_BACK,
+  MESSAGE_REPAIR,
+  MESSAGE_WRITE,
+  MESSAGE_WRITE_PART,
+  partCountOf,
+  typeOf,
+} from '../../src/protocol/messages.ts';
 import { sendState } from '../../src/protocol/state-message.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { clientPeer, MessageRecorder, sessionWith } from '../protocol/fixtures.ts';
@@ -112,8 +120,7 @@ export class GoldenWorld {
   }
 }
 
-/** READ, STAMP, WRITE (a value, a tombstone written back) and REPAIR, as a coordinator writes them. */
-export function clientMessages(mode: SecurityMode): Message[] {
+function sealedOperation(mode: SecurityMode) {
   const sealing = createInlineSealing({
     mode,
     dataKeys: { currentId: 1, key: () => DATA_KEY },
@@ -122,7 +129,12 @@ export function clientMessages(mode: SecurityMode): Message[] {
   const placed = sealValue(sealing, VALUE, KEY);
   const envelope = placed.envelope.bytes.slice(0, placed.envelopeBytes);
   const stamp = { ...WRITER, counter: 2 ** 33 + 7, rmw: 0 };
-  const { table, slot, messenger, requests } = operationWith(KEY, envelope, placed.tagWords, stamp);
+  return operationWith(KEY, envelope, placed.tagWords, stamp);
+}
+
+/** READ, STAMP, WRITE (a value, a tombstone written back) and REPAIR, as a coordinator writes them. */
+export function clientMessages(mode: SecurityMode): Message[] {
+  const { table, slot, messenger, requests } = sealedOperation(mode);
   const session = sessionWith(clientPeer(WRITER));
   requests.read(session, slot, true);
   requests.read(session, slot, false);
@@ -130,13 +142,6 @@ export function clientMessages(mode: SecurityMode): Message[] {
   requests.write(session, slot, MESSAGE_WRITE, 0);
   requests.read(session, slot, true);
   requests.write(session, slot, MESSAGE_REPAIR, 0);
-  // One of two parts of a newer value, and its key; a part of the stored one.
-  table.counter[slot]! += 1;
-  const partBytes = 8 * Math.ceil(envelope.length / 16);
-  for (const part of [1, 0]) requests.writePart(session, slot, 0, part, partBytes);
-  table.counter[slot]! -= 1;
-  requests.readPart(session, slot, 8, 16);
-  table.counter[slot]! += 1;
   table.tombstone[slot] = 1;
   table.counter[slot]! += 1;
   requests.write(session, slot, MESSAGE_WRITE, FLAG_WRITE_BACK | FLAG_TOMBSTONE);
@@ -159,6 +164,41 @@ export function replicaMessages(mode: SecurityMode): Message[] {
   } as const;
   sendState(recorder, harness.session, state);
   return [...answers, ...recorder.take()];
+}
+
+/** The value is no multiple of it: the last part is shorter. */
+const PART_BYTES = 8;
+/** Smaller than the answer with the value: it is asked for by parts. */
+const ANSWER_BYTES_MAX = 56;
+
+/** The same value put by parts, in two datagrams, and read by parts. */
+export function partRequests(mode: SecurityMode): { first: Message[]; rest: Message[] } {
+  const { table, slot, messenger, requests } = sealedOperation(mode);
+  const session = sessionWith(clientPeer(WRITER));
+  const envelopeBytes = table.envelopeBytes[slot]!;
+  const parts = Array.from({ length: partCountOf(envelopeBytes, PART_BYTES) }, (_, part) => part);
+  const send = (chosen: readonly number[]) => {
+    for (const part of chosen) requests.writePart(session, slot, 0, part, PART_BYTES);
+    return messenger.take();
+  };
+  const first = send([parts.length - 1, 0]);
+  const rest = send(parts.slice(1, -1));
+  requests.read(session, slot, true);
+  requests.readPart(session, slot, PART_BYTES, envelopeBytes - PART_BYTES);
+  requests.readPart(session, slot, 0, PART_BYTES);
+  return { first, rest: [...rest, ...messenger.take()] };
+}
+
+/** What a replica answers to them: progress; the write, the value's length, its parts in the order asked for. */
+export function partAnswers(mode: SecurityMode): { first: Message[]; rest: Message[] } {
+  const harness = new ReplicaHarness();
+  harness.messenger.bytesMax = ANSWER_BYTES_MAX;
+  const { first, rest } = partRequests(mode);
+  const progress = harness.ask(first);
+  // What is told once a turn comes behind what is answered at once: the put is to be done before it is read.
+  const isPart = ({ control }: Message) => typeOf(control, 0) === MESSAGE_WRITE_PART;
+  const written = harness.ask(rest.filter(isPart));
+  return { first: progress, rest: [...written, ...harness.ask(rest.filter((message) => !isPart(message)))] };
 }
 
 export function recordGolden(mode: SecurityMode): Golden {
@@ -185,6 +225,19 @@ export function recordGolden(mode: SecurityMode): Golden {
   assert.deepEqual(data.map(kindOf), [KIND_DATA, KIND_DATA]);
   packets['data, requests'] = hexOf(data[0]!);
   packets['data, answers'] = hexOf(data[1]!);
+  for (const [name, from, to, messages] of [
+    ['data, parts', client, session, partRequests(mode).first],
+    ['data, progress', replica, golden.replicaSession, partAnswers(mode).first],
+    ['data, more parts', client, session, partRequests(mode).rest],
+    ['data, answers to parts', replica, golden.replicaSession, partAnswers(mode).rest],
+  ] as const) {
+    const datagrams = world.record(() => {
+      golden.send(from, to, messages);
+      world.run(2);
+    });
+    assert.deepEqual(datagrams.map(kindOf), [KIND_DATA]);
+    packets[name] = hexOf(datagrams[0]!);
+  }
   for (const [name, hint] of [
     ['hint mode', withByte(own[0]!, 2, (SECURITY_MODES.indexOf(mode) + 1) % 3)],
     ['hint version', withByte(own[0]!, 1, 0xff)],

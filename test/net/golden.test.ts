@@ -10,7 +10,15 @@ import { WIRE_VERSION } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { messageBytes, messageEnvelopeBytes, typeOf } from '../../src/protocol/messages.ts';
-import { clientMessages, EPOCH, GoldenWorld, recordGolden, replicaMessages } from './golden-recording.ts';
+import {
+  clientMessages,
+  EPOCH,
+  GoldenWorld,
+  partAnswers,
+  partRequests,
+  recordGolden,
+  replicaMessages,
+} from './golden-recording.ts';
 import type { Golden } from './golden-recording.ts';
 
 /** From dist/test/net/. */
@@ -38,11 +46,19 @@ for (const mode of SECURITY_MODES) {
     golden.received.length = 0;
     deliver('data, requests', from, to);
     deliver('data, answers', to, from);
+    deliver('data, parts', from, to);
+    deliver('data, progress', to, from);
+    deliver('data, more parts', from, to);
+    deliver('data, answers to parts', to, from);
     assert.deepEqual(
       golden.received,
       [
         { at: 'replica', messages: clientMessages(mode) },
         { at: 'client', messages: replicaMessages(mode) },
+        { at: 'replica', messages: partRequests(mode).first },
+        { at: 'client', messages: partAnswers(mode).first },
+        { at: 'replica', messages: partRequests(mode).rest },
+        { at: 'client', messages: partAnswers(mode).rest },
       ].map(({ at, messages }) => ({
         at,
         epoch: EPOCH,
@@ -54,7 +70,9 @@ for (const mode of SECURITY_MODES) {
   });
 
   test(`should find each type of message in them, in mode ${mode}`, () => {
-    const types = [...clientMessages(mode), ...replicaMessages(mode)].map(({ control, value }) => {
+    const [requests, answers] = [partRequests(mode), partAnswers(mode)];
+    const parts = [...requests.first, ...requests.rest, ...answers.first, ...answers.rest];
+    const types = [...clientMessages(mode), ...replicaMessages(mode), ...parts].map(({ control, value }) => {
       assert.equal(messageBytes(control, 0, control.length, value.length), control.length * 4);
       assert.equal((messageEnvelopeBytes(control, 0) + 7) & ~7, value.length);
       return typeOf(control, 0);

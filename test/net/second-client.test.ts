@@ -194,31 +194,11 @@ for (const mode of Object.keys(MODES) as Mode[]) {
     const [sendKey, receiveKey] = noise.split();
 
     // DATA, made: the empty first one.
-    const data = Buffer.alloc(24);
-    data.set([1, VERSION]);
-    data.writeUInt32LE(session, 4);
-    const preamble = Buffer.alloc(8);
-    preamble.writeUInt32LE(1, 0);
-    preamble.writeUInt32LE(0xffff_ffff, 4);
-    const made =
-      mode === 'secure'
-        ? Buffer.concat([data, seal(sendKey, nonceOf(0n), data, preamble)])
-        : Buffer.concat([
-            data,
-            preamble,
-            ...(isNoise ? [seal(sendKey, nonceOf(0n), Buffer.concat([data, preamble]), Buffer.alloc(0))] : []),
-          ]);
-    assert.deepEqual(made, packet('data, first of client'));
+    assert.deepEqual(makeData(session, sendKey, 0, NOTHING_RECEIVED, [], []), packet('data, first of client'));
 
     // DATA, read: the answers.
     const answers = packet('data, answers');
-    const number = answers.readBigUInt64LE(8);
-    const valueEnd = 24 + answers.readUInt32LE(16);
-    const control =
-      mode === 'secure'
-        ? open(receiveKey, nonceOf(number), answers.subarray(0, valueEnd), answers.subarray(valueEnd))
-        : answers.subarray(valueEnd, answers.length - tagBytes);
-    if (mode === 'authenticated') open(receiveKey, nonceOf(number), answers.subarray(0, -16), answers.subarray(-16));
+    const { control, valueEnd } = readData(receiveKey, answers);
     assert.equal(control.readUInt32LE(0), 1, 'epoch');
     assert.equal(control.readUInt32LE(4), 1, 'it has our datagrams up to number 1');
 
@@ -238,46 +218,164 @@ for (const mode of Object.keys(MODES) as Mode[]) {
         assert.equal(openEnvelope(envelope, control.subarray(at + 32, at + 48)), 'hello, world');
         valueAt += (envelopeBytes + 7) & ~7;
       }
-      if (type === 13)
-        assert.equal(control.readUInt32LE(at + 16), 0b11, 'the key and the first of two parts are there');
-      if (type === 15) {
-        const partBytes = control.readUInt32LE(at + 12);
-        assert.deepEqual(
-          [control.readUInt32LE(at + 8), partBytes],
-          [8, isNoise ? 16 : 0],
-          'where it begins, its length',
-        );
-        valueAt += partBytes;
-      }
-      at += bytesOfAnswer(control, at);
+      at += type === 2 ? (hasValue ? 48 : 32) : type === 4 ? 16 : type === 6 ? 8 : 32 + 16 * control[at + 10]!;
     }
-    assert.deepEqual(found, [2, 2, 4, 6, 2, 15, 6, 2, 13, 9]);
+    assert.deepEqual(found, [2, 2, 4, 6, 2, 6, 2, 9]);
     assert.equal(valueAt, valueEnd);
+
+    putByParts(session, sendKey, receiveKey, answers.subarray(24, 24 + LENGTH));
+    getByParts(receiveKey);
   });
 
-  function bytesOfAnswer(control: Buffer, at: number): number {
-    const hasValue = (control[at + 1]! & 1) !== 0;
-    switch (control[at]!) {
-      case 2:
-        return hasValue ? 48 : 32;
-      case 6:
-        return 8;
-      case 9:
-        return 32 + 16 * control[at + 10]!;
-      case 13:
-        return 16 + control.readUInt32LE(at + 8);
-      default:
-        return 16;
+  /** The envelope that was read is put again by parts: the last and the key's first, then those between. */
+  const putByParts = (session: number, sendKey: Buffer, receiveKey: Buffer, envelope: Buffer): void => {
+    const partCount = 1 + Math.ceil(envelope.length / PART_BYTES);
+    const indexes = Array.from({ length: partCount }, (_, index) => index);
+    const parts = indexes.map((index) => writePart(index, envelope, input('key of the pair'), tagOf(envelope)));
+    const pieces = indexes.map((index) =>
+      padded(index === 0 ? NOTHING : envelope.subarray((index - 1) * PART_BYTES, index * PART_BYTES)),
+    );
+    const first = makeData(session, sendKey, 2, 1, [pieces.at(-1)!], [parts.at(-1)!, parts[0]!]);
+    assert.deepEqual(first, packet('data, parts'));
+
+    // WRITE_PROGRESS: which are there.
+    const progress = readData(receiveKey, packet('data, progress')).control.subarray(8);
+    assert.deepEqual([progress.length, progress[0], progress[1]], [24, 13, 0]);
+    assert.deepEqual([progress.readUInt16LE(2), progress.readInt32LE(4)], [SLOT, GENERATION]);
+    assert.deepEqual([progress.readUInt32LE(8), progress.readUInt32LE(12)], [8, 0]);
+    assert.equal(progress.readBigUInt64LE(16), 1n | (1n << BigInt(partCount - 1)));
+
+    // READ with VALUE, and READ_PARTs for what is behind the first bytes, and for these.
+    const key = padded(input('key of the pair'));
+    const read = Buffer.concat([headOf(1, 1), Buffer.alloc(8), key]);
+    read.writeUInt32LE(input('key of the pair').length, 8);
+    const asks = [
+      [PART_BYTES, envelope.length - PART_BYTES],
+      [0, PART_BYTES],
+    ].map(([offset, byteCount]) => {
+      const ask = Buffer.concat([headOf(14, 0), Buffer.alloc(32), key]);
+      ask.writeUInt32LE(input('key of the pair').length, 8);
+      ask.writeUInt32LE(byteCount!, 12);
+      writeStamp(ask);
+      ask.writeUInt32LE(offset!, 36);
+      return ask;
+    });
+    const rest = makeData(session, sendKey, 3, 2, pieces.slice(1, -1), [...parts.slice(1, -1), read, ...asks]);
+    assert.deepEqual(rest, packet('data, more parts'));
+  };
+
+  /** WRITE_REPLY, READ_REPLY that says to ask by parts, and the parts in the order asked for. */
+  const getByParts = (receiveKey: Buffer): void => {
+    const datagram = packet('data, answers to parts');
+    const { control, valueEnd } = readData(receiveKey, datagram);
+    assert.deepEqual([control[8], control[9], control.length], [6, 0, 8 + 8 + 48 + 16 + 16], 'WRITE_REPLY: taken');
+    const reply = control.subarray(16, 64);
+    assert.deepEqual([reply[0], reply[1]], [2, 128]);
+    const envelope = Buffer.alloc(reply.readUInt32LE(8));
+    assert.equal(reply.readBigUInt64LE(16), 2n ** 33n + 7n, 'counter of the stamp');
+    let valueAt = 24;
+    for (const at of [64, 80]) {
+      const part = control.subarray(at, at + 16);
+      assert.deepEqual([part[0], part[1], part.readUInt16LE(2), part.readInt32LE(4)], [15, 0, SLOT, GENERATION]);
+      const byteCount = part.readUInt32LE(12);
+      datagram.copy(envelope, part.readUInt32LE(8), valueAt, valueAt + byteCount);
+      valueAt += (byteCount + 7) & ~7;
     }
-  }
+    assert.equal(valueAt, valueEnd);
+    assert.equal(openEnvelope(envelope, reply.subarray(32, 48)), 'hello, world');
+  };
+
+  const LENGTH = isNoise ? 44 : 12;
+
+  /** Of the value that is put again: it was read before. */
+  const tagOf = (envelope: Buffer): Buffer => {
+    if (!isNoise) return Buffer.alloc(16);
+    const key = valueKeyOf(envelope);
+    const associated = input('key of the pair');
+    return seal(key, envelope.subarray(4, 16), associated, Buffer.from('hello, world')).subarray(-16);
+  };
+
+  const makeData = (
+    session: number,
+    sendKey: Buffer,
+    number: number,
+    received: number,
+    values: readonly Buffer[],
+    messages: readonly Buffer[],
+  ): Buffer => {
+    const value = Buffer.concat(values);
+    const header = Buffer.alloc(24);
+    header.set([1, VERSION]);
+    header.writeUInt32LE(session, 4);
+    header.writeUInt32LE(number, 8);
+    header.writeUInt32LE(value.length, 16);
+    const preamble = Buffer.alloc(8);
+    preamble.writeUInt32LE(1, 0);
+    preamble.writeUInt32LE(received, 4);
+    const control = Buffer.concat([preamble, ...messages]);
+    const data = Buffer.concat([header, value]);
+    const nonce = nonceOf(BigInt(number));
+    if (mode === 'secure') return Buffer.concat([data, seal(sendKey, nonce, data, control)]);
+    const clear = Buffer.concat([data, control]);
+    return isNoise ? Buffer.concat([clear, seal(sendKey, nonce, clear, Buffer.alloc(0))]) : clear;
+  };
+
+  const readData = (receiveKey: Buffer, datagram: Buffer): { control: Buffer; valueEnd: number } => {
+    const nonce = nonceOf(datagram.readBigUInt64LE(8));
+    const valueEnd = 24 + datagram.readUInt32LE(16);
+    if (mode === 'authenticated') open(receiveKey, nonce, datagram.subarray(0, -16), datagram.subarray(-16));
+    const control =
+      mode === 'secure'
+        ? open(receiveKey, nonce, datagram.subarray(0, valueEnd), datagram.subarray(valueEnd))
+        : datagram.subarray(valueEnd, datagram.length - tagBytes);
+    return { control, valueEnd };
+  };
 
   function openEnvelope(envelope: Buffer, tag: Buffer): string {
     if (!isNoise) return envelope.toString();
+    const sealed = Buffer.concat([envelope.subarray(32), tag]);
+    return open(valueKeyOf(envelope), envelope.subarray(4, 16), input('key of the pair'), sealed).toString();
+  }
+  function valueKeyOf(envelope: Buffer): Buffer {
     const keyId = envelope.subarray(0, 4);
     assert.equal(keyId.readUInt32LE(0), 1);
-    const salt = envelope.subarray(16, 32);
-    const valueKey = keyed(32, input('data key 1'), Buffer.from('avocado value key v1'), keyId, salt);
-    const sealed = Buffer.concat([envelope.subarray(32), tag]);
-    return open(valueKey, envelope.subarray(4, 16), input('key of the pair'), sealed).toString();
+    return keyed(32, input('data key 1'), Buffer.from('avocado value key v1'), keyId, envelope.subarray(16, 32));
   }
+}
+
+// -- messages of values by parts --------------------------------------------------------------------------------------
+
+const NOTHING = Buffer.alloc(0);
+const NOTHING_RECEIVED = 0xffff_ffff;
+const PART_BYTES = 8;
+/** Of the operation, as the golden packets have it. */
+const SLOT = 258;
+const GENERATION = -77;
+
+function padded(bytes: Buffer): Buffer {
+  return Buffer.concat([bytes, Buffer.alloc(-bytes.length & 7)]);
+}
+
+function headOf(type: number, flags: number): Buffer {
+  const head = Buffer.alloc(8);
+  head.set([type, flags]);
+  head.writeUInt16LE(SLOT, 2);
+  head.writeInt32LE(GENERATION, 4);
+  return head;
+}
+
+function writeStamp(message: Buffer): void {
+  message.writeBigUInt64LE(2n ** 33n + 7n, 16);
+  message.writeInt32LE(77, 24);
+  message.writeInt32LE(-5, 28);
+}
+
+function writePart(index: number, envelope: Buffer, key: Buffer, tag: Buffer): Buffer {
+  const message = Buffer.concat([headOf(12, 0), Buffer.alloc(32), tag, index === 0 ? padded(key) : NOTHING]);
+  message.writeUInt32LE(index === 0 ? key.length : 0, 8);
+  message.writeUInt32LE(envelope.length, 12);
+  writeStamp(message);
+  message.writeUInt16LE(index, 36);
+  message.writeUInt16LE(PART_BYTES / 8, 38);
+  return message;
 }

@@ -17,18 +17,12 @@ import {
   MESSAGE_READ,
   MESSAGE_READ_PART,
   MESSAGE_READ_PART_REPLY,
-  MESSAGE_WRITE_PART,
   MESSAGE_WRITE_PROGRESS,
   MESSAGE_WRITE_REPLY,
-  WORD_ENVELOPE_BYTES,
-  WORD_KEY_BYTES,
-  WORD_PART,
   WORD_PROGRESS_BITMAP,
   WORD_PROGRESS_BYTES,
-  WRITE_BYTES,
   flagsOf,
   messageBytes,
-  partCountOf,
   typeOf,
 } from '../../src/protocol/messages.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
@@ -37,6 +31,7 @@ import { seededBytes } from '../workers/random.ts';
 import { sealValue } from '../workers/sealing-driver.ts';
 import { askOf, bytesOf, clientPeer, parseReadReply, readPartOf, sessionWith, writeOf } from './fixtures.ts';
 import type { Message, SentMessage, WriteParts } from './fixtures.ts';
+import { partsOf as cutIntoParts } from './part-fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
 
 const KEY = bytesOf('a key');
@@ -49,18 +44,7 @@ const STAMP = { ...WRITER, counter: 5, rmw: 0 };
 
 /** A WRITE cut into parts, the key's first. */
 function partsOf(write: WriteParts, partBytes = PART_BYTES): Message[] {
-  const { envelope = new Uint8Array(0) } = write;
-  const whole = writeOf({ ...write, type: MESSAGE_WRITE_PART });
-  return Array.from({ length: partCountOf(envelope.length, partBytes) }, (_, index) => {
-    const control = index === 0 ? whole.control.slice() : whole.control.slice(0, WRITE_BYTES / 4);
-    control[WORD_PART] = index | ((partBytes / 8) << 16);
-    control[WORD_ENVELOPE_BYTES] = envelope.length;
-    if (index > 0) control[WORD_KEY_BYTES] = 0;
-    const piece = index === 0 ? new Uint8Array(0) : envelope.subarray((index - 1) * partBytes, index * partBytes);
-    const value = new Uint8Array(alignUp(piece.length));
-    value.set(piece);
-    return { control, value };
-  });
+  return cutIntoParts(write, partBytes);
 }
 
 /** The value of a key as the replica has it; undefined when there is none. */
