@@ -28,6 +28,7 @@ import {
   clientPeer,
   MessageRecorder,
   parseReadReply,
+  readPartOf,
   readReply,
   readRequest,
   sessionWith,
@@ -37,6 +38,7 @@ import {
 } from './fixtures.ts';
 import type { Message, Stamp } from './fixtures.ts';
 import { operationWith } from './operation-fixture.ts';
+import { busyReply, goneReply, partReply, partsOf, partsReply, progressReply } from './part-fixtures.ts';
 
 const session = sessionWith(clientPeer({ writerHigh: 1, writerLow: 2 }));
 
@@ -208,6 +210,13 @@ const validMessages: readonly Message[] = (() => {
     stampReply(to, 99),
     writeReply(to),
     { control: request, value: new Uint8Array(0) },
+    ...partsOf({ key: k, stamp: s, tag: t, envelope: e }, 16),
+    readPartOf({ key: k, stamp: s, byteOffset: 16, byteCount: 29 }),
+    progressReply(to, [0, 2], 100),
+    busyReply(to),
+    partsReply(to, s, t, 100_000),
+    partReply(to, 16, e.subarray(16)),
+    goneReply(to, 16),
     ...recorder.take(),
   ];
 })();
@@ -242,7 +251,7 @@ test('should take a sequence of messages apart into just those messages', () => 
 
 test('should find any words either a message within bounds or malformed, and never throw', () => {
   const head = fc
-    .tuple(fc.integer({ min: 0, max: 13 }), fc.nat(255), fc.nat(0xffff))
+    .tuple(fc.integer({ min: 0, max: 16 }), fc.nat(255), fc.nat(0xffff))
     .map(([type, flags, slot]) => type | (flags << 8) | (slot << 16));
   const small = fc.oneof(fc.integer({ min: -2, max: 40 }), word, edge);
   const words = fc
