@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { DropCounters } from '../../net/drops.ts';
 import { Coordinator } from '../../src/protocol/coordinator.ts';
-import { MESSAGE_STAMP, MESSAGE_WRITE } from '../../src/protocol/messages.ts';
+import { MESSAGE_READ_PART, MESSAGE_STAMP, MESSAGE_WRITE, MESSAGE_WRITE_PART } from '../../src/protocol/messages.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { HostMemory } from '../../src/store/host-memory.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
@@ -21,12 +21,22 @@ import {
   writeReply,
 } from './fixtures.ts';
 import type { Message, ReadReply, Request, Stamp } from './fixtures.ts';
+import type { ReadPartAsked, WritePart } from './part-fixtures.ts';
+import { readPart } from './part-fixtures.ts';
 import { DATA_KEY, WRITER } from './replica-harness.ts';
 
 export const KEY = bytesOf('a key');
 export const DEADLINE_MS = 5_000;
 
 export interface Asked extends Request {
+  readonly member: number;
+}
+
+export interface AskedWritePart extends WritePart {
+  readonly member: number;
+}
+
+export interface AskedReadPart extends ReadPartAsked {
   readonly member: number;
 }
 
@@ -62,6 +72,8 @@ export class CoordinatorHarness implements OperationSink {
   readonly coordinator: Coordinator;
   readonly ended: Ended[] = [];
   readonly others: number[] = [];
+  /** How often the message layer was told that something to a member was lost. */
+  readonly lossCounts: number[];
   readonly #members;
   readyMask: number;
   epoch = 1;
@@ -76,6 +88,12 @@ export class CoordinatorHarness implements OperationSink {
     this.elsewhere = make();
     this.memory = new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: options.hostBytesMax ?? 2 ** 26 });
     this.#members = Array.from({ length: memberCount }, (_, member) => sessionWith(memberPeer(member), true));
+    this.lossCounts = this.#members.map(() => 0);
+    this.#members.forEach(({ flight }, member) => {
+      flight!.onLost = () => {
+        this.lossCounts[member]! += 1;
+      };
+    });
     this.readyMask = (1 << memberCount) - 1;
     this.coordinator = new Coordinator({
       memberCount,
@@ -144,12 +162,40 @@ export class CoordinatorHarness implements OperationSink {
     return requests.sort((a, b) => a.member - b.member);
   }
 
+  /** All WRITE_PARTs sent since the last call, and nothing else; in the order of their sending. */
+  writeParts(): AskedWritePart[] {
+    return this.#parts().map((part) => {
+      assert.ok(part.type === MESSAGE_WRITE_PART, 'only parts are written');
+      return part;
+    });
+  }
+
+  /** All READ_PARTs sent since the last call, and nothing else; in the order of their sending. */
+  readParts(): AskedReadPart[] {
+    return this.#parts().map((part) => {
+      assert.ok(part.type === MESSAGE_READ_PART, 'only parts are read');
+      return part;
+    });
+  }
+
+  #parts(): (AskedWritePart | AskedReadPart)[] {
+    return this.messenger.take().map((message) => {
+      assert.ok(message.isBulk, 'parts leave a share of the credit to others');
+      return { ...readPart(message), member: this.#members.indexOf(message.session) };
+    });
+  }
+
+  /** How many more messages the member's session takes. */
+  setRoom(member: number, messageCount: number): void {
+    this.messenger.room.set(this.#members[member]!, messageCount);
+  }
+
   assertNothingAsked(): void {
     assert.equal(this.messenger.take().length, 0, 'nothing is asked');
   }
 
   /** An answer of the member that was asked, or of another. */
-  answer(request: Asked, message: Message, member = request.member, epoch = this.epoch): void {
+  answer(request: { readonly member: number }, message: Message, member = request.member, epoch = this.epoch): void {
     this.coordinator.onMessages(incomingOf(this.#members[member]!, [message], epoch), this.nowMs);
     this.sealing.drainValues(this.coordinator);
     this.coordinator.invariants();
@@ -176,6 +222,7 @@ export class CoordinatorHarness implements OperationSink {
   /** Nothing is under way any more, and nothing was kept. */
   assertIdle(): void {
     assert.equal(this.coordinator.active, 0);
+    assert.equal(this.coordinator.spreadCount, 0);
     assert.equal(this.memory.usedBlocks, 0);
     this.coordinator.invariants();
   }

@@ -98,6 +98,8 @@ export interface Message {
 
 export interface SentMessage extends Message {
   readonly session: Session<Peer>;
+  /** Leaves a share of the credit to others. */
+  readonly isBulk: boolean;
 }
 
 /** Takes down what is sent. Nothing is batched, nothing arrives. */
@@ -108,6 +110,8 @@ export class MessageRecorder implements Messenger {
   full = false;
   /** Largest control and value bytes together. */
   bytesMax = 60_000;
+  /** How many more messages a session takes; any number when it is not listed. */
+  readonly room = new Map<Session<Peer>, number>();
 
   fits(_session: Session<Peer>, controlBytes: number, valueBytes: number): boolean {
     return controlBytes + alignUp(valueBytes) <= this.bytesMax;
@@ -117,9 +121,12 @@ export class MessageRecorder implements Messenger {
     return (this.bytesMax - controlBytes) & ~7;
   }
 
-  append(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean {
+  append(session: Session<Peer>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
     assert.equal(controlBytes % 8, 0, 'messages are multiples of 8 bytes');
     if (this.full || !this.fits(session, controlBytes, valueBytes)) return false;
+    const room = this.room.get(session) ?? Infinity;
+    if (room === 0) return false;
+    this.room.set(session, room - 1);
     // Not clean, not at the beginning, and with something behind: the writer must write every byte and no other.
     const control = allocateRegion(24 + controlBytes);
     const packet = allocateRegion(24 + alignUp(valueBytes));
@@ -128,6 +135,7 @@ export class MessageRecorder implements Messenger {
     this.out = { control, word: 4, packet, valueWord: 4 };
     this.sent.push({
       session,
+      isBulk,
       control: control.words.subarray(4, 4 + (controlBytes >> 2)),
       value: packet.bytes.subarray(16, 16 + alignUp(valueBytes)),
     });

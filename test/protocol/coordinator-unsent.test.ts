@@ -1,0 +1,110 @@
+/** Requests that a session took nothing of, for want of credit: they leave as soon as there is room, first come first served. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { MESSAGE_READ, MESSAGE_STAMP, MESSAGE_WRITE } from '../../src/protocol/messages.ts';
+import { CoordinatorHarness } from './coordinator-harness.ts';
+import { bytesOf, readRequest, stampReply } from './fixtures.ts';
+
+function keysAsked(harness: CoordinatorHarness): string[] {
+  return harness.messenger.take().map((message) => Buffer.from(readRequest(message).key).toString());
+}
+
+function setRoom(harness: CoordinatorHarness, room: number): void {
+  for (const member of [0, 1, 2]) harness.setRoom(member, room);
+}
+
+test('should send what was held back in the order of asking, as room comes, without waiting for a timer', () => {
+  const harness = new CoordinatorHarness({ memberCount: 1 });
+  setRoom(harness, 0);
+  for (const key of ['a', 'b', 'c', 'd', 'e']) harness.get(bytesOf(key));
+  harness.turn(0);
+  harness.assertNothingAsked();
+  harness.setRoom(0, 2);
+  harness.turn(0);
+  assert.deepEqual(keysAsked(harness), ['a', 'b']);
+  harness.setRoom(0, 1);
+  harness.turn(0);
+  assert.deepEqual(keysAsked(harness), ['c']);
+  harness.setRoom(0, 100);
+  harness.turn(0);
+  assert.deepEqual(keysAsked(harness), ['d', 'e']);
+  harness.turn(0);
+  harness.assertNothingAsked();
+  assert.equal(harness.coordinator.counters.retransmissions, 0);
+});
+
+test('should not hold up a member for another one that takes nothing', () => {
+  const harness = new CoordinatorHarness();
+  setRoom(harness, 0);
+  for (const key of ['a', 'b', 'c']) harness.put('x', bytesOf(key));
+  harness.turn(0);
+  harness.setRoom(1, 100);
+  harness.setRoom(2, 100);
+  harness.turn(0);
+  const asked = harness.asked(MESSAGE_STAMP);
+  assert.ok(asked.length >= 3 && asked.every(({ member }) => member !== 0));
+  for (const member of [1, 2]) {
+    const keys = asked.filter((request) => request.member === member).map(({ key }) => Buffer.from(key).toString());
+    assert.deepEqual(keys, keys.toSorted(), 'in order at each');
+  }
+});
+
+test('should send a WRITE that was held back under the stamp that it has, once', () => {
+  const harness = new CoordinatorHarness();
+  harness.put('x');
+  harness.turn(0);
+  const stamps = harness.asked(MESSAGE_STAMP);
+  setRoom(harness, 0);
+  for (const request of stamps) harness.answer(request, stampReply(request, 4));
+  harness.turn(0);
+  harness.assertNothingAsked();
+  setRoom(harness, 100);
+  harness.turn(0);
+  const writes = harness.asked(MESSAGE_WRITE);
+  assert.deepEqual(
+    writes.map(({ member, stamp }) => [member, stamp.counter]),
+    [
+      [0, 5],
+      [1, 5],
+      [2, 5],
+    ],
+  );
+  harness.answerWrites(writes);
+  assert.deepEqual(harness.outcomes(), ['ok']);
+  harness.assertIdle();
+});
+
+test('should send nothing of an operation that has ended meanwhile, nor of a phase that is over', () => {
+  const harness = new CoordinatorHarness({ memberCount: 1 });
+  setRoom(harness, 0);
+  const cancelled = harness.get(bytesOf('a'));
+  harness.get(bytesOf('b'));
+  harness.coordinator.cancel(cancelled);
+  harness.setRoom(0, 100);
+  harness.turn(0);
+  assert.deepEqual(keysAsked(harness), ['b']);
+  // Its place has another operation by now: that one's request leaves once.
+  setRoom(harness, 0);
+  harness.coordinator.cancel(harness.get(bytesOf('c')));
+  harness.get(bytesOf('d'));
+  harness.setRoom(0, 100);
+  harness.turn(0);
+  assert.deepEqual(keysAsked(harness), ['d']);
+});
+
+test('should ask at the time-out those that it could not ask before, too', () => {
+  const harness = new CoordinatorHarness();
+  harness.get();
+  const reads = harness.asked(MESSAGE_READ);
+  assert.equal(reads.length, 2);
+  const third = [0, 1, 2].find((member) => !reads.some((read) => read.member === member))!;
+  harness.setRoom(third, 0);
+  harness.run(300);
+  assert.ok(harness.asked(MESSAGE_READ).every(({ member }) => member !== third));
+  harness.setRoom(third, 100);
+  harness.turn(0);
+  assert.deepEqual(
+    harness.asked(MESSAGE_READ).map(({ member }) => member),
+    [third],
+  );
+});
