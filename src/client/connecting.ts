@@ -61,7 +61,7 @@ export class Connecting {
     if (link.session === undefined) return 'does not answer';
     const state = this.#node.view.stateOf(index);
     if (state === undefined) return 'has not told its state';
-    const takesNoCalls = state.state === 'active' && !hasMember(this.#node.readyMask, index);
+    const takesNoCalls = hasMember(this.#node.view.readyMask & ~this.#node.readyMask, index);
     return `is ${state.state}${takesNoCalls ? ', but takes no calls now (no trusted memory left for them?)' : ''}`;
   }
 }

@@ -398,11 +398,9 @@ test('should begin again, at a member of the new epoch, when the epoch changes i
 test('should wait for its deadline when its memory has no room for the value, and keep nothing', () => {
   const harness = harnessWith();
   const copy = harness.copyOf(VALUE, stampOf(5));
-  const { allocate } = harness.memory;
+  const allocate = harness.memory.allocate.bind(harness.memory);
   harness.get();
-  harness.memory.allocate = function (byteCount) {
-    return byteCount > 300 ? -1 : allocate.call(this, byteCount);
-  };
+  harness.memory.allocate = (byteCount) => (byteCount > 300 ? -1 : allocate(byteCount));
   for (let ms = 0; ms < 5_100; ms++) {
     answerReads(harness, copy);
     harness.turn(1);
