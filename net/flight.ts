@@ -13,9 +13,9 @@ import {
  * Bytes in flight of one session: sent, and neither received nor given up; what the receiver's kernel adds to a datagram
  * counts, too. Every datagram acknowledges the largest packet number received (in its preamble); what was sent up to
  * there has arrived or is lost, and is in flight no more. Keeps a sender within the credit that the receiver grants, anew
- * in each of its datagrams. Within it the sender's own limit answers to congestion as in NewReno (RFC 9002, 7.3): halved
- * on loss, at most once in what was in flight then; it grows back by what arrives up to half of where it was, and from
- * there by a datagram's worth a round trip.
+ * in each of its datagrams. Within it the sender's own limit is halved when there is no answer for long, and grows back by
+ * what arrives. It answers to loss as in NewReno (RFC 9002, 7.3): halved, at most once in what was in flight then, and
+ * grown back by a datagram a round trip.
  */
 export class Flight {
   /** Bytes that may be in flight now. */
@@ -36,8 +36,11 @@ export class Flight {
   /** Packets up to this one were sent before the last loss was noticed: that they are lost, too, is no news. */
   #recoveryNumber = -1;
 
+  readonly #datagramBytesMax: number;
+
   /** @param creditBytes What the receiver grants at first. */
-  constructor(creditBytes: number, nowMs: number) {
+  constructor(creditBytes: number, datagramBytesMax: number, nowMs: number) {
+    this.#datagramBytesMax = datagramBytesMax;
     this.#creditBytes = Math.max(creditBytes, CREDIT_BYTES_MIN);
     this.limitBytes = this.#creditBytes;
     this.#grantedMs = nowMs;
@@ -64,22 +67,21 @@ export class Flight {
     this.#goneBytes = this.#sentBytes;
     this.#goneNumber = this.#sentNumber;
     this.#progressMs = nowMs;
-    // Of several in a row the first says how much was too much.
-    const isFirst = this.#timeoutMs === FLIGHT_TIMEOUT_MS_MIN;
     this.#timeoutMs = Math.min(this.#timeoutMs * 2, FLIGHT_TIMEOUT_MS_MAX);
-    this.#halve(isFirst);
+    this.#halve();
     return this.#roomBytes(neededBytes, isBulk);
   }
 
   /** Something that was sent over a round trip ago has not arrived, while later things have. */
   onLost(): void {
-    if (this.#goneNumber > this.#recoveryNumber) this.#halve(true);
+    if (this.#goneNumber <= this.#recoveryNumber) return;
+    this.#recoveryNumber = this.#sentNumber;
+    this.#halve();
+    this.#slowAboveBytes = this.limitBytes;
   }
 
-  #halve(isNews: boolean): void {
+  #halve(): void {
     this.limitBytes = Math.max(CREDIT_BYTES_MIN, this.limitBytes / 2);
-    if (isNews) this.#slowAboveBytes = this.limitBytes;
-    this.#recoveryNumber = this.#sentNumber;
   }
 
   onSent(packetNumber: number, byteCount: number, nowMs: number): void {
@@ -104,7 +106,8 @@ export class Flight {
     this.#goneNumber = packetNumber;
     const goneBytes = this.#sentBytesAt[packetNumber & (FLIGHT_PACKETS_MAX - 1)]!;
     const arrivedBytes = goneBytes - this.#goneBytes;
-    const growth = this.limitBytes < this.#slowAboveBytes ? 1 : CREDIT_BYTES_MIN / this.limitBytes;
+    const isSlow = this.limitBytes >= this.#slowAboveBytes;
+    const growth = isSlow ? Math.min(1, this.#datagramBytesMax / this.limitBytes) : 1;
     this.limitBytes = Math.min(this.#creditBytes, this.limitBytes + arrivedBytes * growth);
     this.#goneBytes = goneBytes;
     this.#progressMs = nowMs;

@@ -82,7 +82,7 @@ export class Session<P> {
     this.sendKey = keys.sendKey;
     this.receiveKey = keys.receiveKey;
     this.datagramBytesMax = Math.min(this.datagramBytesMax, datagramBytesMax);
-    if (this.initiator) this.flight = new Flight(creditBytes, this.createdMs);
+    if (this.initiator) this.flight = new Flight(creditBytes, this.datagramBytesMax, this.createdMs);
   }
 
   needsRenewal(nowMs: number): boolean {

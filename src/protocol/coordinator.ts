@@ -392,8 +392,8 @@ export class Coordinator {
   #onSpreadSilence(slot: number): void {
     const table = this.#table;
     if (table.attempt[slot]! >= SPREAD_ATTEMPTS_MAX) return this.#release(slot);
-    table.attempt[slot]! += 1;
     this.#writeParts.onSilence(slot);
+    table.attempt[slot]! += 1;
     this.#rounds.waitForTimeout(slot);
   }
 

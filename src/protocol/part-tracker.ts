@@ -4,8 +4,8 @@ import { PARTS_MAX } from './messages.ts';
 /**
  * Which parts of something large have arrived, which are under way, which are lost: one for each direction of a transfer
  * between two processes. Parts are sent in turn; one is taken as lost when three that were sent later have arrived
- * (RFC 9002, 6.1.1, kPacketThreshold), and all under way are when nothing has come for a retransmission time-out. So the
- * loss of one part costs one part.
+ * (RFC 9002, 6.1.1, kPacketThreshold). When nothing has come for a time-out, one is sent again to learn more: that alone
+ * does not tell loss (RFC 9002, 6.2); after another time-out all are. So the loss of one part costs one part.
  */
 const REORDER_PARTS = 3;
 
@@ -96,13 +96,22 @@ export class PartTracker {
     return lostCount;
   }
 
-  /** Nothing has come for too long: what is under way waits again. Returns how many parts. */
-  onSilence(): number {
-    const lostCount = this.#underWayCount;
+  /** Nothing has come for too long: the part that was sent first waits again. Returns how many parts, none or one. */
+  probe(): number {
     for (; this.#first < this.#end; this.#first++) {
       const part = this.#sent[this.#first % PARTS_MAX]!;
-      if (this.#state[part] === UNDER_WAY) this.#wait(part);
+      if (this.#state[part] !== UNDER_WAY) continue;
+      this.#first++;
+      this.#wait(part);
+      return 1;
     }
+    return 0;
+  }
+
+  /** And still nothing: all that is under way waits again. Returns how many parts. */
+  giveUp(): number {
+    const lostCount = this.#underWayCount;
+    while (this.probe() > 0);
     return lostCount;
   }
 

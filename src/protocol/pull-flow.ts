@@ -129,15 +129,20 @@ export class PullFlow {
     const pull = this.#bySlot[slot];
     table.attempt[slot]! += 1;
     if (pull === undefined || table.attempt[slot]! > ATTEMPTS_MAX) return this.#restart(slot);
-    this.#onLost(pull, pull.tracker.onSilence());
+    if (table.attempt[slot] === 1) this.#askAgain(pull, pull.tracker.probe());
+    else this.#onLost(pull, pull.tracker.giveUp());
     this.#rounds.waitForTimeout(slot);
   }
 
   #onLost(pull: Pull, partCount: number): void {
     if (partCount === 0) return;
+    this.#askAgain(pull, partCount);
+    this.#windowBytes = Math.max(windowBytesOf(pull), this.#windowBytes / 2);
+  }
+
+  #askAgain(pull: Pull, partCount: number): void {
     this.#counters.partsRepeated += partCount;
     this.#underWayBytes -= partCount * windowBytesOf(pull);
-    this.#windowBytes = Math.max(windowBytesOf(pull), this.#windowBytes / 2);
   }
 
   /** The operation pulls no more. What it had received stays in its block. */

@@ -19,6 +19,8 @@ export interface WritePartsCounters {
 class MemberParts {
   session: Session<Peer> | undefined;
   flags = 0;
+  /** Phase of the operation that it was last sent in. */
+  generation = 0;
   partBytes = 0;
   /** Something of it has been sent, so the member has a place for it. */
   isOpen = false;
@@ -76,9 +78,13 @@ export class WriteParts {
     const partBytes = this.#requests.writePartBytes(session);
     const goesOn = (transfer.mask & (1 << member)) !== 0 && parts.partBytes === partBytes;
     transfer.mask |= 1 << member;
+    const isSamePhase = parts.generation === this.#table.generation[slot];
     parts.session = session;
     parts.flags = flags;
-    if (goesOn) return this.#onSilence(parts);
+    parts.generation = this.#table.generation[slot]!;
+    if (goesOn && isSamePhase) return this.#onSilence(parts, slot);
+    // In a new epoch: what was under way in the old one is not taken.
+    if (goesOn) return this.#giveUp(parts);
     parts.partBytes = partBytes;
     parts.notBeforeMs = 0;
     parts.tracker.start(partCountOf(this.#table.envelopeBytes[slot]!, partBytes));
@@ -88,14 +94,17 @@ export class WriteParts {
   onSilence(slot: number): void {
     const transfer = this.#bySlot[slot]!;
     for (let member = 0; member < this.#memberCount; member++) {
-      if ((transfer.mask & (1 << member)) !== 0) this.#onSilence(transfer.members[member]!);
+      if ((transfer.mask & (1 << member)) !== 0) this.#onSilence(transfer.members[member]!, slot);
     }
   }
 
-  #onSilence(parts: MemberParts): void {
-    const lostCount = parts.tracker.onSilence();
-    this.#counters.partsRepeated += lostCount;
-    if (lostCount > 0) parts.session?.flight?.onLost();
+  #onSilence(parts: MemberParts, slot: number): void {
+    if (this.#table.attempt[slot] === 0) this.#counters.partsRepeated += parts.tracker.probe();
+    else this.#giveUp(parts);
+  }
+
+  #giveUp({ tracker }: MemberParts): void {
+    this.#counters.partsRepeated += tracker.giveUp();
   }
 
   #begin(slot: number): Transfer {
@@ -115,7 +124,7 @@ export class WriteParts {
     const { tracker } = parts;
     if ((flagsOf(words, word) & FLAG_BUSY) !== 0) {
       parts.notBeforeMs = nowMs + BUSY_MS;
-      this.#counters.partsRepeated += tracker.onSilence();
+      this.#giveUp(parts);
       return true;
     }
     let isNews = false;

@@ -55,15 +55,30 @@ test('after silence what is under way is sent again, and nothing else', () => {
   const tracker = trackerOf(8);
   send(tracker, 5);
   tracker.onArrived(1);
-  assert.equal(tracker.onSilence(), 4);
+  assert.equal(tracker.giveUp(), 4);
   assert.equal(tracker.underWayCount, 0);
   assert.deepEqual(send(tracker), [0, 2, 3, 4, 5, 6, 7]);
+});
+
+test('after a first silence the part that was sent first is sent again, to learn what has become of the others', () => {
+  const tracker = trackerOf(8);
+  send(tracker);
+  tracker.onArrived(0);
+  assert.equal(tracker.probe(), 1);
+  assert.deepEqual(send(tracker), [1]);
+  // Its answer says that all the others but two have arrived.
+  for (const part of [1, 2, 3, 6, 7]) tracker.onArrived(part);
+  assert.equal(tracker.takeLost(), 2);
+  assert.deepEqual(send(tracker), [4, 5]);
+  for (const part of [4, 5]) tracker.onArrived(part);
+  assert.equal(tracker.probe(), 0);
+  assert.ok(tracker.isComplete);
 });
 
 test('a late arrival of what was given up counts', () => {
   const tracker = trackerOf(3);
   send(tracker);
-  tracker.onSilence();
+  tracker.giveUp();
   assert.ok(tracker.onArrived(0));
   assert.deepEqual(send(tracker), [1, 2]);
 });
@@ -98,7 +113,7 @@ test('used again, it knows nothing of what it tracked before', () => {
 });
 
 test('whatever is lost, delayed and reordered, each part is under way once at most and all arrive in the end', () => {
-  const step = fc.record({ kind: fc.constantFrom('send', 'arrive', 'lose', 'silence'), at: fc.nat() });
+  const step = fc.record({ kind: fc.constantFrom('send', 'arrive', 'lose', 'probe', 'silence'), at: fc.nat() });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 60 }), fc.array(step, { maxLength: 300 }), (partCount, steps) => {
       const tracker = trackerOf(partCount);
@@ -106,7 +121,8 @@ test('whatever is lost, delayed and reordered, each part is under way once at mo
       for (const { kind, at } of steps) {
         const index = inNetwork.length === 0 ? 0 : at % inNetwork.length;
         if (kind === 'send') inNetwork.push(...send(tracker, 1 + (at % 4)));
-        else if (kind === 'silence') tracker.onSilence();
+        else if (kind === 'silence') tracker.giveUp();
+        else if (kind === 'probe') tracker.probe();
         else if (inNetwork.length > 0) {
           const [part] = inNetwork.splice(index, 1);
           if (kind === 'arrive') {
@@ -122,7 +138,7 @@ test('whatever is lost, delayed and reordered, each part is under way once at mo
         for (const part of inNetwork) tracker.onArrived(part);
         inNetwork = [];
         tracker.takeLost();
-        tracker.onSilence();
+        tracker.giveUp();
       }
       assert.ok(tracker.isComplete);
     }),
