@@ -1,5 +1,8 @@
 import type { SecurityMode } from '../net/mode.ts';
 
+/** Modes in which there is anything to seal. */
+export type SealedMode = Exclude<SecurityMode, 'plaintext'>;
+
 /** From what size on a job is handed over, and what else counts as bytes sealed. */
 export interface Threshold {
   /** Sealing so many bytes takes the loop as long as handing them over. */
@@ -13,7 +16,7 @@ export interface Threshold {
 /** Bytes sealed that cost as much as this datagram. */
 export function datagramWork(
   threshold: Threshold,
-  mode: SecurityMode,
+  mode: SealedMode,
   controlOffset: number,
   controlBytes: number,
 ): number {

@@ -65,7 +65,7 @@ function formatSizes({ sizes }: WorkersReport): string {
     count(row.valueBytes),
     count(row.without.opsPerSec),
     count(row.with.opsPerSec),
-    decimals(row.with.opsPerSec / row.without.opsPerSec),
+    row.without.opsPerSec === 0 ? '-' : decimals(row.with.opsPerSec / row.without.opsPerSec),
     count(row.without.p99Us),
     count(row.with.p99Us),
     count(row.jobs),

@@ -8,8 +8,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { allocateRegion } from '../../net/bytes.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
+import type { Sealing } from '../../workers/sealing.ts';
 import { ENVELOPE_HEADER_BYTES } from '../../workers/sealing.ts';
-import { seededBytes } from './random.ts';
+import { WorkerPool } from '../../workers/worker-pool.ts';
+import { dataKeys, EVERYTHING, workerSealing } from './worker-fixture.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
@@ -23,8 +25,16 @@ const VALUE_BYTES = 256;
 const HEAP_BYTES_PER_VALUE_MAX = 16;
 
 test('100,000 values sealed and opened: the heap grows by next to nothing each', () => {
-  const dataKey = seededBytes(32, 1);
-  const sealing = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => dataKey } });
+  checkGrowth(createInlineSealing({ mode: 'secure', dataKeys }));
+});
+
+test('nor does it where there are workers, for values that are not worth them', async () => {
+  const pool = await WorkerPool.start({ workerCount: 1 });
+  checkGrowth(workerSealing(pool, { threshold: { ...EVERYTHING, fromBytes: VALUE_BYTES + 1 } }));
+  await pool.close();
+});
+
+function checkGrowth(sealing: Sealing): void {
   const strideWords = 128;
   const envelopes = allocateRegion(BATCH * strideWords * 4);
   const tags = new Int32Array(BATCH * 4);
@@ -63,4 +73,4 @@ test('100,000 values sealed and opened: the heap grows by next to nothing each',
   growths.sort((a, b) => a - b);
   const median = growths[RUNS / 2]!;
   assert.ok(median <= HEAP_BYTES_PER_VALUE_MAX, `${median.toFixed(1)} bytes a value`);
-});
+}
