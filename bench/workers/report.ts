@@ -1,5 +1,6 @@
 import { cpus } from 'node:os';
 import { alignColumns, count, decimals } from '../report-text.ts';
+import type { LoopCostRow } from './loop-cost.ts';
 import type { WorkersOptions } from './options.ts';
 
 /** The report of `avocado bench workers`: what is written as JSON, and the same as text. */
@@ -32,12 +33,15 @@ export interface WorkersReport {
   readonly workers: number;
   /** Null: each process measured it. */
   readonly workersFromBytes: number | null;
+  /** Null where the system doesn't tell. */
+  readonly loopCost: readonly LoopCostRow[] | null;
   readonly sizes: readonly SizeRow[];
   readonly beside: readonly BesideRow[];
 }
 
 export function workersReportOf(
   options: WorkersOptions,
+  loopCost: readonly LoopCostRow[] | undefined,
   sizes: readonly SizeRow[],
   beside: readonly BesideRow[],
 ): WorkersReport {
@@ -48,6 +52,7 @@ export function workersReportOf(
     nodeVersion: process.version,
     workers: options.workers,
     workersFromBytes: options.workersFromBytes ?? null,
+    loopCost: loopCost ?? null,
     sizes,
     beside,
   };
@@ -57,7 +62,14 @@ export function formatWorkers(report: WorkersReport): string {
   const { workers, cores, nodeVersion, workersFromBytes } = report;
   const threshold = workersFromBytes === null ? 'threshold measured' : `from ${count(workersFromBytes)} bytes on`;
   const head = `Three replicas and one client, ${workers} workers each (${threshold}), on ${cores} cores, Node ${nodeVersion}`;
-  return `${[head, formatSizes(report), formatBeside(report)].join('\n\n')}\n`;
+  const costs = report.loopCost === null ? [] : [formatLoopCost(report.loopCost)];
+  return `${[head, ...costs, formatSizes(report), formatBeside(report)].join('\n\n')}\n`;
+}
+
+function formatLoopCost(loopCost: readonly LoopCostRow[]): string {
+  const rows = loopCost.map((row) => [count(row.valueBytes), count(row.inlineUs), count(row.workerUs)]);
+  const heading = ['value bytes', 'sealed by itself', 'handed over'];
+  return `Processor time of the loop to have a value sealed, µs\n${alignColumns([heading, ...rows], 'right')}`;
 }
 
 function formatSizes({ sizes }: WorkersReport): string {

@@ -6,6 +6,7 @@ import { CommandFailure, EXIT_FAILED } from '../../src/cli/failure.ts';
 import { workloadOf } from '../workload.ts';
 import { measureBeside } from './beside.ts';
 import type { BesideResult } from './beside.ts';
+import { measureLoopCost } from './loop-cost.ts';
 import { settingsFor } from './options.ts';
 import type { WorkersOptions } from './options.ts';
 import { median, workersReportOf } from './report.ts';
@@ -26,11 +27,13 @@ const PUTS_OUTSTANDING = 2;
 const PUT_BYTES = 1_048_576;
 
 export async function runWorkers(options: WorkersOptions, context: WorkersContext): Promise<WorkersReport> {
+  context.progress.update('what sealing costs the loop');
+  const loopCost = await measureLoopCost(options.workers, options.sizes);
   const sizes: SizeRow[] = [];
   for (const valueBytes of options.sizes) sizes.push(await measureSize(options, valueBytes, context));
   const beside = await measureAllBeside(options, context);
   context.progress.clear();
-  return workersReportOf(options, sizes, beside);
+  return workersReportOf(options, loopCost, sizes, beside);
 }
 
 async function measureSize(

@@ -11,6 +11,7 @@ test('the report says what workers change by value size, and for small gets besi
     nodeVersion: 'v20.0.0',
     workers: 2,
     workersFromBytes: null,
+    loopCost: [{ valueBytes: 1_048_576, inlineUs: 904.4, workerUs: 33.2 }],
     sizes: [
       {
         valueBytes: 1_048_576,
@@ -24,6 +25,10 @@ test('the report says what workers change by value size, and for small gets besi
   assert.equal(
     formatWorkers(report),
     `Three replicas and one client, 2 workers each (threshold measured), on 8 cores, Node v20.0.0
+
+Processor time of the loop to have a value sealed, µs
+value bytes  sealed by itself  handed over
+1,048,576                 904           33
 
 Half gets, half puts
 value bytes  ops/s without  with  ratio  p99 µs without   with  jobs
