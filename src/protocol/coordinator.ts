@@ -107,6 +107,7 @@ export class Coordinator {
   /** Of the datagram at hand: its answers count; a round trip may be taken from it (one is enough). */
   #answersCount = false;
   #sampleDue = false;
+  readonly #memberRtoMs = (member: number, attempt: number): number => this.#rounds.picker.rtoMs(1 << member, attempt);
   readonly #fire = (slot: number): void => this.#onTimer(slot);
 
   constructor(options: CoordinatorOptions) {
@@ -326,7 +327,9 @@ export class Coordinator {
 
   /** A member says which parts it has. */
   #onProgress(slot: number, member: number, words: Int32Array, word: number): void {
-    if (!this.#writeParts.onProgress(slot, member, words, word, this.#rounds.nowMs)) return;
+    const { nowMs } = this.#rounds;
+    if (!this.#writeParts.onProgress(slot, member, words, word, nowMs)) return;
+    this.#writeParts.onOverdue(slot, this.#memberRtoMs, nowMs);
     this.#table.attempt[slot] = 0;
     this.#rounds.waitForTimeout(slot);
   }

@@ -26,6 +26,10 @@ class MemberParts {
   isOpen = false;
   /** Nothing is sent before: the member said that it is busy. */
   notBeforeMs = 0;
+  /** When it last said a word of it, or when parts began to be under way again. */
+  heardMs = 0;
+  /** Time-outs in a row that it has let pass. */
+  attempt = 0;
   readonly tracker = new PartTracker();
 }
 
@@ -82,11 +86,12 @@ export class WriteParts {
     parts.session = session;
     parts.flags = flags;
     parts.generation = this.#table.generation[slot]!;
-    if (goesOn && isSamePhase) return this.#onSilence(parts, slot);
+    if (goesOn && isSamePhase) return this.#onSilence(parts);
     // In a new epoch: what was under way in the old one is not taken.
     if (goesOn) return this.#giveUp(parts);
     parts.partBytes = partBytes;
     parts.notBeforeMs = 0;
+    parts.attempt = 0;
     parts.tracker.start(partCountOf(this.#table.envelopeBytes[slot]!, partBytes));
   }
 
@@ -94,13 +99,28 @@ export class WriteParts {
   onSilence(slot: number): void {
     const transfer = this.#bySlot[slot]!;
     for (let member = 0; member < this.#memberCount; member++) {
-      if ((transfer.mask & (1 << member)) !== 0) this.#onSilence(transfer.members[member]!, slot);
+      if ((transfer.mask & (1 << member)) !== 0) this.#onSilence(transfer.members[member]!);
     }
   }
 
-  #onSilence(parts: MemberParts, slot: number): void {
-    if (this.#table.attempt[slot] === 0) this.#counters.partsRepeated += parts.tracker.probe();
+  /**
+   * Others have something to say, so that the operation's own time-out never comes: a member that has said nothing for one
+   * of its own is asked again.
+   * @param rtoMs Of a member, after so many of them in a row.
+   */
+  onOverdue(slot: number, rtoMs: (member: number, attempt: number) => number, nowMs: number): void {
+    const transfer = this.#bySlot[slot]!;
+    for (let member = 0; member < this.#memberCount; member++) {
+      const parts = transfer.members[member]!;
+      if ((transfer.mask & (1 << member)) === 0 || parts.tracker.underWayCount === 0) continue;
+      if (nowMs - parts.heardMs >= rtoMs(member, parts.attempt)) this.#onSilence(parts);
+    }
+  }
+
+  #onSilence(parts: MemberParts): void {
+    if (parts.attempt === 0) this.#counters.partsRepeated += parts.tracker.probe();
     else this.#giveUp(parts);
+    parts.attempt = Math.min(parts.attempt + 1, 255);
   }
 
   #giveUp({ tracker }: MemberParts): void {
@@ -122,6 +142,8 @@ export class WriteParts {
     if (transfer === undefined || (transfer.mask & (1 << member)) === 0) return false;
     const parts = transfer.members[member]!;
     const { tracker } = parts;
+    parts.heardMs = nowMs;
+    parts.attempt = 0;
     if ((flagsOf(words, word) & FLAG_BUSY) !== 0) {
       parts.notBeforeMs = nowMs + BUSY_MS;
       this.#giveUp(parts);
@@ -197,6 +219,7 @@ export class WriteParts {
       if (part === -1 || session === undefined || nowMs < notBeforeMs) continue;
       if (!parts.isOpen && this.#openCounts[member]! >= OPEN_PER_MEMBER_MAX) continue;
       if (!this.#requests.writePart(session, transfer.slot, flags, part, partBytes)) continue;
+      if (tracker.underWayCount === 0) parts.heardMs = nowMs;
       tracker.onSent(part);
       sent = true;
       if (parts.isOpen) continue;

@@ -185,6 +185,23 @@ test('should leave a busy member alone for 5 ms, then begin it again, and not ho
   assert.deepEqual(harness.outcomes(), ['ok']);
 });
 
+test('should send again what one member lacks though another one says all the time that it is busy', () => {
+  const harness = harnessWith();
+  const parts = putUntilParts(harness);
+  done(harness, parts, 0);
+  // The last part to member 1 is lost: nothing that was sent later can show it.
+  tell(harness, parts, 1, [0, 1, 2, 3, 4, 5]);
+  let isSent = false;
+  for (let ms = 0; ms < 2_000 && !isSent; ms++) {
+    harness.turn(1);
+    const again = harness.writeParts();
+    if (partsTo(again, 2).length > 0) harness.answer({ member: 2 }, busyReply(lastTo(again, 2)));
+    else if (ms === 0) harness.answer({ member: 2 }, busyReply(lastTo(parts, 2)));
+    isSent = partsTo(again, 1).includes(6);
+  }
+  assert.ok(isSent, 'a quorum is there, and lacks one part');
+});
+
 test('should begin again at a member that has begun anew: what it forgot does not count as arrived', () => {
   const harness = harnessWith();
   const parts = putUntilParts(harness);
