@@ -128,7 +128,12 @@ export class PullFlow {
     const table = this.#table;
     const pull = this.#bySlot[slot];
     table.attempt[slot]! += 1;
-    if (pull === undefined || table.attempt[slot]! > ATTEMPTS_MAX) return this.#restart(slot);
+    if (pull === undefined) return this.#restart(slot);
+    if (table.attempt[slot]! > ATTEMPTS_MAX) {
+      // Whatever else it answers: its parts do not come.
+      this.#rounds.picker.onOverdue(1 << table.valueMember[slot]!, Infinity);
+      return this.#restart(slot);
+    }
     if (table.attempt[slot] === 1) this.#askAgain(pull, pull.tracker.probe());
     else this.#onLost(pull, pull.tracker.giveUp());
     this.#rounds.waitForTimeout(slot);

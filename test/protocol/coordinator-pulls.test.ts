@@ -197,6 +197,7 @@ test('should ask again after silence, and begin again when nothing comes three t
   }
   untilAsked(harness);
   const reads = harness.asked(MESSAGE_READ);
+  assert.ok(!reads.some((read) => read.member === asked[0]!.member && wantsValue(read)), 'not from that one');
   sendAll(harness, asked, copy);
   assert.deepEqual(harness.ended, [], 'answers to the phase before are late');
   for (const read of reads) {
