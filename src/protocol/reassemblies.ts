@@ -190,11 +190,16 @@ export class Reassemblies {
   #freePlace(peerKey: string, nowMs: number): Reassembly | undefined {
     let ownCount = 0;
     let best: Reassembly | undefined;
+    let ownBest: Reassembly | undefined;
     for (const place of this.#places) {
-      if (place.peerKey === peerKey && !place.isDone) ownCount++;
+      if (place.peerKey === peerKey && !place.isDone) {
+        ownCount++;
+        if (ownBest === undefined || rank(place) < rank(ownBest)) ownBest = place;
+      }
       if (best === undefined || rank(place) < rank(best)) best = place;
     }
-    if (ownCount >= REASSEMBLIES_PER_PEER_MAX) return undefined;
+    // What it has given up itself makes room for what it begins.
+    if (ownCount >= REASSEMBLIES_PER_PEER_MAX) best = ownBest;
     assert(best !== undefined, 'there are places');
     if (best.peerKey !== undefined && !best.isDone && nowMs - best.lastMs < IDLE_MS_MIN) return undefined;
     this.#release(best);
