@@ -108,7 +108,9 @@ export class GetFlow {
     table.partsMember[slot] = NO_MEMBER;
     table.dropEnvelope(slot);
     const members = this.#rounds.firstMembers();
-    table.valueMember[slot] = this.#rounds.picker.first(members);
+    // Not from one that is only looked at, to see whether it is back.
+    const answering = members & ~this.#rounds.picker.silentMask;
+    table.valueMember[slot] = this.#rounds.picker.first(answering === 0 ? members : answering);
     this.#rounds.askFirst(slot, members);
   }
 
