@@ -217,6 +217,8 @@ export class WriteParts {
       const { tracker, session, flags, partBytes, notBeforeMs } = parts;
       const part = tracker.next();
       if (part === -1 || session === undefined || nowMs < notBeforeMs) continue;
+      // From now on it is the session that has to have room, and nobody waits for the time.
+      parts.notBeforeMs = 0;
       if (!parts.isOpen && this.#openCounts[member]! >= OPEN_PER_MEMBER_MAX) continue;
       if (!this.#requests.writePart(session, transfer.slot, flags, part, partBytes)) continue;
       if (tracker.underWayCount === 0) parts.heardMs = nowMs;

@@ -202,6 +202,20 @@ test('should send again what one member lacks though another one says all the ti
   assert.ok(isSent, 'a quorum is there, and lacks one part');
 });
 
+test('should not ask for turns when it waits for room at a member that was busy', () => {
+  const harness = harnessWith();
+  const parts = putUntilParts(harness);
+  done(harness, parts, 0);
+  harness.answer({ member: 1 }, busyReply(lastTo(parts, 1)));
+  harness.setRoom(1, 0);
+  harness.run(10);
+  harness.writeParts();
+  assert.ok(harness.coordinator.nextTickMs > harness.nowMs, 'what is due is not in the past');
+  harness.setRoom(1, 100);
+  harness.turn(0);
+  assert.deepEqual(partsTo(harness.writeParts(), 1), ALL_PARTS);
+});
+
 test('should begin again at a member that has begun anew: what it forgot does not count as arrived', () => {
   const harness = harnessWith();
   const parts = putUntilParts(harness);
