@@ -1,3 +1,4 @@
+import { forgetParts } from './part-faults.ts';
 import type { Plan } from './plan.ts';
 import { SESSION_LIFE_MS } from './plan.ts';
 import type { RandomWork } from './random-work.ts';
@@ -17,6 +18,12 @@ const END_MS_MAX = 2 * DEADLINE_MS_MAX;
 const RECOVERY_MS_MAX = 10_000;
 /** The life of a session (REFUSE_AFTER_MS, 180 s), at the slowest clock. */
 const REST_MS = SESSION_LIFE_MS;
+/** Of puts in calm, where there are large ones. */
+const LARGE_VALUE_BYTES = 20_000;
+/** The first parts have arrived, and the last ones not. */
+const DISTURB_MS = 0.4;
+/** Less than after which senders take what is in flight as lost (FLIGHT_TIMEOUT_MS_MIN). */
+const STILL_MS = 10;
 /** An operation that nobody can answer. */
 const UNANSWERED_MS = 3_000;
 
@@ -43,8 +50,10 @@ export class CalmChecks {
     if (!time.runUntil(isOver, END_MS_MAX)) return `an operation does not end within ${END_MS_MAX} ms of calm`;
     const workers = [...alive, this.#cluster.addClient()];
     const writers = workers.filter((client) => !this.#isReader(client));
+    const overrunCount = this.#cluster.observer.overrunCount;
+    this.#disturbTransfers();
     const puts = this.#forAll(writers, keys, (client, key, onEnd) =>
-      client.tryStart('put', key, this.#work.smallValue(), RECOVERY_MS_MAX, onEnd),
+      client.tryStart('put', key, this.#newValue(), RECOVERY_MS_MAX, onEnd),
     );
     const gets = this.#forAll(workers, keys, (client, key, onEnd) =>
       client.tryStart('get', key, undefined, RECOVERY_MS_MAX, onEnd),
@@ -52,8 +61,38 @@ export class CalmChecks {
     for (const { startMs, endMs, outcome } of [...puts, ...gets]) {
       if (outcome === 'ok') this.recoveryMs = Math.max(this.recoveryMs, endMs - startMs);
     }
+    if (this.#isHonest && this.#cluster.observer.overrunCount > overrunCount) {
+      return 'in calm honest senders overrun a receive buffer';
+    }
     const failed = [...puts, ...gets].find((attempt) => !this.#isFine(attempt));
     return failed === undefined ? undefined : `in calm a ${failed.kind} of ${failed.key} ends as ${failed.outcome}`;
+  }
+
+  /** Nobody sends but processes that keep to what they are granted, and what they sent in the storm has arrived. */
+  get #isHonest(): boolean {
+    const { hostile, strangers, garbageFloods, handshakeFlood, clogs } = this.#plan;
+    return !hostile && !strangers && !garbageFloods && !handshakeFlood && !clogs;
+  }
+
+  #newValue(): string {
+    const value = this.#work.smallValue();
+    return this.#plan.largeShare === 0 ? value : this.#work.largeValue(value, LARGE_VALUE_BYTES);
+  }
+
+  /**
+   * While large values are on their way replicas give up what they have of them, which who sends must notice; and stand
+   * still, so that their buffers hold all that is under way to them.
+   */
+  #disturbTransfers(): void {
+    const { replicas, time } = this.#cluster;
+    if (this.#plan.largeShare === 0) return;
+    for (const replica of replicas) {
+      time.after(DISTURB_MS * (1 + replica.index), () => {
+        if (!replica.process.isAlive) return;
+        if (this.#plan.partFaults) forgetParts(this.#cluster, replica);
+        replica.process.pause(STILL_MS);
+      });
+    }
   }
 
   /** One operation of each key at each client, as many at once as it has room for; all have ended, or time is up. */

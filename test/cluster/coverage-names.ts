@@ -89,6 +89,7 @@ export const FAULTS = [
   'host flips a bit',
   'host puts an old copy back',
   'host swaps two values',
+  'host tampers between two parts',
   // Clients.
   'cancelled at once',
   'cancelled later',
@@ -101,6 +102,11 @@ export const FAULTS = [
   'value sealed in chunks',
   'closed with operations open',
   'client killed',
+  // While a large value is on its way.
+  'replica crashes in the middle of a transfer',
+  'client goes in the middle of a transfer',
+  'session renewed in the middle of a transfer',
+  'replica forgets what it has of values',
   // Strangers.
   'authenticated and hostile',
   'unknown static key',

@@ -1,6 +1,6 @@
 import type { Fault } from './coverage-names.ts';
 import type { Dice } from './dice.ts';
-import { MESSAGE_READ, MESSAGE_REPAIR } from '../../src/protocol/messages.ts';
+import { MESSAGE_READ, MESSAGE_READ_PART, MESSAGE_REPAIR } from '../../src/protocol/messages.ts';
 import type { Message } from './messages-seen.ts';
 import type { SimulatedReplica } from './simulated-replica.ts';
 import type { WorldObserver } from './world-observer.ts';
@@ -35,10 +35,12 @@ export class HostTampering {
   /** The host sees datagrams come, and guesses what is about to be read. */
   onReceived(messages: readonly Message[]): void {
     for (const { type, key } of messages) {
-      if ((type !== MESSAGE_READ && type !== MESSAGE_REPAIR) || key === undefined || !this.#keys.includes(key))
-        continue;
+      const isRead = type === MESSAGE_READ || type === MESSAGE_READ_PART;
+      if ((!isRead && type !== MESSAGE_REPAIR) || key === undefined || !this.#keys.includes(key)) continue;
       this.#remember(key);
-      if (this.#dice.chance(ON_ARRIVAL_SHARE)) this.#tamper(key);
+      if (!this.#dice.chance(ON_ARRIVAL_SHARE)) continue;
+      if (type === MESSAGE_READ_PART) this.#world.coverage.faults.add('host tampers between two parts');
+      this.#tamper(key);
     }
   }
 

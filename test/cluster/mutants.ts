@@ -19,8 +19,13 @@ const GET = 'src/protocol/get-flow.js';
 const PUT = 'src/protocol/put-flow.js';
 const REPLICA = 'src/protocol/replica.js';
 const STORE = 'src/store/store.js';
+const REASSEMBLIES = 'src/protocol/reassemblies.js';
 
 const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written/;
+
+/** In plaintext a value made of parts of two is read; else it does not open, and nobody has tampered with it. */
+const MIXED_UP =
+  /was read and never written|no order of its operations fits|counts as tampered with though no host has/;
 
 const ANSWER_READ = "this.#end(slot, this.#table.tombstone[slot] === 1 ? 'absent' : 'ok');";
 
@@ -213,5 +218,73 @@ export const mutants: readonly Mutant[] = [
     bias: 'none',
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: COORDINATOR, find: "? 'outcome-unknown' : reason", replace: '? reason : reason' }],
+  },
+  // -- values by parts --
+  {
+    name: 'a partial value is committed',
+    bias: 'large values',
+    failure: MIXED_UP,
+    substitutions: [
+      {
+        file: REASSEMBLIES,
+        find: 'return this.arrivedCount === this.partCount;',
+        replace: 'return this.keyBytes > 0 && this.arrivedCount >= Math.min(3, this.partCount);',
+      },
+    ],
+  },
+  {
+    name: 'parts of different writes are mixed: the peer is taken for enough',
+    bias: 'large values',
+    failure: MIXED_UP,
+    substitutions: [
+      { file: REASSEMBLIES, find: 'if (one.counter === counter &&', replace: 'if (!one.isDone &&' },
+      {
+        file: REASSEMBLIES,
+        find: 'one.tagWords.every((tagWord, i) => tagWord === words[word + WORD_WRITE_TAG + i]) &&',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'a part is read whatever the stamp',
+    bias: 'large values',
+    failure: MIXED_UP,
+    substitutions: [
+      {
+        file: REPLICA,
+        find: 'words[word + WORD_READ_PART_RMW]) === 0 &&',
+        replace: 'words[word + WORD_READ_PART_RMW]) < 9 &&',
+      },
+    ],
+  },
+  {
+    name: 'what a member forgot counts as arrived',
+    bias: 'large values',
+    failure: /in calm a put .* ends as (outcome-unknown|deadline)/,
+    substitutions: [
+      {
+        file: 'src/protocol/write-parts.js',
+        find: 'this.#counters.partsRepeated += tracker.onForgotten(words, word + WORD_PROGRESS_BITMAP, wordCount);',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'credit is ignored',
+    bias: 'large values',
+    failure: /honest senders overrun a receive buffer/,
+    substitutions: [
+      {
+        file: 'net/flight.js',
+        find: 'const roomBytes = limitBytes - this.inFlightBytes - DATAGRAM_RECORD_BYTES;',
+        replace: 'const roomBytes = Number.MAX_SAFE_INTEGER;',
+      },
+    ],
+  },
+  {
+    name: 'a get by parts is answered without opening',
+    bias: 'large values',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: GET, find: '(slot) => this.#open(slot));', replace: "(slot) => this.#end(slot, 'ok'));" }],
   },
 ];

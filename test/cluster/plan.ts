@@ -33,6 +33,8 @@ export interface Plan {
   readonly sameLength: boolean;
   /** Values as large as a datagram takes, and empty ones. */
   readonly oddLengths: boolean;
+  /** Of values that are larger than a datagram, beside those of odd lengths. */
+  readonly largeShare: number;
   /** Many operations at once, now and then. */
   readonly burstShare: number;
   /** Client 0 has room for so few operations at once; 0: as many as others. */
@@ -41,6 +43,8 @@ export interface Plan {
   readonly hasReader: boolean;
   /** The last client takes smaller datagrams than the rest: some values are too large for it. */
   readonly smallDatagrams: boolean;
+  /** Each client takes datagrams of a size of its own, smaller or larger than the replicas'. */
+  readonly mixedDatagrams: boolean;
   readonly newcomers: boolean;
 
   // Network.
@@ -60,6 +64,8 @@ export interface Plan {
   readonly pauses: boolean;
   readonly slowNodes: boolean;
   readonly sendTrouble: boolean;
+  /** What goes wrong does so while a large value is on its way (part-faults.ts). */
+  readonly partFaults: boolean;
   /** How far clocks jump forwards; 0: they don't. */
   readonly clockJumpMsMax: number;
   readonly wallClockJumps: boolean;
@@ -83,7 +89,7 @@ export interface Plan {
   // Hosts and strangers.
   /** Members whose hosts tamper with their memory. */
   readonly tampering: readonly number[];
-  readonly memory: 'ample' | 'little host memory' | 'little trusted memory';
+  readonly memory: 'ample' | 'some host memory' | 'little host memory' | 'little trusted memory';
   /** Members that have little. */
   readonly littleMemory: readonly number[];
   readonly hostile: boolean;
@@ -135,10 +141,12 @@ export function drawPlan(dice: Dice): Plan {
     valueBytesMax: dice.pick([8, 100, VALUE_BYTES_MAX]),
     sameLength: dice.chance(0.2),
     oddLengths: dice.chance(0.2) || smallDatagrams,
+    largeShare: 0,
     burstShare: dice.chance(0.1) ? 0.02 : 0,
     tinyCapacity: dice.chance(0.1) ? dice.integer(1, 4) : 0,
     hasReader: dice.chance(0.1),
     smallDatagrams,
+    mixedDatagrams: false,
     newcomers: dice.chance(0.3),
     startsCalm: dice.chance(0.9),
     weatherMs: dice.pick([4, 15, 50]),
@@ -150,6 +158,7 @@ export function drawPlan(dice: Dice): Plan {
     pauses: dice.chance(0.4),
     slowNodes: dice.chance(0.2),
     sendTrouble: dice.chance(0.15),
+    partFaults: false,
     clockJumpMsMax: dice.chance(0.2) ? dice.pick([50, 5_000, SESSION_LIFE_MS]) : 0,
     wallClockJumps: dice.chance(0.1),
     idleMs: dice.chance(0.01) ? dice.between(...dice.pick(IDLE_MS)) : 0,

@@ -4,7 +4,9 @@ import type { Dice } from './dice.ts';
 import { HostTampering } from './host-tampering.ts';
 import { LinkFaults } from './link-faults.ts';
 import { CALM, nameOf } from './lossy-network.ts';
+import { PartFaults } from './part-faults.ts';
 import type { Plan } from './plan.ts';
+import type { RandomWork } from './random-work.ts';
 import { describeWeather, drawWeather } from './random-weather.ts';
 import { Schedule } from './schedule.ts';
 import type { SimulatedCluster, SimulatedReplica } from './simulated-cluster.ts';
@@ -34,11 +36,13 @@ export class RandomFaults {
   readonly #faults: Tally<Fault>;
   readonly #links: LinkFaults;
   readonly #strangers: StrangerFaults;
+  readonly #parts: PartFaults | undefined;
   #calm = false;
   #restartCount = 0;
   #stuck: SimulatedProcess | undefined;
 
-  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, keys: readonly string[]) {
+  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, work: RandomWork) {
+    const { keys } = work;
     this.#cluster = cluster;
     this.#plan = plan;
     this.#dice = dice;
@@ -46,6 +50,13 @@ export class RandomFaults {
     this.#faults = cluster.observer.coverage.faults;
     this.#links = new LinkFaults(cluster, plan, dice, keys);
     this.#strangers = new StrangerFaults(cluster, plan, dice.split());
+    if (!plan.partFaults) return;
+    this.#parts = new PartFaults(cluster, dice.split(), {
+      crash: (replica) => this.#crash(replica),
+      killClient: () => work.replaceClient(),
+      crashing: plan.crashing,
+      newcomers: plan.newcomers,
+    });
   }
 
   begin(): void {
@@ -56,6 +67,7 @@ export class RandomFaults {
     for (const member of crashing) this.#crashLater(replicas[member]!);
     if (crashesOnVote && crashing.length > 0) observer.onVoted = (name) => this.#crashOnVote(name);
     this.#tamper();
+    this.#parts?.begin();
     if (clockJumpMsMax > 0) this.#jumpLater();
     if (sendTrouble && this.#dice.chance(0.5)) this.#holdSocket();
     if (wallClockJumps) this.#jumpWallClockLater();
@@ -73,6 +85,7 @@ export class RandomFaults {
     this.#cluster.note('calm');
     network.calm();
     this.#strangers.end();
+    this.#parts?.end();
     for (const replica of replicas) replica.endCopy();
     for (const process of this.#processes()) {
       process.resume();

@@ -1,4 +1,4 @@
-import { DATAGRAM_BYTES_ETHERNET } from '../../net/limits.ts';
+import { DATAGRAM_BYTES_ETHERNET, DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
 import type { Dice } from './dice.ts';
 import { Dice as SeededDice } from './dice.ts';
 import type { Plan } from './plan.ts';
@@ -17,12 +17,15 @@ const QUIET = {
   tinyCapacity: 0,
   hasReader: false,
   smallDatagrams: false,
+  largeShare: 0,
+  mixedDatagrams: false,
   startsCalm: true,
   clogs: false,
   schedule: 'even',
   pauses: false,
   slowNodes: false,
   sendTrouble: false,
+  partFaults: false,
   clockJumpMsMax: 0,
   wallClockJumps: false,
   idleMs: 0,
@@ -128,13 +131,51 @@ const BIASES = {
     littleMemory: dice.pick([[0, 1, 2], [0, 1, 2], [dice.integer(0, 2)]]),
     sendTrouble: dice.chance(0.5),
   }),
+  /** Values that go and come by parts, and whatever can happen meanwhile. */
+  'large values': (dice: Dice) => {
+    const hostile = dice.chance(0.15);
+    const memory = dice.chance(0.2) ? ('some host memory' as const) : ('ample' as const);
+    return {
+      ...QUIET,
+      mode: dice.pick(['secure', 'secure', 'authenticated', 'plaintext'] as const),
+      keyCount: dice.integer(1, 4),
+      largeShare: dice.pick([0.3, 0.7, 1]),
+      sameLength: dice.chance(0.5),
+      operationCount: dice.integer(25, 40),
+      outstanding: dice.pick([1, 3, 6]),
+      deleteShare: 0,
+      burstShare: dice.chance(0.4) ? 0.05 : 0,
+      datagramBytes: dice.pick([DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_ETHERNET, 4_096]),
+      mixedDatagrams: dice.chance(0.5),
+      links: dice.pick(['fine', 'fine', 'bad', 'minority', 'partitions'] as const),
+      splits: dice.chance(0.3),
+      clogs: dice.chance(0.2),
+      partFaults: dice.chance(0.7),
+      newcomers: dice.chance(0.5),
+      crashing: dice.chance(0.4) ? [dice.integer(0, 2)] : [],
+      restartsMax: 2,
+      tampering: dice.chance(0.4) ? [dice.integer(0, 2)] : [],
+      memory,
+      littleMemory: memory === 'ample' ? [] : [0, 1, 2],
+      slowProcesses: new Set(dice.chance(0.2) ? PROCESSES : []),
+      hostile,
+    };
+  },
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
 
 export type Bias = keyof typeof BIASES;
 export const biases = Object.keys(BIASES) as Bias[];
 
 /** How many shares a bias has among the seeds that draw their own, when more than one: what only it does must come. */
-const SHARES: Partial<Record<Bias, number>> = { none: 4, schedules: 2, hostile: 2, clocks: 2, formation: 2, limits: 3 };
+const SHARES: Partial<Record<Bias, number>> = {
+  none: 4,
+  schedules: 2,
+  hostile: 2,
+  clocks: 2,
+  formation: 2,
+  limits: 3,
+  'large values': 3,
+};
 const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
 
 /** The seed's own bias, for runs of many seeds. */
@@ -146,6 +187,8 @@ export function drawBiasedPlan(dice: Dice, bias: Bias): Plan {
   const plan: Plan = { ...drawPlan(dice), ...BIASES[bias](dice) };
   return {
     ...plan,
+    // In plaintext nobody could notice.
+    tampering: plan.mode === 'plaintext' ? [] : plan.tampering,
     // Many operations of one key at once, deletes among them, are more than can be judged.
     burstShare: plan.deleteShare > 0 ? 0 : plan.burstShare,
     // Floods leave something behind that must go.

@@ -78,7 +78,7 @@ class RandomRun {
       isTraced,
     });
     this.#work = new RandomWork(this.#cluster, plan, this.#dice.split());
-    this.#faults = new RandomFaults(this.#cluster, plan, this.#dice.split(), this.#work.keys);
+    this.#faults = new RandomFaults(this.#cluster, plan, this.#dice.split(), this.#work);
   }
 
   get operationCount(): number {
@@ -114,7 +114,7 @@ class RandomRun {
     this.recoveryMs = calm.recoveryMs;
     cluster.invariants();
     this.#countRules();
-    const verdict = problem ?? this.#judge() ?? calm.loseAll() ?? calm.rest();
+    const verdict = this.#judgeTampering() ?? problem ?? this.#judge() ?? calm.loseAll() ?? calm.rest();
     if (verdict === undefined) cluster.close();
     return verdict;
   }
@@ -128,6 +128,16 @@ class RandomRun {
     }
     if (instances.size > 1) return `${instances.size} cluster instances have had a quorum`;
     return historyProblem(this.#work.history());
+  }
+
+  /** What readers took for tampering when nobody tampers was done by the product itself. */
+  #judgeTampering(): string | undefined {
+    const { tampering, hostile } = this.#plan;
+    if (tampering.length > 0 || hostile) return undefined;
+    const { clients, replicas } = this.#cluster;
+    const noticed = clients.reduce((sum, { node }) => sum + node.coordinator.counters.tampered, 0);
+    const repaired = replicas.reduce((sum, { node }) => sum + node.repairs.tamperedCount, 0);
+    return noticed + repaired > 0 ? 'a copy counts as tampered with though no host has tampered' : undefined;
   }
 
   trace(): string {
@@ -169,6 +179,7 @@ class RandomRun {
 /** One segment of host memory; trusted memory that holds a handful of size classes. */
 const LITTLE_MEMORY = {
   ample: {},
+  'some host memory': { hostBytesMax: 3 * 1024 * 1024 },
   'little host memory': { hostBytesMax: 1024 * 1024 },
   'little trusted memory': { trustedBytesMax: 7_510_000 },
 } as const;

@@ -19,6 +19,9 @@ const BURST_COUNT = 40;
 const ODD_LENGTH_SHARE = 0.1;
 /** Some ten parts in the smallest datagrams. */
 const LARGE_VALUE_BYTES_MAX = 12_000;
+const SAME_LARGE_BYTES = 6_000;
+/** Of clients, one after the other. */
+const DATAGRAM_SIZES = [1_200, 16_384, 1_472, 3_000] as const;
 const STATUS_SHARE = 0.01;
 /** Of operations while somebody hostile is about. */
 const HOSTILE_KEY_SHARE = 0.1;
@@ -42,7 +45,7 @@ export class RandomWork {
   }
 
   addClients(): void {
-    const { clientCount, startsCalm, tinyCapacity, hasReader, smallDatagrams } = this.#plan;
+    const { clientCount, startsCalm, tinyCapacity, hasReader, smallDatagrams, mixedDatagrams } = this.#plan;
     const { faults } = this.#cluster.observer.coverage;
     for (let i = 0; i < clientCount; i++) {
       const isTiny = i === 0 && tinyCapacity > 0;
@@ -51,6 +54,7 @@ export class RandomWork {
         party: i === 1 && hasReader ? 'reader' : 'client',
         ...(isTiny && { capacity: tinyCapacity }),
         ...(i === clientCount - 1 && smallDatagrams && { datagramBytes: 1_200 }),
+        ...(mixedDatagrams && { datagramBytes: DATAGRAM_SIZES[i % DATAGRAM_SIZES.length]! }),
       });
       if (startsCalm) this.#cluster.connect(client);
     }
@@ -174,7 +178,7 @@ export class RandomWork {
   /** Unique. */
   #newValue(client: RecordedClient, key: string): string {
     const dice = this.#dice;
-    const { oddLengths, sameLength, valueBytesMax } = this.#plan;
+    const { oddLengths, sameLength, valueBytesMax, largeShare } = this.#plan;
     const { faults } = this.#cluster.observer.coverage;
     const isOdd = oddLengths && dice.chance(ODD_LENGTH_SHARE);
     if ((isOdd || this.#valueCount === 0) && dice.chance(0.3) && !this.#emptied.has(key)) {
@@ -185,7 +189,24 @@ export class RandomWork {
     }
     const value = `v${this.#valueCount++}`;
     if (isOdd) return value.padEnd(this.#oddLength(client, key), '.');
+    if (largeShare > 0 && dice.chance(largeShare)) return this.largeValue(value, this.#largeLength(client, key));
     return value.padEnd(sameLength ? valueBytesMax : dice.integer(0, valueBytesMax), '.');
+  }
+
+  #largeLength(client: RecordedClient, key: string): number {
+    const { faults } = this.#cluster.observer.coverage;
+    faults.add('value larger than a datagram');
+    // As long as most others: parts of one would fit where another's were.
+    if (this.#plan.sameLength) return SAME_LARGE_BYTES;
+    const fitting = fittingBytes(client, key);
+    if (this.#dice.chance(0.9)) return fitting + this.#dice.integer(1, LARGE_VALUE_BYTES_MAX);
+    faults.add('value sealed in chunks');
+    return VALUE_CHUNK_BYTES + this.#dice.integer(1, VALUE_CHUNK_BYTES + 8);
+  }
+
+  /** Its own text everywhere, so that a part of another value shows. */
+  largeValue(value: string, byteCount: number): string {
+    return `${value};`.repeat(Math.ceil(byteCount / (value.length + 1))).slice(0, byteCount);
   }
 
   /** Around what a datagram holds, or far more. */

@@ -31,8 +31,12 @@ export class WorldObserver {
   readonly coverage = new Coverage();
   /** Told of messages when they reach a process. */
   onReceived: (processName: string, messages: readonly Message[]) => void = () => {};
+  /** Told of messages when they leave for another process. */
+  onPassing: (from: Address, to: Address, messages: readonly Message[]) => void = () => {};
   /** Told when a replica has just voted for an instance. */
   onVoted: (replicaName: string) => void = () => {};
+  /** Datagrams that found a receive buffer full. */
+  overrunCount = 0;
   readonly #time: SimulatedTime;
   readonly #trace: string[] | undefined;
   readonly #names = new Map<string, string>();
@@ -69,6 +73,7 @@ export class WorldObserver {
 
   #onPassing(from: Address, to: Address, datagram: Uint8Array, messages: readonly Message[]): void {
     const { messages: kinds } = this.coverage;
+    if (messages.length > 0) this.onPassing(from, to, messages);
     switch (datagram[OFFSET_KIND] ?? 0) {
       case KIND_DATA:
         if (messages.length === 0) kinds.add('DATA without messages');
@@ -120,6 +125,7 @@ export class WorldObserver {
         this.tell(`${name}: sending fails`);
       },
       onOverrun: () => {
+        this.overrunCount++;
         faults.add('receive buffer overrun');
         this.tell(`${name}: receive buffer overrun`);
       },
