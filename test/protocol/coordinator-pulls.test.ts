@@ -5,6 +5,7 @@ import { DATAGRAM_RECORD_BYTES } from '../../net/limits.ts';
 import { FLAG_REPAIR, FLAG_WRITE_BACK, MESSAGE_READ } from '../../src/protocol/messages.ts';
 import { CoordinatorHarness, flip, KEY, wantsValue } from './coordinator-harness.ts';
 import type { Asked, AskedReadPart, Copy } from './coordinator-harness.ts';
+import { NO_REF } from '../../src/store/host-memory.ts';
 import { bytesOf, stampOf, writeReply } from './fixtures.ts';
 import { goneReply, partReply, partsReply, progressReply } from './part-fixtures.ts';
 
@@ -401,7 +402,7 @@ test('should wait for its deadline when its memory has no room for the value, an
   const copy = harness.copyOf(VALUE, stampOf(5));
   const allocate = harness.memory.allocate.bind(harness.memory);
   harness.get();
-  harness.memory.allocate = (byteCount) => (byteCount > 300 ? -1 : allocate(byteCount));
+  harness.memory.allocate = (byteCount) => (byteCount > 300 ? NO_REF : allocate(byteCount));
   for (let ms = 0; ms < 5_100; ms++) {
     answerReads(harness, copy);
     harness.turn(1);

@@ -8,6 +8,7 @@
  *     repeat c0 r1 [TEXT]                                    arrives, and stays on its way
  *     rest                                                   everything arrives until nothing is on its way
  *     pass c0 5                                              milliseconds pass for a client
+ *     small                                                  from now on datagrams hold 96 bytes of messages and value
  *     flip r1 key                                            a bit of the value in r1's host memory
  */
 import assert from 'node:assert/strict';
@@ -15,17 +16,29 @@ import type { Session } from '../../net/session.ts';
 import { DropCounters } from '../../net/drops.ts';
 import { Coordinator } from '../../src/protocol/coordinator.ts';
 import {
+  FLAG_GONE,
+  FLAG_PARTS,
+  FLAG_REPAIR,
   FLAG_TOMBSTONE,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
   MESSAGE_READ,
+  MESSAGE_READ_PART,
+  MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
   MESSAGE_REPAIR,
   MESSAGE_STAMP,
   MESSAGE_STAMP_REPLY,
   MESSAGE_WRITE,
+  MESSAGE_WRITE_PART,
+  MESSAGE_WRITE_PROGRESS,
   MESSAGE_WRITE_REPLY,
+  WORD_PART_REPLY_BYTES,
+  WORD_PART_REPLY_OFFSET,
+  WORD_PROGRESS_BITMAP,
+  WORD_PROGRESS_BYTES,
   WORD_REPLY_COUNTER,
+  WORD_REPLY_ENVELOPE_BYTES,
   WORD_REPLY_WRITER,
   WORD_STAMP_COUNTER,
   flagsOf,
@@ -38,12 +51,16 @@ import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { bytesOf, clientPeer, incomingOf, memberPeer, MessageRecorder, readRequest, sessionWith } from './fixtures.ts';
 import type { Message } from './fixtures.ts';
+import type { ReadPartAsked, WritePart } from './part-fixtures.ts';
+import { readPart } from './part-fixtures.ts';
 import { DATA_KEY, ReplicaHarness } from './replica-harness.ts';
 
 const MEMBER_COUNT = 3;
 const CLIENT_COUNT = 3;
 const EPOCH = 1;
 const DEADLINE_MS = 5_000;
+/** Of WRITE_PART's 56 bytes and 40 of a value. */
+const SMALL_BYTES = 96;
 
 const NAMES = new Map([
   [MESSAGE_READ, 'READ'],
@@ -111,6 +128,9 @@ export class TraceWorld {
       case 'pass':
         this.#pass(this.#clientOf(words[0]!), Number(words[1]));
         break;
+      case 'small':
+        for (const { messenger } of [...this.#replicas, ...this.#clients]) messenger.bytesMax = SMALL_BYTES;
+        break;
       case 'flip':
         this.#flip(this.#replicaOf(words[0]!), words[1]!);
         break;
@@ -168,6 +188,7 @@ export class TraceWorld {
   #seal({ coordinator, sealing }: TraceClient): void {
     coordinator.submitSeals();
     sealing.drainValues(coordinator);
+    coordinator.pump();
     coordinator.invariants();
   }
 
@@ -236,13 +257,27 @@ function described(message: Message): string {
   const tombstone = (flags & FLAG_TOMBSTONE) !== 0 ? ' tombstone' : '';
   switch (type) {
     case MESSAGE_READ_REPLY: {
-      const value = (flags & FLAG_VALUE) !== 0 ? ' value' : '';
+      const byParts = (flags & FLAG_PARTS) !== 0 ? ` parts of ${control[WORD_REPLY_ENVELOPE_BYTES]} B` : '';
+      const value = (flags & FLAG_VALUE) !== 0 ? ' value' : byParts;
       return `READ_REPLY ${readU53(control, WORD_REPLY_COUNTER)}@${control[WORD_REPLY_WRITER]}${value}${tombstone}`;
     }
     case MESSAGE_STAMP_REPLY:
       return `STAMP_REPLY ${readU53(control, WORD_STAMP_COUNTER)}`;
     case MESSAGE_WRITE_REPLY:
       return 'WRITE_REPLY';
+    case MESSAGE_WRITE_PROGRESS: {
+      const parts = Array.from({ length: control[WORD_PROGRESS_BYTES]! * 8 }, (_, part) => part).filter(
+        (part) => ((control[WORD_PROGRESS_BITMAP + (part >> 5)]! >>> (part & 31)) & 1) === 1,
+      );
+      return `WRITE_PROGRESS ${parts.join()}`;
+    }
+    case MESSAGE_WRITE_PART:
+    case MESSAGE_READ_PART:
+      return describedPart(readPart(message));
+    case MESSAGE_READ_PART_REPLY: {
+      const gone = (flags & FLAG_GONE) !== 0 ? ' gone' : '';
+      return `READ_PART_REPLY ${control[WORD_PART_REPLY_OFFSET]}+${control[WORD_PART_REPLY_BYTES]}${gone}`;
+    }
     default: {
       const { key, stamp } = readRequest(message);
       const name = `${NAMES.get(type)} ${Buffer.from(key).toString()}`;
@@ -252,4 +287,15 @@ function described(message: Message): string {
       return `${name} ${stamp.counter}@${stamp.writerLow}${tombstone}${back}`;
     }
   }
+}
+
+function describedPart(part: WritePart | ReadPartAsked): string {
+  const stamp = `${part.stamp.counter}@${part.stamp.writerLow}`;
+  if (part.type === MESSAGE_READ_PART) {
+    return `READ_PART ${Buffer.from(part.key).toString()} ${stamp} ${part.byteOffset}+${part.byteCount}`;
+  }
+  const what = part.part === 0 ? `key ${Buffer.from(part.key).toString()}` : `${part.piece.length} B`;
+  const back = (part.flags & FLAG_WRITE_BACK) !== 0 ? ' write-back' : '';
+  const repair = (part.flags & FLAG_REPAIR) !== 0 ? ' repair' : '';
+  return `WRITE_PART ${stamp} ${part.part} of ${part.partCount}: ${what}${back}${repair}`;
 }
