@@ -2,25 +2,39 @@ import { alignUp, writeU53 } from '../../net/bytes.ts';
 import type { Outgoing } from '../../net/outbox.ts';
 import {
   ASK_BYTES,
+  FLAG_REPAIR,
   FLAG_TOMBSTONE,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
   MESSAGE_READ,
+  MESSAGE_READ_PART,
+  MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
   MESSAGE_REPAIR,
   MESSAGE_STAMP,
   MESSAGE_STATUS_REQUEST,
   MESSAGE_WRITE,
+  MESSAGE_WRITE_PART,
+  MESSAGE_WRITE_PROGRESS,
+  READ_PART_BYTES,
+  READ_PART_REPLY_BYTES,
   READ_REPLY_BYTES,
   STATUS_REQUEST_BYTES,
   WORD_ASK_KEY,
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
+  WORD_PART,
+  WORD_READ_PART_BYTES,
+  WORD_READ_PART_COUNTER,
+  WORD_READ_PART_KEY,
+  WORD_READ_PART_OFFSET,
   WORD_WRITE_COUNTER,
   WORD_WRITE_KEY,
   WORD_WRITE_TAG,
   WORD_WRITE_WRITER,
   WRITE_BYTES,
+  WRITE_PROGRESS_BYTES,
+  partLengthBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
 import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
@@ -76,6 +90,41 @@ const TRICKS: readonly Trick[] = [
     client.send(member, READ_REPLY_BYTES, 0, ({ control, word }) => {
       writeHead(control.words, word, MESSAGE_READ_REPLY, FLAG_TOMBSTONE, 0, 0);
     }),
+  // Values of which a part comes, and never another.
+  (client, member) => {
+    for (let i = client.dice.integer(1, 20); i > 0; i--) {
+      sendPart(client, member, {
+        key: 'hostile-garbage',
+        counter: client.dice.integer(1, 1_000_000),
+        part: client.dice.integer(0, 3),
+      });
+    }
+  },
+  // All of a value that nobody can open; or of two, under one stamp; or as a repair of nothing.
+  (client, member) => {
+    const { dice } = client;
+    const counter = dice.integer(1, 3);
+    const key = dice.pick(HOSTILE_KEYS);
+    const flags = dice.pick([0, 0, FLAG_WRITE_BACK, FLAG_REPAIR]);
+    for (const part of dice.shuffled([0, 1, 2, 3])) {
+      sendPart(client, member, { key, counter, flags, part, tag: dice.integer(1, 2) });
+    }
+  },
+  // Parts in another's name, of no stamp, of no value, behind the last one.
+  (client, member) =>
+    sendPart(client, member, { key: 'hostile-garbage', counter: 1, part: 1, writerAhead: client.dice.integer(0, 1) }),
+  (client, member) => sendPart(client, member, { key: 'hostile-garbage', counter: 0, part: 1 }),
+  (client, member) => sendPart(client, member, { key: 'hostile-garbage', counter: 1, part: 4 }),
+  // Parts of what is not there, or not so long, or of no length.
+  (client, member) => sendReadPart(client, member),
+  (client, member) =>
+    client.send(member, WRITE_PROGRESS_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, MESSAGE_WRITE_PROGRESS, client.dice.integer(0, 1), 0, 1);
+    }),
+  (client, member) =>
+    client.send(member, READ_PART_REPLY_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, MESSAGE_READ_PART_REPLY, client.dice.integer(0, 1), 0, 1);
+    }),
   // Nothing that anybody knows, and a key that is longer than its datagram.
   (client, member) =>
     client.send(member, ASK_BYTES, 0, ({ control, word }) => {
@@ -115,6 +164,50 @@ function sendWrite(client: OddClient, member: number, write: Write): void {
     words[word + WORD_WRITE_TAG] = dice.integer(0, 0x7fff_ffff);
     packet.words[valueWord] = dice.integer(0, 0x7fff_ffff);
     control.bytes.set(key, 4 * (word + WORD_WRITE_KEY));
+  });
+}
+
+interface Part extends Write {
+  readonly part: number;
+  readonly tag?: number;
+}
+
+const PART_BYTES = 64;
+/** Three parts, and the key. */
+const PARTS_VALUE_BYTES = 3 * PART_BYTES - 5;
+
+/** One part of a value that nobody has sealed. */
+export function sendPart(client: OddClient, member: number, write: Part): void {
+  const key = Buffer.from(write.key);
+  const { dice, writerLow, writerHigh } = client;
+  const isKey = write.part === 0;
+  const pieceBytes = Math.max(0, partLengthBytes(write.part, PART_BYTES, PARTS_VALUE_BYTES));
+  client.send(member, WRITE_BYTES + (isKey ? alignUp(key.length) : 0), pieceBytes, (out) => {
+    const { words } = out.control;
+    const { word } = out;
+    writeHead(words, word, MESSAGE_WRITE_PART, write.flags ?? 0, 0, 0);
+    words[word + WORD_KEY_BYTES] = isKey ? key.length : 0;
+    words[word + WORD_ENVELOPE_BYTES] = PARTS_VALUE_BYTES;
+    writeU53(words, word + WORD_WRITE_COUNTER, write.counter);
+    words[word + WORD_WRITE_WRITER] = writerLow + (write.writerAhead ?? 0);
+    words[word + WORD_WRITE_WRITER + 1] = writerHigh;
+    words[word + WORD_PART] = write.part | ((PART_BYTES / 8) << 16);
+    words[word + WORD_WRITE_TAG] = write.tag ?? 1;
+    if (isKey) out.control.bytes.set(key, 4 * (word + WORD_WRITE_KEY));
+    else if (pieceBytes > 0) out.packet.words[out.valueWord] = dice.integer(0, 0x7fff_ffff);
+  });
+}
+
+function sendReadPart(client: OddClient, member: number): void {
+  const key = Buffer.from(client.dice.pick(HOSTILE_KEYS));
+  client.send(member, READ_PART_BYTES + alignUp(key.length), 0, ({ control, word }) => {
+    const { words } = control;
+    writeHead(words, word, MESSAGE_READ_PART, 0, 0, 0);
+    words[word + WORD_KEY_BYTES] = key.length;
+    words[word + WORD_READ_PART_BYTES] = client.dice.pick([0, 1, 8, 64, 2_000, 1_000_000]);
+    words[word + WORD_READ_PART_OFFSET] = client.dice.pick([0, 1, 8, 64, 128, 1_000_000]);
+    writeU53(words, word + WORD_READ_PART_COUNTER, client.dice.integer(0, 3));
+    control.bytes.set(key, 4 * (word + WORD_READ_PART_KEY));
   });
 }
 

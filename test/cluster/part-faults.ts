@@ -7,7 +7,7 @@ import type { Message } from './messages-seen.ts';
 import type { SimulatedCluster, SimulatedReplica } from './simulated-cluster.ts';
 
 /** Of datagrams with a part: something goes wrong just then. */
-const FAULT_SHARE = 0.006;
+const FAULT_SHARE = 0.012;
 /** More than a replica keeps values that nobody goes on with (IDLE_MS_MAX of reassemblies.ts). */
 const FORGOTTEN_MS = 10_000;
 
@@ -57,7 +57,7 @@ export class PartFaults {
       this.#isClientGone = true;
       faults.add('client goes in the middle of a transfer');
       killClient();
-    } else if (crashing.includes(replica.index) && this.#dice.chance(0.3)) {
+    } else if (crashing.includes(replica.index) && this.#dice.chance(0.6)) {
       faults.add('replica crashes in the middle of a transfer');
       crash(replica);
     } else if (this.#dice.chance(0.5)) {

@@ -1,12 +1,15 @@
 /** Messages as an authenticated client can send them that keeps to no rule: each type, with lengths and fields at edges. */
 import {
   ASK_BYTES,
+  FLAG_REPAIR,
   FLAG_TOMBSTONE,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
   INCARNATION_BYTES,
   KEY_BYTES_MAX,
   MESSAGE_READ,
+  MESSAGE_READ_PART,
+  MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
   MESSAGE_REPAIR,
   MESSAGE_STAMP,
@@ -16,19 +19,31 @@ import {
   MESSAGE_STATUS,
   MESSAGE_STATUS_REQUEST,
   MESSAGE_WRITE,
+  MESSAGE_WRITE_PART,
+  MESSAGE_WRITE_PROGRESS,
   MESSAGE_WRITE_REPLY,
+  PROGRESS_BITMAP_BYTES_MAX,
+  READ_PART_BYTES,
   READ_REPLY_VALUE_BYTES,
   STATE_BYTES,
   STATUS_BYTES,
   WORD_ASK_KEY,
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
+  WORD_PART,
+  WORD_PROGRESS_BYTES,
+  WORD_READ_PART_BYTES,
+  WORD_READ_PART_COUNTER,
+  WORD_READ_PART_KEY,
+  WORD_READ_PART_OFFSET,
+  WORD_READ_PART_WRITER,
   WORD_STATE,
   WORD_WRITE_COUNTER,
   WORD_WRITE_KEY,
   WORD_WRITE_TAG,
   WORD_WRITE_WRITER,
   WRITE_BYTES,
+  partLengthBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
 import { alignUp, writeU53 } from '../../net/bytes.ts';
@@ -47,14 +62,39 @@ const KEY_LENGTHS = [0, 1, 3, 4, 7, 8, 9, 16, 1_023, KEY_BYTES_MAX, KEY_BYTES_MA
 const KEY_PREFIX = Buffer.from('hostile ');
 const REQUESTS_MAX = 100;
 const KEYED = [MESSAGE_READ, MESSAGE_STAMP, MESSAGE_WRITE, MESSAGE_REPAIR];
-const ANSWERS = [MESSAGE_STATE, MESSAGE_STATUS, MESSAGE_READ_REPLY, MESSAGE_STAMP_REPLY, MESSAGE_WRITE_REPLY];
-const UNKNOWN = [0, 12, 99, 255];
-const TYPES = [...KEYED, ...KEYED, ...KEYED, ...ANSWERS, MESSAGE_STATE_REQUEST, MESSAGE_STATUS_REQUEST, ...UNKNOWN];
+const PARTS = [MESSAGE_WRITE_PART, MESSAGE_WRITE_PART, MESSAGE_WRITE_PART, MESSAGE_READ_PART];
+/** Few lengths and stamps, so that parts meet others of the same value, and of another that is nearly the same. */
+const PART_UNITS = [1, 2, 8, 16];
+const PARTED_BYTES = [1, 40, 64, 65, 200];
+const ANSWERS = [
+  MESSAGE_STATE,
+  MESSAGE_STATUS,
+  MESSAGE_READ_REPLY,
+  MESSAGE_STAMP_REPLY,
+  MESSAGE_WRITE_REPLY,
+  MESSAGE_WRITE_PROGRESS,
+  MESSAGE_READ_PART_REPLY,
+];
+const UNKNOWN = [0, 99, 255];
+const TYPES = [
+  ...KEYED,
+  ...KEYED,
+  ...KEYED,
+  ...PARTS,
+  ...ANSWERS,
+  MESSAGE_STATE_REQUEST,
+  MESSAGE_STATUS_REQUEST,
+  ...UNKNOWN,
+];
 
 /** @param writerLow Of the session; its writer's high word is 0. */
 export function hostileMessage(dice: Dice, writerLow: number): HostileMessage {
   const type = dice.pick(TYPES);
-  const message = KEYED.includes(type) ? keyed(dice, type, writerLow) : unkeyed(dice, type);
+  const message = PARTS.includes(type)
+    ? part(dice, type, writerLow)
+    : KEYED.includes(type)
+      ? keyed(dice, type, writerLow)
+      : unkeyed(dice, type);
   const { control } = message;
   // One that is malformed ends the walk through its datagram, so most are well-formed.
   if (dice.chance(0.25)) control[dice.integer(0, control.length - 1)] = dice.pick(EDGES);
@@ -85,6 +125,40 @@ function keyed(dice: Dice, type: number, writerLow: number): HostileMessage {
   return { control, value };
 }
 
+function part(dice: Dice, type: number, writerLow: number): HostileMessage {
+  const key = Buffer.alloc(9);
+  KEY_PREFIX.copy(key);
+  key[8] = dice.integer(0, 7);
+  const none = new Uint8Array(0);
+  if (type === MESSAGE_READ_PART) {
+    const control = new Int32Array((READ_PART_BYTES + alignUp(key.length)) / 4);
+    writeHead(control, 0, type, 0, 1, 1);
+    control[WORD_KEY_BYTES] = key.length;
+    control[WORD_READ_PART_BYTES] = dice.pick([0, 1, 8, 40, 64, 200, 1_200]);
+    writeU53(control, WORD_READ_PART_COUNTER, dice.pick(COUNTERS));
+    control[WORD_READ_PART_WRITER] = dice.chance(0.2) ? 0 : writerLow;
+    control[WORD_READ_PART_OFFSET] = dice.pick([0, 0, 0, 4, 8, 64, 200, 1_000_000]);
+    new Uint8Array(control.buffer).set(key, 4 * WORD_READ_PART_KEY);
+    return { control, value: none };
+  }
+  const units = dice.pick(PART_UNITS);
+  const envelopeBytes = dice.pick(PARTED_BYTES);
+  const partCount = 1 + Math.ceil(envelopeBytes / (8 * units));
+  const index = dice.chance(0.95) ? dice.integer(0, partCount - 1) : dice.pick([partCount, 1_023, 1_024, 0xffff]);
+  const isKey = index === 0;
+  const control = new Int32Array((WRITE_BYTES + (isKey ? alignUp(key.length) : 0)) / 4);
+  writeHead(control, 0, type, dice.pick([0, 0, 0, FLAG_REPAIR, FLAG_WRITE_BACK]), 1, 1);
+  control[WORD_KEY_BYTES] = isKey ? key.length : 0;
+  control[WORD_ENVELOPE_BYTES] = envelopeBytes;
+  writeU53(control, WORD_WRITE_COUNTER, dice.pick(COUNTERS));
+  control[WORD_WRITE_WRITER] = dice.chance(0.1) ? 0 : writerLow;
+  control[WORD_WRITE_TAG] = dice.integer(0, 1);
+  control[WORD_PART] = index | (units << 16);
+  if (isKey) new Uint8Array(control.buffer).set(key, 4 * WORD_WRITE_KEY);
+  const pieceBytes = Math.max(0, partLengthBytes(index, 8 * units, envelopeBytes));
+  return { control, value: dice.bytes(alignUp(pieceBytes)) };
+}
+
 function unkeyed(dice: Dice, type: number): HostileMessage {
   const value = new Uint8Array(0);
   if (type === MESSAGE_STATE_REQUEST || type === MESSAGE_STATUS_REQUEST) {
@@ -101,5 +175,6 @@ function unkeyed(dice: Dice, type: number): HostileMessage {
   writeHead(control, 0, type, dice.integer(0, 255), dice.integer(0, 0xffff), dice.integer(0, 3));
   if (type === MESSAGE_STATE)
     control[WORD_STATE] = dice.integer(0, 7) | (dice.integer(0, 7) << 8) | (memberCount << 16);
+  if (type === MESSAGE_WRITE_PROGRESS) control[WORD_PROGRESS_BYTES] = dice.pick([0, 8, 24, PROGRESS_BITMAP_BYTES_MAX]);
   return { control, value };
 }
