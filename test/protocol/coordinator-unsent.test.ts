@@ -92,6 +92,21 @@ test('should send nothing of an operation that has ended meanwhile, nor of a pha
   assert.deepEqual(keysAsked(harness), ['d']);
 });
 
+test('should not let a request that comes later overtake those that wait', () => {
+  const harness = new CoordinatorHarness({ memberCount: 1 });
+  setRoom(harness, 0);
+  for (const key of ['a', 'b']) harness.get(bytesOf(key));
+  harness.turn(0);
+  // Room has come with the datagrams of this turn; what they end begins something new before the turn's end.
+  harness.setRoom(0, 2);
+  harness.get(bytesOf('c'));
+  harness.turn(0);
+  assert.deepEqual(keysAsked(harness), ['a', 'b']);
+  harness.setRoom(0, 2);
+  harness.turn(0);
+  assert.deepEqual(keysAsked(harness), ['c']);
+});
+
 test('should ask at the time-out those that it could not ask before, too', () => {
   const harness = new CoordinatorHarness();
   harness.get();
