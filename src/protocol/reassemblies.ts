@@ -49,6 +49,11 @@ export const REASSEMBLIES_PER_PEER_MAX = 16;
 const IDLE_MS_MAX = 5_000;
 /** When all places are taken, one that has been idle for so long makes room: a few time-outs of a sender that works. */
 const IDLE_MS_MIN = 500;
+/**
+ * And one that is older makes room though it goes on: else some that send a part of each now and then would have all
+ * places for good. The longest value takes a tenth of it.
+ */
+const AGE_MS_MIN = 2_000;
 
 const BITMAP_WORDS = PARTS_MAX / 32;
 const KEY_WORDS = KEY_BYTES_MAX / 4;
@@ -81,6 +86,8 @@ export class Reassembly {
   /** The block, or NO_REF once it has been taken over or given back: then `answer` stands. */
   ref: number = NO_REF;
   answer = 0;
+  beganMs = 0;
+  /** When something of it came that had not come before. */
   lastMs = 0;
   /** Something has come since the last answer. */
   isTouched = false;
@@ -123,12 +130,11 @@ export class Reassemblies {
     reassembly.session = session;
     reassembly.slot = slotOf(words, word);
     reassembly.generation = words[word + 1]!;
-    reassembly.lastMs = nowMs;
     if (!reassembly.isTouched) {
       reassembly.isTouched = true;
       this.#touched.push(reassembly);
     }
-    if (!reassembly.isDone) this.#take(reassembly, words, word, valueWord);
+    if (!reassembly.isDone) this.#take(reassembly, words, word, valueWord, nowMs);
   }
 
   #find(peer: Peer, words: Int32Array, word: number): Reassembly | undefined {
@@ -180,6 +186,7 @@ export class Reassemblies {
     place.partBytes = partBytesOf(words, word);
     place.partCount = partCountOf(envelopeBytes, place.partBytes);
     place.arrivedCount = 0;
+    place.beganMs = nowMs;
     place.bitmap.fill(0);
     place.keyBytes = 0;
     place.ref = ref;
@@ -188,28 +195,29 @@ export class Reassemblies {
 
   /** A place for a peer's further value, or undefined when it, or all together, have as many as they may. */
   #freePlace(peerKey: string, nowMs: number): Reassembly | undefined {
-    let ownCount = 0;
-    let best: Reassembly | undefined;
-    let ownBest: Reassembly | undefined;
-    for (const place of this.#places) {
-      if (place.peerKey === peerKey && !place.isDone) {
-        ownCount++;
-        if (ownBest === undefined || rank(place) < rank(ownBest)) ownBest = place;
-      }
-      if (best === undefined || rank(place) < rank(best)) best = place;
-    }
+    const own = this.#places.filter((place) => place.peerKey === peerKey && !place.isDone);
     // What it has given up itself makes room for what it begins.
-    if (ownCount >= REASSEMBLIES_PER_PEER_MAX) best = ownBest;
-    assert(best !== undefined, 'there are places');
-    if (best.peerKey !== undefined && !best.isDone && nowMs - best.lastMs < IDLE_MS_MIN) return undefined;
-    this.#release(best);
-    return best;
+    const places = own.length >= REASSEMBLIES_PER_PEER_MAX ? own : this.#places;
+    let best: Reassembly | undefined;
+    let oldest: Reassembly | undefined;
+    for (const place of places) {
+      if (best === undefined || rank(place) < rank(best)) best = place;
+      if (oldest === undefined || place.beganMs < oldest.beganMs) oldest = place;
+    }
+    assert(best !== undefined && oldest !== undefined, 'there are places');
+    const isFree = best.peerKey === undefined || best.isDone || nowMs - best.lastMs >= IDLE_MS_MIN;
+    // A peer's own are left alone as long as they go on: it would only take them from itself.
+    if (!isFree && (places === own || nowMs - oldest.beganMs < AGE_MS_MIN)) return undefined;
+    const place = isFree ? best : oldest;
+    this.#release(place);
+    return place;
   }
 
-  #take(reassembly: Reassembly, words: Int32Array, word: number, valueWord: number): void {
+  #take(reassembly: Reassembly, words: Int32Array, word: number, valueWord: number, nowMs: number): void {
     const partIndex = partIndexOf(words, word);
     const bit = 1 << (partIndex & 31);
     if ((reassembly.bitmap[partIndex >> 5]! & bit) !== 0) return;
+    reassembly.lastMs = nowMs;
     if (partIndex === 0) {
       reassembly.keyBytes = words[word + WORD_KEY_BYTES]!;
       copyWords(reassembly.keyWords, 0, words, word + WORD_WRITE_KEY, alignUp(reassembly.keyBytes) >> 2);

@@ -48,6 +48,40 @@ test('one that begins 1,000 values and finishes none has a few places, and other
   cluster.invariants();
 });
 
+for (const [how, partOf] of [
+  ['the same part of each', () => 1],
+  ['another part of each', (round: number) => 1 + (round % 3)],
+] as const) {
+  test(`many that take all places and send ${how} now and then keep nobody from putting for good`, () => {
+    const cluster = formed({ seed: 3 });
+    const client = connected(cluster);
+    const all = hostileOnes(cluster, 5);
+    // They care for no credit.
+    for (const { links } of all) for (const { session } of links) session!.flight = undefined;
+    let round = 0;
+    let isOver = false;
+    const goOn = (): void => {
+      round++;
+      for (const hostile of all) {
+        for (let counter = 1; counter <= 16; counter++) {
+          for (const { index } of cluster.replicas) {
+            sendPart(hostile, index, { key: 'hostile-parts', counter, part: partOf(round) });
+          }
+        }
+      }
+      if (!isOver) cluster.time.after(300, goOn);
+    };
+    goOn();
+    cluster.time.run(10);
+    for (let i = 0; i < 3; i++) {
+      assert.equal(put(cluster, client, 'key', `${i} ${VALUE}`, 10_000).outcome, 'ok');
+      assert.equal(get(cluster, client, 'key').readValue, `${i} ${VALUE}`);
+    }
+    isOver = true;
+    cluster.invariants();
+  });
+}
+
 test('many that take all places hold others up no longer than they go on with what they began', () => {
   const cluster = formed({ seed: 2 });
   const client = connected(cluster);
