@@ -150,6 +150,10 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     });
   }
 
+  get route(): Route {
+    return this.#options.route;
+  }
+
   /** Of the direct route. */
   get coordinator(): Coordinator {
     assert(this.#coordinator !== undefined, 'a client of the coordinated route has no coordinator');

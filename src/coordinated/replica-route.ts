@@ -53,12 +53,12 @@ interface Room {
 const ROOM: Room = { capacity: 4_096, flightBytes: 8 * 1024 * 1024 };
 /** Where trusted memory is scarce. */
 const SMALL_ROOM: Room = { capacity: 512, flightBytes: 1024 * 1024 };
-/** Small enough that values of thirty sizes can be in flight. */
-const SEGMENT_BYTES = 256 * 1024;
+/** Parts of that memory, each for blocks of one size: so values of thirty sizes can be in flight. */
+const SEGMENT_COUNT = 32;
 /** Of the tables of operations and calls. Measured: 170. */
 const OPERATION_BYTES = 192;
 /** Of the trusted budget that is free; the rest is for keys. */
-const FREE_SHARE = 4;
+const FREE_SHARE = 2;
 
 const ACCOUNT = 'coordinated operations';
 
@@ -135,7 +135,7 @@ export class ReplicaRoute {
       memory: new HostMemory({
         budget: TrustedBudget.unbounded(),
         hostBytesMax: room.flightBytes,
-        segmentBytes: SEGMENT_BYTES,
+        segmentBytes: room.flightBytes / SEGMENT_COUNT,
       }),
       messenger: this.loopback.requests,
       sealing,

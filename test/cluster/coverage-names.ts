@@ -32,6 +32,18 @@ export const PROTOCOL_RULES = {
   'value changed while it was read by parts': 'READ_PART_REPLY with the flag gone',
   'rest sent after the answer': 'WRITE_PART after the operation had ended',
   'repair sent by parts': 'WRITE_PART with the flag repair',
+  // Calls of the coordinated route.
+  'call run': 'the first CALL of its generation that came',
+  'call repeated while it runs': 'a CALL of a running operation',
+  'call repeated when it has ended': 'a CALL whose operation has ended, answered or not',
+  'call given up for the next in its slot': 'a CALL of a greater generation, while the one before still runs',
+  'call of a stream that is not known': 'a CALL that nothing is known of',
+  'call is not permitted': 'CALL_REPLY not-permitted',
+  'get called at another replica, too': 'a CALL of the same generation to another member',
+  'call sent anew under another generation': 'a CALL of the same operation in another generation',
+  'replica lost the calls of a client': 'it is another process, or has forgotten the stream',
+  'session renewed with calls under way':
+    'a handshake with a replica that a CALL was sent to and has not been answered by',
   // Operations.
   hedge: 'counter of the coordinator',
   retransmission: 'counter of the coordinator',

@@ -1,6 +1,21 @@
 import { alignUp, writeU53 } from '../../net/bytes.ts';
 import type { Outgoing } from '../../net/outbox.ts';
 import {
+  CALL_BYTES,
+  CALL_KIND_MAX,
+  CALL_OPEN_BYTES,
+  CALL_SLOTS_MAX,
+  MESSAGE_CALL,
+  MESSAGE_CALL_OPEN,
+  WORD_CALL_DEADLINE_MS,
+  WORD_CALL_KEY,
+  WORD_CALL_KEY_BYTES,
+  WORD_CALL_SLOTS,
+  WORD_CALL_STREAM,
+  WORD_CALL_VALUE_BYTES,
+} from '../../src/protocol/call-messages.ts';
+import { OPERATION_PUT } from '../../src/protocol/operation-table.ts';
+import {
   ASK_BYTES,
   FLAG_REPAIR,
   FLAG_TOMBSTONE,
@@ -135,6 +150,15 @@ const TRICKS: readonly Trick[] = [
       writeHead(control.words, word, MESSAGE_READ, 0, 0, 0);
       control.words[word + WORD_KEY_BYTES] = KEY_BYTES_TOO_MANY;
     }),
+  // Streams and calls as they come.
+  (client, member) =>
+    client.send(member, CALL_OPEN_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, MESSAGE_CALL_OPEN, 0, 0, client.dice.integer(0, 3));
+      control.words[word + WORD_CALL_SLOTS] = client.dice.pick([0, 1, 4, CALL_SLOTS_MAX + 1]);
+      control.words[word + WORD_CALL_SLOTS + 1] = 0;
+    }),
+  sendCall,
+  sendCall,
   (client, member) =>
     client.send(member, STATUS_REQUEST_BYTES, 0, ({ control, word }) => {
       writeHead(control.words, word, MESSAGE_STATUS_REQUEST, 0, 0, 0);
@@ -208,6 +232,23 @@ function sendReadPart(client: OddClient, member: number): void {
     words[word + WORD_READ_PART_OFFSET] = client.dice.pick([0, 1, 8, 64, 128, 1_000_000]);
     writeU53(words, word + WORD_READ_PART_COUNTER, client.dice.integer(0, 3));
     control.bytes.set(key, 4 * (word + WORD_READ_PART_KEY));
+  });
+}
+
+function sendCall(client: OddClient, member: number): void {
+  const { dice } = client;
+  const key = Buffer.from(dice.pick(HOSTILE_KEYS));
+  const kind = dice.integer(0, CALL_KIND_MAX);
+  const valueBytes = kind === OPERATION_PUT ? GARBAGE_BYTES : 0;
+  client.send(member, CALL_BYTES + alignUp(key.length) + valueBytes, 0, ({ control, word }) => {
+    const { words } = control;
+    words.fill(0, word, word + ((CALL_BYTES + alignUp(key.length)) >> 2));
+    writeHead(words, word, MESSAGE_CALL, kind, dice.integer(0, 4), dice.integer(0, 3));
+    words[word + WORD_CALL_KEY_BYTES] = key.length;
+    words[word + WORD_CALL_VALUE_BYTES] = valueBytes;
+    words[word + WORD_CALL_STREAM] = dice.integer(0, 12);
+    words[word + WORD_CALL_DEADLINE_MS] = dice.integer(0, 1_000);
+    control.bytes.set(key, 4 * (word + WORD_CALL_KEY));
   });
 }
 

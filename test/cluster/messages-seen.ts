@@ -1,4 +1,14 @@
 import { alignUp, readU53 } from '../../net/bytes.ts';
+import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
+import type { CallOutcome } from '../../src/coordinated/call-outcome.ts';
+import {
+  MESSAGE_CALL,
+  MESSAGE_CALL_OPEN,
+  MESSAGE_CALL_OPENED,
+  MESSAGE_CALL_REPLY,
+  WORD_CALL_ATTEMPT,
+  WORD_CALL_KEY,
+} from '../../src/protocol/call-messages.ts';
 import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
@@ -62,6 +72,9 @@ export interface Message {
   readonly part: number;
   /** STATE: what the sender says of itself. */
   readonly state: string | undefined;
+  /** CALL: how often it was sent before; else 0. */
+  readonly attempt: number;
+  readonly callOutcome: CallOutcome | undefined;
   /** Its first word in the control part that it was read from. */
   readonly word: number;
 }
@@ -82,6 +95,10 @@ export const MESSAGE_NAMES = {
   [MESSAGE_WRITE_PROGRESS]: 'WRITE_PROGRESS',
   [MESSAGE_READ_PART]: 'READ_PART',
   [MESSAGE_READ_PART_REPLY]: 'READ_PART_REPLY',
+  [MESSAGE_CALL]: 'CALL',
+  [MESSAGE_CALL_REPLY]: 'CALL_REPLY',
+  [MESSAGE_CALL_OPEN]: 'CALL_OPEN',
+  [MESSAGE_CALL_OPENED]: 'CALL_OPENED',
 } as const;
 export type MessageName = (typeof MESSAGE_NAMES)[keyof typeof MESSAGE_NAMES];
 
@@ -118,6 +135,8 @@ function messageAt(words: Int32Array, word: number): Message {
     envelopeBytes: messageEnvelopeBytes(words, word),
     part: type === MESSAGE_WRITE_PART ? partIndexOf(words, word) : 0,
     state: type === MESSAGE_STATE ? STATE_KINDS[words[word + WORD_STATE]! & 0xff] : undefined,
+    attempt: type === MESSAGE_CALL ? words[word + WORD_CALL_ATTEMPT]! : 0,
+    callOutcome: type === MESSAGE_CALL_REPLY ? CALL_OUTCOMES[flagsOf(words, word)] : undefined,
     word,
   };
 }
@@ -139,6 +158,8 @@ function fieldsOf(type: number): readonly [number, number, number] {
       return [0, WORD_REPLY_COUNTER, WORD_REPLY_WRITER];
     case MESSAGE_STAMP_REPLY:
       return [0, WORD_STAMP_COUNTER, 0];
+    case MESSAGE_CALL:
+      return [WORD_CALL_KEY, 0, 0];
     default:
       return [0, 0, 0];
   }
@@ -158,6 +179,8 @@ const FLAG_NAMES: readonly (readonly [number, string])[] = [
   [FLAG_CONFLICT, 'conflict'],
   [FLAG_PARTS, 'parts'],
 ];
+/** By OPERATION_* of operation-table.ts. */
+const CALL_KINDS = ['get', 'put', 'delete'] as const;
 const TEXT_SHOWN_MAX = 24;
 
 /** Keys and values are padded at their ends: what names them stands first. */
@@ -167,11 +190,13 @@ export function shorten(text: string): string {
 
 /** "WRITE key-0 12.9f3a0c11 write-back 64 B op 3/41": stamp as counter and low half of the writer, operation id. */
 export function describe(message: Message): string {
-  const { type, flags, slot, generation, key, counter, writer, envelopeBytes, part, state } = message;
+  const { type, flags, slot, generation, key, counter, writer, envelopeBytes, part, state, callOutcome } = message;
   const parts: string[] = [nameOfType(type) ?? `type ${type}`];
   if (key !== undefined) parts.push(shorten(key));
   if (counter !== undefined) parts.push(writer === undefined ? `${counter}` : `${counter}.${writer}`);
-  for (const [flag, name] of FLAG_NAMES) if ((flags & flag) !== 0) parts.push(name);
+  if (type === MESSAGE_CALL) parts.push(CALL_KINDS[flags]!, `attempt ${message.attempt}`);
+  else if (callOutcome !== undefined) parts.push(callOutcome);
+  else for (const [flag, name] of FLAG_NAMES) if ((flags & flag) !== 0) parts.push(name);
   if (envelopeBytes > 0) parts.push(`${envelopeBytes} B`);
   if (state !== undefined) parts.push(state);
   if (type === MESSAGE_WRITE_PART) parts.push(`part ${part}`);

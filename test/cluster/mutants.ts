@@ -21,6 +21,10 @@ const REPLICA = 'src/protocol/replica.js';
 const STORE = 'src/store/store.js';
 const REASSEMBLIES = 'src/protocol/reassemblies.js';
 
+const CALL_CLIENT = 'src/coordinated/call-client.js';
+const CALL_SLOTS = 'src/coordinated/call-slots.js';
+const CALL_TABLE = 'src/coordinated/call-table.js';
+
 const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written/;
 
 /** In plaintext a value made of parts of two is read; else it does not open, and nobody has tampered with it. */
@@ -286,5 +290,43 @@ export const mutants: readonly Mutant[] = [
     bias: 'large values',
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: GET, find: '(slot) => this.#open(slot));', replace: "(slot) => this.#end(slot, 'ok'));" }],
+  },
+  // -- calls --
+  {
+    name: 'a retransmitted put is executed twice by the coordinated route',
+    bias: 'calls',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: CALL_TABLE,
+        find: "return state === SLOT_RUNNING ? 'running' : 'finished';",
+        replace: "return 'new';",
+      },
+    ],
+  },
+  {
+    name: "a call's outcome is taken for that of the next call in its slot",
+    bias: 'calls',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: CALL_CLIENT, find: 'calls.generation[slot] !== words[word + 1] ||', replace: '' }],
+  },
+  {
+    name: 'a write that was called is called at another replica, too',
+    bias: 'calls',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: CALL_CLIENT,
+        find: 'if (calls.kind[slot] === OPERATION_GET && this.#askAnother(slot))',
+        replace: 'if (this.#askAnother(slot))',
+      },
+      { file: CALL_SLOTS, find: 'if (this.kind[slot] !== OPERATION_GET) {', replace: 'if (false) {' },
+    ],
+  },
+  {
+    name: 'a call that was sent is said to have had no effect',
+    bias: 'calls',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: CALL_CLIENT, find: "? 'outcome-unknown' : reason", replace: '? reason : reason' }],
   },
 ];

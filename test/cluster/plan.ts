@@ -1,5 +1,6 @@
 import { DATAGRAM_BYTES_ETHERNET, DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
 import type { SecurityMode } from '../../net/mode.ts';
+import type { Route } from '../../src/client/route.ts';
 import { MEMBERS_MAX } from '../../src/protocol/messages.ts';
 import type { Dice } from './dice.ts';
 
@@ -46,6 +47,8 @@ export interface Plan {
   /** Each client takes datagrams of a size of its own, smaller or larger than the replicas'. */
   readonly mixedDatagrams: boolean;
   readonly newcomers: boolean;
+  /** By client. */
+  readonly routes: readonly Route[];
 
   // Network.
   /** The faults begin when the cluster has formed and all are connected. */
@@ -114,6 +117,10 @@ export const PROCESSES = [
   ...Array.from({ length: CLIENTS_MAX }, (_, i) => `client ${i}`),
 ];
 
+export function drawRoutes(dice: Dice, coordinatedShare: number): Route[] {
+  return Array.from({ length: CLIENTS_MAX }, () => (dice.chance(coordinatedShare) ? 'coordinated' : 'direct'));
+}
+
 export function drawPlan(dice: Dice): Plan {
   const mode = dice.pick<SecurityMode>(['secure', 'secure', 'secure', 'secure', 'authenticated', 'plaintext']);
   const memberCount = dice.pick([3, 3, 3, 3, 3, 3, 5, 5, 7]);
@@ -148,6 +155,7 @@ export function drawPlan(dice: Dice): Plan {
     smallDatagrams,
     mixedDatagrams: false,
     newcomers: dice.chance(0.3),
+    routes: drawRoutes(dice, dice.pick([0, 0, 0.5, 1])),
     startsCalm: dice.chance(0.9),
     weatherMs: dice.pick([4, 15, 50]),
     links: dice.pick(['fine', 'bad', 'minority', 'minority', 'partitions']),

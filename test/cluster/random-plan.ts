@@ -2,7 +2,7 @@ import { DATAGRAM_BYTES_ETHERNET, DATAGRAM_BYTES_MIN } from '../../net/limits.ts
 import type { Dice } from './dice.ts';
 import { Dice as SeededDice } from './dice.ts';
 import type { Plan } from './plan.ts';
-import { IDLE_MS, PROCESSES, SESSION_LIFE_MS, drawPlan } from './plan.ts';
+import { IDLE_MS, PROCESSES, SESSION_LIFE_MS, drawPlan, drawRoutes } from './plan.ts';
 
 /** Biases of random runs: each lays some of the plan down, whatever the dice said, so that rare schedules come often. */
 
@@ -19,6 +19,7 @@ const QUIET = {
   smallDatagrams: false,
   largeShare: 0,
   mixedDatagrams: false,
+  routes: [],
   startsCalm: true,
   clogs: false,
   schedule: 'even',
@@ -84,6 +85,7 @@ const BIASES = {
   /** Everybody who does not belong here. */
   hostile: (dice: Dice) => ({
     ...QUIET,
+    routes: drawRoutes(dice, dice.pick([0, 0.5])),
     hostile: true,
     strangers: true,
     handshakeFlood: dice.chance(0.25),
@@ -96,6 +98,7 @@ const BIASES = {
   /** Old sessions, jumping clocks, slow machines. */
   clocks: (dice: Dice) => ({
     ...QUIET,
+    routes: drawRoutes(dice, dice.pick([0, 0.5])),
     clockJumpMsMax: dice.pick([50, 5_000, SESSION_LIFE_MS, SESSION_LIFE_MS]),
     wallClockJumps: true,
     slowNodes: true,
@@ -117,6 +120,23 @@ const BIASES = {
     operationCount: 30,
     totalLoss: dice.chance(0.3),
   }),
+  /** Most clients call replicas, which crash, come back, are cut off and pause; sessions are renewed meanwhile. */
+  calls: (dice: Dice) => ({
+    ...QUIET,
+    routes: drawRoutes(dice, 0.7),
+    keyCount: dice.integer(1, 3),
+    links: dice.pick(['bad', 'minority', 'partitions'] as const),
+    schedule: dice.pick(['even', 'mild', 'strong'] as const),
+    outstanding: 3,
+    hasteShare: dice.pick([0, 0.3]),
+    cancelShare: dice.pick([0, 0.1]),
+    crashing: dice.chance(0.6) ? [dice.integer(0, 2)] : [],
+    crashMsMax: 200,
+    restartsMax: 4,
+    pauses: dice.chance(0.4),
+    hasReader: dice.chance(0.1),
+    clockJumpMsMax: dice.chance(0.3) ? SESSION_LIFE_MS : 0,
+  }),
   /** Clients and replicas at their limits. */
   limits: (dice: Dice) => ({
     ...QUIET,
@@ -126,6 +146,7 @@ const BIASES = {
     datagramBytes: DATAGRAM_BYTES_ETHERNET,
     smallDatagrams: dice.chance(0.5),
     burstShare: 0.05,
+    routes: drawRoutes(dice, dice.pick([0, 0.5])),
     tinyCapacity: dice.chance(0.5) ? dice.integer(1, 4) : 0,
     memory: dice.pick(['little host memory', 'little trusted memory'] as const),
     littleMemory: dice.pick([[0, 1, 2], [0, 1, 2], [dice.integer(0, 2)]]),
@@ -173,6 +194,7 @@ const SHARES: Partial<Record<Bias, number>> = {
   schedules: 2,
   hostile: 2,
   clocks: 2,
+  calls: 3,
   formation: 2,
   limits: 3,
   'large values': 3,
@@ -192,6 +214,8 @@ export function drawBiasedPlan(dice: Dice, bias: Bias): Plan {
     tampering: plan.mode === 'plaintext' ? [] : plan.tampering,
     // Many operations of one key at once, deletes among them, are more than can be judged.
     burstShare: plan.deleteShare > 0 ? 0 : plan.burstShare,
+    // A replica that has hardly any trusted memory takes no calls.
+    routes: plan.memory === 'little trusted memory' ? [] : plan.routes,
     // Floods leave something behind that must go.
     rests: plan.rests || plan.handshakeFlood,
   };

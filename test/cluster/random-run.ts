@@ -157,7 +157,7 @@ class RandomRun {
     const { clients, replicas, observer } = this.#cluster;
     for (const { node } of clients) {
       const { counters } = node.core;
-      observer.rule('hedge', counters.hedges);
+      observer.rule(node.route === 'direct' ? 'hedge' : 'get called at another replica, too', counters.hedges);
       observer.rule('retransmission', counters.retransmissions);
       observer.rule('part lost and sent again', counters.partsRepeated);
       observer.rule('tampered copy noticed by a reader', counters.tampered);

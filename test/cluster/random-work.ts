@@ -52,6 +52,7 @@ export class RandomWork {
       if (isTiny) faults.add('tiny capacity');
       const client = this.#cluster.addClient(undefined, {
         party: i === 1 && hasReader ? 'reader' : 'client',
+        route: this.#plan.routes[i] ?? 'direct',
         ...(isTiny && { capacity: tinyCapacity }),
         ...(i === clientCount - 1 && smallDatagrams && { datagramBytes: 1_200 }),
         ...(mixedDatagrams && { datagramBytes: DATAGRAM_SIZES[i % DATAGRAM_SIZES.length]! }),
@@ -88,7 +89,13 @@ export class RandomWork {
       faults.add('client killed');
       leaving.process.kill();
     }
-    this.#work(this.#cluster.addClient());
+    this.#work(this.addClient());
+  }
+
+  /** One more, over the next of the plan's routes. */
+  addClient(): RecordedClient {
+    const { routes } = this.#plan;
+    return this.#cluster.addClient(undefined, { route: routes[this.#cluster.clients.length] ?? routes[0] ?? 'direct' });
   }
 
   /** Unique, and short enough for every client. */
@@ -188,9 +195,12 @@ export class RandomWork {
       return '';
     }
     const value = `v${this.#valueCount++}`;
-    if (isOdd) return value.padEnd(this.#oddLength(client, key), '.');
-    if (largeShare > 0 && dice.chance(largeShare)) return this.largeValue(value, this.#largeLength(client, key));
-    return value.padEnd(sameLength ? valueBytesMax : dice.integer(0, valueBytesMax), '.');
+    const fitting = client.node.valueBytesMax(key.length);
+    if (isOdd) return value.padEnd(Math.min(this.#oddLength(client, key), fitting), '.');
+    if (largeShare > 0 && dice.chance(largeShare)) {
+      return this.largeValue(value, Math.min(this.#largeLength(client, key), fitting));
+    }
+    return value.padEnd(Math.min(sameLength ? valueBytesMax : dice.integer(0, valueBytesMax), fitting), '.');
   }
 
   #largeLength(client: RecordedClient, key: string): number {

@@ -2,13 +2,13 @@ import type { Operation } from '../../bench/checker/operation.ts';
 import type { ClientNode } from '../../src/client/client-node.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
-import type { ClientObserver } from './client-observer.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 
 /** An operation that a test started, and what has become of it. */
 export interface Attempt {
   readonly id: number;
   readonly kind: Operation['kind'];
+  readonly isCoordinated: boolean;
   readonly key: string;
   readonly value: string | undefined;
   readonly start: number;
@@ -34,12 +34,18 @@ export interface Journal {
   nowMs(): number;
 }
 
+/** Told of operations. */
+export interface OperationObserver {
+  onStarted(attempt: Attempt): void;
+  onEnded(attempt: Attempt): void;
+}
+
 /** A client process: starts operations and keeps their history. */
 export class RecordedClient implements OperationSink {
   readonly name: string;
   readonly process: SimulatedProcess;
   readonly attempts: Attempt[] = [];
-  observer: ClientObserver | undefined;
+  observer: OperationObserver | undefined;
   readonly #journal: Journal;
   #running: Attempt[] = [];
   #node: ClientNode | undefined;
@@ -148,6 +154,7 @@ export class RecordedClient implements OperationSink {
     const attempt: Attempt = {
       id: token,
       kind,
+      isCoordinated: this.node.route === 'coordinated',
       key,
       value,
       start: this.#journal.nextNumber(),

@@ -65,7 +65,8 @@ export function authorityOf(mode: SecurityMode, memberCount: number, holder: num
 }
 
 function identityOf(holder: number): Identity | undefined {
-  if (holder < MEMBERS_MAX) return { role: 'replica', memberIndex: holder, mayRead: false, mayWrite: false };
+  // As in certificates: replicas coordinate for clients.
+  if (holder < MEMBERS_MAX) return { role: 'replica', memberIndex: holder, mayRead: true, mayWrite: true };
   const other = OTHERS[holder - MEMBERS_MAX]!;
   if (other === 'stranger') return undefined;
   return { role: 'client', memberIndex: -1, mayRead: other !== 'writer', mayWrite: other !== 'reader' };

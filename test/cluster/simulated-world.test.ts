@@ -76,6 +76,8 @@ function messageOf(type: number): Message {
     envelopeBytes: 0,
     part: 0,
     state: undefined,
+    attempt: 0,
+    callOutcome: undefined,
     word: 0,
   };
 }

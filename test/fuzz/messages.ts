@@ -1,5 +1,19 @@
 /** Messages as an authenticated client can send them that keeps to no rule: each type, with lengths and fields at edges. */
 import {
+  CALL_BYTES,
+  CALL_SLOTS_MAX,
+  MESSAGE_CALL,
+  MESSAGE_CALL_OPEN,
+  MESSAGE_CALL_OPENED,
+  MESSAGE_CALL_REPLY,
+  WORD_CALL_DEADLINE_MS,
+  WORD_CALL_KEY,
+  WORD_CALL_KEY_BYTES,
+  WORD_CALL_SLOTS,
+  WORD_CALL_STREAM,
+  WORD_CALL_VALUE_BYTES,
+} from '../../src/protocol/call-messages.ts';
+import {
   ASK_BYTES,
   FLAG_REPAIR,
   FLAG_TOMBSTONE,
@@ -75,12 +89,15 @@ const ANSWERS = [
   MESSAGE_WRITE_PROGRESS,
   MESSAGE_READ_PART_REPLY,
 ];
+const CALLS = [MESSAGE_CALL, MESSAGE_CALL, MESSAGE_CALL_OPEN, MESSAGE_CALL_REPLY, MESSAGE_CALL_OPENED];
+const STREAMS = [0, 1, 1, 2, 3, 2 ** 31, -1];
 const UNKNOWN = [0, 99, 255];
 const TYPES = [
   ...KEYED,
   ...KEYED,
   ...KEYED,
   ...PARTS,
+  ...CALLS,
   ...ANSWERS,
   MESSAGE_STATE_REQUEST,
   MESSAGE_STATUS_REQUEST,
@@ -94,13 +111,31 @@ export function hostileMessage(dice: Dice, writerLow: number): HostileMessage {
     ? part(dice, type, writerLow)
     : KEYED.includes(type)
       ? keyed(dice, type, writerLow)
-      : unkeyed(dice, type);
+      : type === MESSAGE_CALL
+        ? call(dice)
+        : unkeyed(dice, type);
   const { control } = message;
   // One that is malformed ends the walk through its datagram, so most are well-formed.
   if (dice.chance(0.25)) control[dice.integer(0, control.length - 1)] = dice.pick(EDGES);
   if (dice.chance(0.05)) control[dice.integer(0, control.length - 1)] = dice.integer(-(2 ** 31), 2 ** 31 - 1);
   const isCut = dice.chance(0.05);
   return isCut ? { ...message, control: control.subarray(0, 2 * dice.integer(1, control.length >> 1)) } : message;
+}
+
+function call(dice: Dice): HostileMessage {
+  const keyBytes = dice.chance(0.9) ? dice.integer(9, 10) : dice.pick(KEY_LENGTHS);
+  const valueBytes = dice.integer(0, 100);
+  const control = new Int32Array((CALL_BYTES + alignUp(keyBytes) + alignUp(valueBytes)) / 4);
+  writeHead(control, 0, MESSAGE_CALL, dice.integer(0, 3), dice.integer(0, 5), dice.integer(-1, 4));
+  control[WORD_CALL_KEY_BYTES] = keyBytes;
+  control[WORD_CALL_VALUE_BYTES] = dice.chance(0.9) ? valueBytes : dice.pick(EDGES);
+  control[WORD_CALL_STREAM] = dice.pick(STREAMS);
+  control[WORD_CALL_DEADLINE_MS] = dice.pick([0, 1, 50, 1_000, -1]);
+  const key = Buffer.alloc(keyBytes);
+  KEY_PREFIX.copy(key);
+  if (keyBytes > 8) key[8] = dice.integer(0, 7);
+  new Uint8Array(control.buffer).set(key, 4 * WORD_CALL_KEY);
+  return { control, value: new Uint8Array(0) };
 }
 
 function keyed(dice: Dice, type: number, writerLow: number): HostileMessage {
@@ -173,6 +208,10 @@ function unkeyed(dice: Dice, type: number): HostileMessage {
       : Math.max(READ_REPLY_VALUE_BYTES, STATUS_BYTES) + 8 * dice.integer(0, 4);
   const control = new Int32Array(bytesMax / 4).map(() => dice.integer(-(2 ** 31), 2 ** 31 - 1));
   writeHead(control, 0, type, dice.integer(0, 255), dice.integer(0, 0xffff), dice.integer(0, 3));
+  if (type === MESSAGE_CALL_OPEN) {
+    control[1] = dice.integer(0, 3);
+    control[WORD_CALL_SLOTS] = dice.pick([0, 1, 4, CALL_SLOTS_MAX, CALL_SLOTS_MAX + 1, -1]);
+  }
   if (type === MESSAGE_STATE)
     control[WORD_STATE] = dice.integer(0, 7) | (dice.integer(0, 7) << 8) | (memberCount << 16);
   if (type === MESSAGE_WRITE_PROGRESS) control[WORD_PROGRESS_BYTES] = dice.pick([0, 8, 24, PROGRESS_BITMAP_BYTES_MAX]);

@@ -7,6 +7,8 @@ import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { ClientNode } from '../../src/client/client-node.ts';
+import { ROUTES } from '../../src/client/route.ts';
+import type { Route } from '../../src/client/route.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { ReplicaNode } from '../../src/server/replica-node.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
@@ -44,13 +46,13 @@ class Load implements OperationSink {
   #ended = 0;
   failed = 0;
 
-  constructor() {
+  constructor(route: Route) {
     this.#replicas = Array.from({ length: MEMBER_COUNT }, (_, index) => this.#openReplica(index));
     const authority = authorityOf('secure', MEMBER_COUNT, 'client');
     const sealing = createInlineSealing({ mode: 'secure', dataKeys: authority.dataKeys });
     const transport = this.#network.open('10.1.0.1', 9_000, 10_000_000);
     this.client = new ClientNode({
-      route: 'direct',
+      route,
       authority,
       hosts: authority.configuration.members.map(({ host }) => host),
       transport,
@@ -65,7 +67,7 @@ class Load implements OperationSink {
       onStatus() {},
     });
     transport.start(this.client);
-    for (let passed = 0; this.client.view.readyMask !== 0b111; passed++) {
+    for (let passed = 0; this.client.readyMask !== 0b111; passed++) {
       assert.ok(passed < 5_000, 'the cluster forms');
       this.#step();
     }
@@ -133,8 +135,13 @@ function median(numbers: number[]): number {
   return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!;
 }
 
-test('100,000 gets and puts: the heap keeps nothing of them, and little is allocated', () => {
-  const load = new Load();
+for (const route of ROUTES) {
+  test(`100,000 gets and puts, ${route} route: the heap keeps nothing of them, and little is allocated`, () =>
+    measure(route));
+}
+
+function measure(route: Route): void {
+  const load = new Load(route);
   load.run(2 * OPERATIONS_PER_RUN);
   const allocated: number[] = [];
   collectGarbage();
@@ -150,4 +157,4 @@ test('100,000 gets and puts: the heap keeps nothing of them, and little is alloc
   assert.equal(load.failed, 0);
   assert.ok(kept <= KEPT_BYTES_MAX, `${kept.toFixed(1)} bytes kept an operation`);
   assert.ok(median(allocated) <= ALLOCATED_BYTES_MAX, `${median(allocated).toFixed(1)} bytes allocated an operation`);
-});
+}
