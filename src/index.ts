@@ -1,6 +1,7 @@
 /** The public API of avocado-kv. */
 export { connect } from './client/client.ts';
 export type { Client, ConnectOptions, Key, OperationOptions, Value } from './client/client.ts';
+export type { Route } from './client/route.ts';
 export { AvocadoError, ERROR_CODES } from './errors.ts';
 export type { ErrorCode } from './errors.ts';
 export type { MemberStatus } from './client/operations.ts';

@@ -3,15 +3,17 @@ import { randomBytes } from '../../workers/signing.ts';
 import type { WorkerFigures } from '../../workers/process-sealing.ts';
 import { openEngine } from '../client/engine.ts';
 import type { Engine, MemberStatus, OperationSink, Outcome } from '../client/operations.ts';
+import type { Route } from '../client/route.ts';
 import { formatBytes } from './bytes.ts';
 import { CommandFailure, EXIT_FAILED } from './failure.ts';
 import { findCluster } from './find-cluster.ts';
-import { clusterOption, jsonOption, timeoutOption } from './shared-options.ts';
+import { clusterOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
 import { formatTable } from './table.ts';
 
 interface StatusOptions {
   readonly cluster?: string;
   readonly timeout: number;
+  readonly route: Route;
   readonly json?: boolean;
 }
 
@@ -20,6 +22,7 @@ export function statusCommand(): Command {
     .description('Show each member and make a real quorum read; exit code 1 without a quorum.')
     .addOption(clusterOption())
     .addOption(timeoutOption())
+    .addOption(routeOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -35,7 +38,13 @@ async function status(options: StatusOptions): Promise<void> {
   const directory = findCluster(options.cluster);
   const sink = new OneOperation();
   // Without a quorum there is most to tell, so this does not wait for one.
-  const engine = await openEngine({ clusterDirectory: directory, sink, capacity: 1, connectTimeoutMs: 0 });
+  const engine = await openEngine({
+    clusterDirectory: directory,
+    sink,
+    route: options.route,
+    capacity: 1,
+    connectTimeoutMs: 0,
+  });
   let members: MemberStatus[];
   let read: QuorumRead;
   try {

@@ -199,6 +199,11 @@ export class ReplicaRoute {
     return this.#coordinator?.submitSeals() ?? false;
   }
 
+  /** Goes on with what is sent by parts. */
+  pump(): void {
+    this.#coordinator?.pump();
+  }
+
   onValueSealed(token: number): void {
     this.#coordinator!.onValueSealed(token);
   }

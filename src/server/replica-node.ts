@@ -182,6 +182,8 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     // New values are sealed while the first round of their puts is under way.
     while (this.route.submitSeals()) {
       this.#settle();
+      this.route.pump();
+      this.#settle();
       this.endpoint.flush(nowMs);
     }
   }

@@ -85,7 +85,9 @@ test('a value over what a datagram holds is refused, with a way out', async () =
 });
 
 test('status shows who coordinates', async () => {
-  const { stdout } = await runAvocado(sandbox, ['status', '--json', '--cluster', cluster.directory]);
+  const flags = ['--json', '--cluster', keyless, '--route', 'coordinated', '--timeout', '30s'];
+  const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['status', ...flags]);
+  assert.equal(exitCode, 0, stderr);
   const { members } = JSON.parse(stdout) as { members: { calls: number }[] };
   assert.ok(members.reduce((sum, { calls }) => sum + calls, 0) > 4_000);
 });
