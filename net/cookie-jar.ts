@@ -7,11 +7,13 @@ import {
   HANDSHAKES_PER_HOST_MAX,
 } from './limits.ts';
 import type { HandshakeCrypto } from './sealing.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 /**
  * Cookies prove that a peer receives at the address it claims (WireGuard whitepaper 5.3): a MAC of the address under a
  * secret that nobody else knows and that changes every two minutes, so that the responder remembers nothing. Whoever
- * has proved its address still gets only so many handshakes an interval.
+ * has proved its address still gets only so many handshakes an interval. Diffie-Hellman for strangers is spread over
+ * time, as those who have sessions wait while it is done.
  */
 export class CookieJar {
   readonly #crypto: HandshakeCrypto;
@@ -19,8 +21,10 @@ export class CookieJar {
   readonly #always: boolean;
   #secret: Uint8Array;
   #secretSinceMs = -Infinity;
-  /** Handshakes of the present interval, all and by host. */
-  #handshakeCount = 0;
+  /** Handshakes without a cookie. */
+  readonly #unproved = new TokenBucket(COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS);
+  /** Further ones, whose hosts have returned one: all, and of the present interval by host. */
+  readonly #proved = new TokenBucket(HANDSHAKES_MAX - COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS);
   readonly #handshakesByHost = new Map<string, number>();
   #intervalSinceMs = -Infinity;
 
@@ -32,19 +36,17 @@ export class CookieJar {
 
   /** Whether message 1 must carry a cookie now. */
   isDue(halfOpenCount: number, nowMs: number): boolean {
-    this.#turnInterval(nowMs);
-    return this.#always || halfOpenCount >= COOKIE_HALF_OPEN_MIN || this.#handshakeCount >= COOKIE_HANDSHAKES_MIN;
+    return this.#always || halfOpenCount >= COOKIE_HALF_OPEN_MIN || this.#unproved.isEmpty(nowMs);
   }
 
   /** Whether Diffie-Hellman may be spent on another message 1 of this host; if so, it is counted. */
   allowsHandshake(host: string, nowMs: number): boolean {
+    // Addresses are not proved here: a limit by host would let anybody use up another's.
+    if (this.#unproved.take(nowMs)) return true;
     this.#turnInterval(nowMs);
     const ofHost = this.#handshakesByHost.get(host) ?? 0;
-    // Up to here addresses are not proved: a limit by host would let anybody use up another's.
-    const isProved = this.#handshakeCount >= COOKIE_HANDSHAKES_MIN;
-    if (this.#handshakeCount >= HANDSHAKES_MAX || (isProved && ofHost >= HANDSHAKES_PER_HOST_MAX)) return false;
-    this.#handshakeCount++;
-    if (isProved) this.#handshakesByHost.set(host, ofHost + 1);
+    if (ofHost >= HANDSHAKES_PER_HOST_MAX || !this.#proved.take(nowMs)) return false;
+    this.#handshakesByHost.set(host, ofHost + 1);
     return true;
   }
 
@@ -65,7 +67,6 @@ export class CookieJar {
   #turnInterval(nowMs: number): void {
     if (nowMs - this.#intervalSinceMs < COOKIE_INTERVAL_MS) return;
     this.#intervalSinceMs = nowMs;
-    this.#handshakeCount = 0;
     this.#handshakesByHost.clear();
   }
 }

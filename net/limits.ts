@@ -33,10 +33,13 @@ export const HALF_OPEN_PER_HOST_MAX = 64;
 export const HALF_OPEN_TIMEOUT_MS = 5_000;
 /** From so many half-open sessions on, message 1 must carry a cookie (WireGuard whitepaper 5.3). */
 export const COOKIE_HALF_OPEN_MIN = 32;
-/** Message 1 costs 1 to 2 ms of Diffie-Hellman; more than these in one interval need a cookie. */
+/**
+ * A handshake costs 0.2 to 2 ms of Diffie-Hellman. So many at once, and an interval, come without a cookie: the clients of
+ * one machine that start together; a flood gets them one by one, 6 ms apart.
+ */
 export const COOKIE_HANDSHAKES_MIN = 16;
 export const COOKIE_INTERVAL_MS = 100;
-/** And no more than these, cookie or not: 32 take about half of the interval; a host that has a cookie gets a quarter. */
+/** And no more than these an interval, cookie or not; a host that has a cookie gets a quarter. */
 export const HANDSHAKES_MAX = 32;
 export const HANDSHAKES_PER_HOST_MAX = 8;
 /** Life of the secret that cookies are made with (WireGuard whitepaper 5.4.7). */
@@ -92,6 +95,10 @@ assert((SESSIONS_MAX & (SESSIONS_MAX - 1)) === 0, 'the session index masks with 
 assert((FLIGHT_PACKETS_MAX & (FLIGHT_PACKETS_MAX - 1)) === 0, 'the flight ring masks with FLIGHT_PACKETS_MAX - 1');
 assert(COOKIE_HANDSHAKES_MIN < HANDSHAKES_MAX, 'cookies must start before handshakes are refused');
 assert(HALF_OPEN_PER_HOST_MAX < HALF_OPEN_MAX, 'one host must not fill the table');
+assert(
+  COOKIE_HALF_OPEN_MIN < HALF_OPEN_PER_HOST_MAX,
+  'addresses are proved before a share can be used up in their name',
+);
 assert(COOKIE_HALF_OPEN_MIN < HALF_OPEN_MAX, 'cookies must start before the half-open table is full');
 assert(HALF_OPEN_MAX < SESSIONS_MAX / 2, 'half-open sessions must not crowd out live ones');
 assert(ACKNOWLEDGE_AFTER_MS * 2 < SILENCE_MS, 'who is there must not seem silent');

@@ -53,8 +53,23 @@ test('should be due when many handshakes come at once, and no more when that is 
     assert.equal(jar.allowsHandshake(`10.0.0.${i % 2}`, 1_000), true);
   }
   assert.equal(jar.isDue(0, 1_000), true);
-  assert.equal(jar.isDue(0, 1_000 + COOKIE_INTERVAL_MS - 1), true);
-  assert.equal(jar.isDue(0, 1_000 + COOKIE_INTERVAL_MS), false);
+  const oneMoreMs = COOKIE_INTERVAL_MS / COOKIE_HANDSHAKES_MIN;
+  assert.equal(jar.isDue(0, 1_000 + oneMoreMs - 1), true);
+  assert.equal(jar.isDue(0, 1_000 + oneMoreMs), false);
+});
+
+test('should give a flood without cookies its handshakes one by one, not in a burst an interval', () => {
+  const jar = makeJar();
+  const spent: number[] = [];
+  for (let nowMs = 0; nowMs < 10 * COOKIE_INTERVAL_MS; nowMs++) {
+    let count = 0;
+    for (let i = 0; i < 20 && !jar.isDue(0, nowMs); i++) if (jar.allowsHandshake(`10.1.${i}.1`, nowMs)) count++;
+    spent.push(count);
+  }
+  assert.equal(spent.shift(), COOKIE_HANDSHAKES_MIN, 'who comes first after a rest');
+  assert.ok(Math.max(...spent) <= 1);
+  const total = spent.reduce((sum, count) => sum + count, 0);
+  assert.ok(total <= 10 * COOKIE_HANDSHAKES_MIN, `${total} handshakes in ten intervals`);
 });
 
 test('should give each host that has proved its address its share of handshakes, and all together no more than so many', () => {
@@ -68,7 +83,7 @@ test('should give each host that has proved its address its share of handshakes,
   assert.equal(allowed('10.0.0.1', 0), HANDSHAKES_PER_HOST_MAX, 'what was not proved is not held against it');
   assert.equal(allowed('10.0.0.1', 0), 0);
   assert.equal(allowed('10.0.0.2', 0), HANDSHAKES_MAX - COOKIE_HANDSHAKES_MIN - HANDSHAKES_PER_HOST_MAX);
-  assert.equal(allowed('10.0.0.3', COOKIE_INTERVAL_MS - 1), 0);
+  assert.equal(allowed('10.0.0.3', 0), 0);
   assert.equal(allowed('10.0.0.1', COOKIE_INTERVAL_MS), COOKIE_HANDSHAKES_MIN + HANDSHAKES_PER_HOST_MAX);
 });
 

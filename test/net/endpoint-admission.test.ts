@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  COOKIE_HALF_OPEN_MIN,
   COOKIE_HANDSHAKES_MIN,
   COOKIE_INTERVAL_MS,
   EVICT_IDLE_MS,
+  HALF_OPEN_MAX,
   HALF_OPEN_PER_HOST_MAX,
   HALF_OPEN_TIMEOUT_MS,
   HANDSHAKE_RETRY_MS_MIN,
@@ -14,7 +16,8 @@ import {
   WIRE_VERSION,
 } from '../../net/limits.ts';
 import { Session } from '../../net/session.ts';
-import { KIND_REQUEST, KIND_RESPONSE, MAC_BYTES } from '../../net/wire.ts';
+import { COOKIE_OFFSET, KIND_COOKIE, KIND_REQUEST, KIND_RESPONSE, MAC_BYTES } from '../../net/wire.ts';
+import { keyedMac } from '../../workers/handshake-macs.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import { seededBytes } from '../workers/random.ts';
@@ -222,6 +225,88 @@ test('should bound the half-open sessions of one host: a further one takes the p
   assert.equal(held(), 0, 'they last seconds only');
   assert.equal(b.keys.size, 0);
 });
+
+test('should spend Diffie-Hellman on spoofed requests one by one, however many come at once', () => {
+  const pair = openPair();
+  const { world, b } = pair;
+  const { stranger, requests } = manyRequests(pair, 40);
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  b.refusal = 'not certified';
+  const spent: number[] = [];
+  for (let passed = 0; passed < 10 * COOKIE_INTERVAL_MS; passed++) {
+    const before = b.handshakeCount;
+    injectAll(world, spoofed(requests, passed));
+    spent.push(b.handshakeCount - before);
+  }
+  // After the first ones, and but for the pair's own client.
+  assert.ok(Math.max(...spent.slice(2)) <= 2, `${Math.max(...spent.slice(2))} in a turn`);
+  assert.ok(b.drops.of('cookie-due') > 0.9 * 40 * spent.length);
+  assert.equal(b.endpoint.sessions.count, 0);
+});
+
+test('should let a client in during a flood of spoofed requests, also of some in its name', () => {
+  const pair = openPair();
+  const { world, a, b, link } = pair;
+  const { stranger, requests } = manyRequests(pair, 40);
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  const inItsName = requests.map((request) => ({ ...request, fromHost: a.transport.host }));
+  let passed = 0;
+  for (; link.session === undefined; passed++) {
+    injectAll(world, [...spoofed(requests, passed), ...inItsName]);
+    assert.ok(passed < 1_000, 'the client gets in');
+    assert.ok([...b.endpoint.sessions].length <= COOKIE_HALF_OPEN_MIN + 1, 'nobody gets more without a cookie');
+  }
+  // It keeps its session while the flood goes on.
+  const { session } = link;
+  for (let i = 0; i < 500; i++) {
+    if (i % 10 === 0) a.send(session, i);
+    injectAll(world, spoofed(requests, passed + i));
+  }
+  assert.equal(b.numbers.length, 50);
+  assert.equal(link.session, session);
+});
+
+test('should bound what hosts that prove their addresses, and finish nothing, hold together', () => {
+  const pair = connectPair();
+  const { world, a, b, session } = pair;
+  const { stranger, requests } = manyRequests(pair, 4);
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  // Cookies go to whoever is named as the sender; here the attacker receives for all of them.
+  const waiting = new Map<string, MemoryDatagram>();
+  world.network.onSend = (cookie) => {
+    if (kindOf(cookie) !== KIND_COOKIE || cookie.fromPort !== b.transport.port) return;
+    const request = waiting.get(`${cookie.toHost} ${cookie.toPort}`);
+    if (request !== undefined) waiting.set(`${cookie.toHost} ${cookie.toPort}`, withCookie(request, cookie.bytes));
+  };
+  let most = 0;
+  for (let passed = 0; passed < 3_000; passed++) {
+    const fromHost = `10.9.${(passed >> 7) & 255}.${passed & 127}`;
+    const fromPort = stranger.transport.port;
+    const request = { ...requests[passed % requests.length]!, fromHost, fromPort };
+    waiting.set(`${fromHost} ${fromPort}`, request);
+    injectAll(world, [...waiting.values()].slice(-8));
+    if (waiting.size > 64) waiting.delete([...waiting.keys()][0]!);
+    if (passed % 100 === 0) a.send(session, passed);
+    most = Math.max(most, [...b.endpoint.sessions].filter(({ state }) => state === 'half-open').length);
+  }
+  assert.equal(most, HALF_OPEN_MAX);
+  assert.ok(b.drops.of('half-open-full') > 0);
+  assert.equal(b.keys.size, 2 * [...b.endpoint.sessions].length);
+  assert.equal(b.numbers.length, 30, 'who has a session is served');
+});
+
+/** From another address each, in each round other ones. */
+function spoofed(requests: readonly MemoryDatagram[], round: number): MemoryDatagram[] {
+  return requests.map((request, i) => ({ ...request, fromHost: `10.7.${round & 255}.${(round >> 8) * 64 + i}` }));
+}
+
+function withCookie(request: MemoryDatagram, cookieDatagram: Uint8Array): MemoryDatagram {
+  return changed(request, (bytes) => {
+    const secret = new Uint8Array(32);
+    secret.set(cookieDatagram.subarray(COOKIE_OFFSET, COOKIE_OFFSET + MAC_BYTES));
+    bytes.set(keyedMac(secret, bytes.subarray(0, -MAC_BYTES)), bytes.length - MAC_BYTES);
+  });
+}
 
 function fillSessions(end: TestEnd, leftCount: number): void {
   const { sessions } = end.endpoint;

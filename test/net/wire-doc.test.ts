@@ -108,11 +108,11 @@ test('should name every limit that the other end can notice, as the code has it'
     ],
     [
       'HANDSHAKES_MAX',
-      `| ${limits.HANDSHAKES_MAX} each ${limits.COOKIE_INTERVAL_MS} ms; with cookies due ${limits.HANDSHAKES_PER_HOST_MAX} of one host |`,
+      `| ${limits.COOKIE_HANDSHAKES_MIN} at once and each ${limits.COOKIE_INTERVAL_MS} ms without a cookie, ${limits.HANDSHAKES_MAX - limits.COOKIE_HANDSHAKES_MIN} with one, ${limits.HANDSHAKES_PER_HOST_MAX} of these of one host |`,
     ],
     [
       'COOKIE_HALF_OPEN_MIN',
-      `while ${limits.COOKIE_HALF_OPEN_MIN} or more sessions are half-open, or after ${limits.COOKIE_HANDSHAKES_MIN} handshakes`,
+      `while ${limits.COOKIE_HALF_OPEN_MIN} or more sessions are half-open, or when ${limits.COOKIE_HANDSHAKES_MIN} handshakes`,
     ],
     ['COOKIE_SECRET_MS', `under a secret that lives ${limits.COOKIE_SECRET_MS / 1_000} s`],
     ['HINTS_MAX', `| hints | ${limits.HINTS_MAX} each ${said(limits.HINTS_INTERVAL_MS)} ms |`],
