@@ -1,3 +1,4 @@
+import { addressBlock } from './address-block.ts';
 import {
   COOKIE_HALF_OPEN_MIN,
   COOKIE_HANDSHAKES_MIN,
@@ -44,9 +45,10 @@ export class CookieJar {
     // Addresses are not proved here: a limit by host would let anybody use up another's.
     if (this.#unproved.take(nowMs)) return true;
     this.#turnInterval(nowMs);
-    const ofHost = this.#handshakesByHost.get(host) ?? 0;
+    const block = addressBlock(host);
+    const ofHost = this.#handshakesByHost.get(block) ?? 0;
     if (ofHost >= HANDSHAKES_PER_HOST_MAX || !this.#proved.take(nowMs)) return false;
-    this.#handshakesByHost.set(host, ofHost + 1);
+    this.#handshakesByHost.set(block, ofHost + 1);
     return true;
   }
 

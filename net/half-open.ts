@@ -1,3 +1,4 @@
+import { addressBlock } from './address-block.ts';
 import { assert } from './assert.ts';
 import { HALF_OPEN_MAX, HALF_OPEN_PER_HOST_MAX } from './limits.ts';
 import type { Session } from './session.ts';
@@ -9,6 +10,8 @@ import type { Session } from './session.ts';
  */
 interface HalfOpen<P> {
   readonly session: Session<P>;
+  /** Of the session's host. */
+  readonly block: string;
   /** Message 1's first bytes: the initiator's ephemeral key, in plaintext its static key. Hex. */
   readonly ephemeral: string;
   readonly response: Uint8Array;
@@ -31,7 +34,7 @@ export class HalfOpenSessions<P> {
 
   add(session: Session<P>, ephemeral: string, response: Uint8Array): void {
     assert(this.#all.length < HALF_OPEN_MAX, 'room is made before a half-open session is added');
-    this.#all.push({ session, ephemeral, response });
+    this.#all.push({ session, block: addressBlock(session.host), ephemeral, response });
   }
 
   remove(session: Session<P>): void {
@@ -43,14 +46,15 @@ export class HalfOpenSessions<P> {
   /** The session that must go before another of this host may come; undefined when there is room. */
   surplusFor(host: string): Session<P> | undefined {
     const counts = new Map<string, number>();
-    for (const { session } of this.#all) counts.set(session.host, (counts.get(session.host) ?? 0) + 1);
-    if ((counts.get(host) ?? 0) >= HALF_OPEN_PER_HOST_MAX) return this.#oldestOf(host);
+    for (const { block } of this.#all) counts.set(block, (counts.get(block) ?? 0) + 1);
+    const own = addressBlock(host);
+    if ((counts.get(own) ?? 0) >= HALF_OPEN_PER_HOST_MAX) return this.#oldestOf(own);
     if (this.#all.length < HALF_OPEN_MAX) return undefined;
     const [busiest] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a));
     return this.#oldestOf(busiest);
   }
 
-  #oldestOf(host: string): Session<P> | undefined {
-    return this.#all.find((entry) => entry.session.host === host)?.session;
+  #oldestOf(block: string): Session<P> | undefined {
+    return this.#all.find((entry) => entry.block === block)?.session;
   }
 }

@@ -72,6 +72,15 @@ test('should give a flood without cookies its handshakes one by one, not in a bu
   assert.ok(total <= 10 * COOKIE_HANDSHAKES_MIN, `${total} handshakes in ten intervals`);
 });
 
+test('should take the addresses of one IPv6 network for one host', () => {
+  const jar = makeJar();
+  for (let i = 0; i < COOKIE_HANDSHAKES_MIN; i++) jar.allowsHandshake('10.0.0.1', 0);
+  let allowed = 0;
+  for (let i = 0; i < 100; i++) if (jar.allowsHandshake(`2001:db8::${i.toString(16)}`, 0)) allowed++;
+  assert.equal(allowed, HANDSHAKES_PER_HOST_MAX);
+  assert.equal(jar.allowsHandshake('2001:db8:0:1::1', 0), true);
+});
+
 test('should give each host that has proved its address its share of handshakes, and all together no more than so many', () => {
   const jar = makeJar();
   for (let i = 0; i < COOKIE_HANDSHAKES_MIN; i++) jar.allowsHandshake('10.0.0.1', 0);

@@ -46,6 +46,17 @@ test('should let a host that has its share push out its own oldest, and nobody e
   assert.equal(others.length, 3);
 });
 
+test('should let no host hold more by having many addresses of one IPv6 network', () => {
+  const halfOpen = new HalfOpenSessions<string>();
+  const sessions = Array.from({ length: HALF_OPEN_PER_HOST_MAX }, (_, i) => {
+    const session = sessionOf(`2001:db8::${i.toString(16)}`);
+    halfOpen.add(session, `${i}`, Uint8Array.of(i));
+    return session;
+  });
+  assert.equal(halfOpen.surplusFor('2001:db8::ffff'), sessions[0]);
+  assert.equal(halfOpen.surplusFor('2001:db8:0:1::ffff'), undefined);
+});
+
 test('should make room for a new host, when it is full, at the expense of the busiest', () => {
   const halfOpen = new HalfOpenSessions<string>();
   const busyCount = 40;
