@@ -18,6 +18,8 @@ export const DATAGRAM_BYTES_LOOPBACK = 16_384;
 
 /** Outgoing datagrams under construction, being sealed, or held by the kernel, at once. */
 export const SEND_SLOTS = 256;
+/** So many of them are left to sessions: what strangers are answered, cookies above all, takes the others only. */
+export const SEND_SLOTS_OF_SESSIONS = 128;
 /** Datagrams received and not yet handled. Node hands over at most 32 a poll; workers may hold more later. */
 export const RECEIVE_SLOTS = 1_024;
 
@@ -95,6 +97,7 @@ assert((SESSIONS_MAX & (SESSIONS_MAX - 1)) === 0, 'the session index masks with 
 assert((FLIGHT_PACKETS_MAX & (FLIGHT_PACKETS_MAX - 1)) === 0, 'the flight ring masks with FLIGHT_PACKETS_MAX - 1');
 assert(COOKIE_HANDSHAKES_MIN < HANDSHAKES_MAX, 'cookies must start before handshakes are refused');
 assert(HALF_OPEN_PER_HOST_MAX < HALF_OPEN_MAX, 'one host must not fill the table');
+assert(SEND_SLOTS_OF_SESSIONS < SEND_SLOTS, 'handshakes need slots, too');
 assert(
   COOKIE_HALF_OPEN_MIN < HALF_OPEN_PER_HOST_MAX,
   'addresses are proved before a share can be used up in their name',

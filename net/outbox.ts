@@ -1,7 +1,7 @@
 import { alignUp } from './bytes.ts';
 import type { Region } from './bytes.ts';
 import type { DropCounters } from './drops.ts';
-import { SEND_SLOTS } from './limits.ts';
+import { SEND_SLOTS, SEND_SLOTS_OF_SESSIONS } from './limits.ts';
 import type { DatagramSealing } from './sealing.ts';
 import type { Session } from './session.ts';
 import { SlotRing } from './slot-ring.ts';
@@ -194,8 +194,8 @@ export class Outbox<P> {
 
   /** Handshake kinds: rare, copied into a slot. */
   sendRaw(bytes: Uint8Array, host: string, port: number): void {
+    if (this.#ring.freeCount <= SEND_SLOTS_OF_SESSIONS) return this.#drops.count('send-slots-full');
     const slot = this.#ring.take();
-    if (slot === -1) return this.#drops.count('send-slots-full');
     this.#ring.packet(slot).bytes.set(bytes);
     this.#transport.send(slot, this.#ring.packet(slot).bytes, bytes.length, host, port);
   }

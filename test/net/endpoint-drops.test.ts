@@ -226,6 +226,27 @@ test('should refuse to send more datagrams than it has slots, until the kernel t
   );
 });
 
+test('should leave slots to its sessions when strangers ask for more cookies than it has slots', () => {
+  const pair = connectPair({ receiveBufferBytes: 100_000_000 });
+  const { world, a, b, session } = pair;
+  b.onMessage = ({ session: from, number }) => b.send(from, number + 1);
+  const stranger = world.open('c');
+  stranger.linkTo(b);
+  world.network.route = () => [];
+  const [request] = world.record(() => world.run(12)).filter(({ fromPort }) => fromPort === stranger.transport.port);
+  world.network.route = perfectRoute;
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  // First those that it answers without a cookie; the kernel takes nothing meanwhile.
+  b.transport.stalled = true;
+  for (let i = 0; i < 2 * SEND_SLOTS; i++) world.network.inject({ ...request!, fromPort: 20_000 + i });
+  a.send(session, 1);
+  world.run(2);
+  assert.ok(b.drops.of('send-slots-full') > 0);
+  b.transport.stalled = false;
+  world.run(4);
+  assert.deepEqual(a.numbers, [2], 'its answer was not lost');
+});
+
 test('should refuse to send more bytes than the receiver can hold, until it has answered', () => {
   const { world, a, b, session } = connectPair({ receiveBufferBytes: 80_000 });
   let sentCount = 0;
