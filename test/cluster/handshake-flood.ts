@@ -1,19 +1,10 @@
-import { COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS, HANDSHAKES_PER_HOST_MAX, WIRE_VERSION } from '../../net/limits.ts';
+import { COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS, HANDSHAKES_PER_HOST_MAX } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
-import {
-  COOKIE_OFFSET,
-  KIND_COOKIE,
-  KIND_REQUEST,
-  MAC_BYTES,
-  OFFSET_KIND,
-  OFFSET_MODE,
-  OFFSET_SESSION,
-  OFFSET_VERSION,
-  REQUEST_HEADER_BYTES,
-} from '../../net/wire.ts';
+import { KIND_COOKIE, OFFSET_KIND, OFFSET_SESSION } from '../../net/wire.ts';
 import { requestPayload } from '../../src/protocol/handshake-payload.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
+import { TERMS, prologueOf, requestWithMac1, showCookie } from './handshake-request.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 import { authorityOf } from './simulated-trust.ts';
@@ -33,14 +24,12 @@ const BURST_COUNT = 10;
 const BURST_INTERVAL_MS = COOKIE_INTERVAL_MS;
 const FIRST_BURST_REQUESTS = COOKIE_HANDSHAKES_MIN + HANDSHAKES_PER_HOST_MAX + 4;
 const BURST_REQUESTS = 2 * HANDSHAKES_PER_HOST_MAX;
-/** Largest datagram u32, credit u32 (net/handshakes.ts). */
-const TERMS = new Uint32Array([1_200, 100_000]);
-
 export class HandshakeFlood {
   readonly #cluster: SimulatedCluster;
   readonly #process: SimulatedProcess;
   readonly #crypto: HandshakeCrypto;
   readonly #member: ReturnType<typeof authorityOf>['configuration']['members'][number];
+  readonly #modeByte: number;
   readonly #prologue: Uint8Array;
   readonly #payload: Uint8Array;
   /** By the session index that they carry. */
@@ -52,10 +41,10 @@ export class HandshakeFlood {
     const { mode, memberCount } = cluster;
     const dice = cluster.dice.split();
     const authority = authorityOf(mode, memberCount, 'client');
-    const modeByte = SECURITY_MODES.indexOf(mode);
+    this.#modeByte = SECURITY_MODES.indexOf(mode);
     this.#member = authority.configuration.members[memberIndex]!;
-    this.#prologue = Uint8Array.of(...authority.clusterId, WIRE_VERSION, modeByte);
-    this.#payload = Buffer.concat([new Uint8Array(TERMS.buffer), requestPayload(1, 1, authority.certificate)]);
+    this.#prologue = prologueOf(authority.clusterId, this.#modeByte);
+    this.#payload = Buffer.concat([TERMS, requestPayload(1, 1, authority.certificate)]);
     const { staticKeyPair } = authority;
     this.#process = cluster.createProcess('flood', { host: FLOOD_HOST, port: FLOOD_PORT });
     const sealing = cluster.createSealing('flood', dice);
@@ -83,15 +72,9 @@ export class HandshakeFlood {
   }
 
   #newRequest(): Uint8Array {
-    const { message } = this.#crypto.initiate(this.#member.staticKey, this.#prologue, this.#payload);
-    const request = new Uint8Array(REQUEST_HEADER_BYTES + message.length + 2 * MAC_BYTES);
-    request[OFFSET_KIND] = KIND_REQUEST;
-    request[OFFSET_VERSION] = WIRE_VERSION;
-    request[OFFSET_MODE] = this.#prologue.at(-1)!;
-    new DataView(request.buffer).setUint32(OFFSET_SESSION, this.#requests.length, true);
-    request.set(message, REQUEST_HEADER_BYTES);
-    const mac1 = this.#crypto.mac1(this.#member.staticKey, request.subarray(0, -2 * MAC_BYTES));
-    request.set(mac1, request.length - 2 * MAC_BYTES);
+    const { staticKey } = this.#member;
+    const { message } = this.#crypto.initiate(staticKey, this.#prologue, this.#payload);
+    const request = requestWithMac1(this.#crypto, staticKey, this.#modeByte, this.#requests.length, message);
     this.#requests.push(request);
     return request;
   }
@@ -101,9 +84,7 @@ export class HandshakeFlood {
     const view = new DataView(datagram.buffer, datagram.byteOffset);
     const request = this.#requests[view.getUint32(OFFSET_SESSION, true)];
     if (request === undefined) return;
-    const secret = new Uint8Array(32);
-    secret.set(datagram.subarray(COOKIE_OFFSET, COOKIE_OFFSET + MAC_BYTES));
-    request.set(this.#crypto.mac(secret, request.subarray(0, -MAC_BYTES)), request.length - MAC_BYTES);
+    showCookie(this.#crypto, request, datagram);
     this.#send(request);
   }
 
