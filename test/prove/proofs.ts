@@ -4,6 +4,7 @@ import { crashKill, crashStop } from './crash.ts';
 import { freshClone } from './fresh-clone.ts';
 import { goodput } from './goodput.ts';
 import { largeValues } from './large-values.ts';
+import { handshakeFlood } from './handshake-flood.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
@@ -18,6 +19,7 @@ export const PROOFS: readonly Proof[] = [
   crashStop,
   tamper,
   attacks,
+  handshakeFlood,
   speed,
   goodput,
   largeValues,
