@@ -69,7 +69,6 @@ export class Reassembly {
   slot = 0;
   generation = 0;
   isRepair = false;
-  isWriteBack = false;
   counter = 0;
   writerHigh = 0;
   writerLow = 0;
@@ -269,8 +268,8 @@ export class Reassemblies {
         continue;
       }
       this.#tellAnswer(reassembly, reassembly.session);
-      // The same copy may be needed again.
-      if (reassembly.isRepair) this.#release(reassembly);
+      // The same copy may be needed again, and there may be room for it by then.
+      if (reassembly.isRepair || reassembly.answer !== 0) this.#release(reassembly);
     }
     this.#touched.length = 0;
   }
