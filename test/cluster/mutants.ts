@@ -27,7 +27,7 @@ const CALL_TABLE = 'src/coordinated/call-table.js';
 
 const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written/;
 
-/** In plaintext a value made of parts of two is read; else it does not open, and nobody has tampered with it. */
+/** In plaintext what is mixed up of two values is read; else it does not open, and nobody has tampered with it. */
 const MIXED_UP =
   /was read and never written|no order of its operations fits|counts as tampered with though no host has/;
 
@@ -214,7 +214,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'answers of an earlier phase are counted',
     bias: 'late answers',
-    failure: NOT_LINEARIZABLE,
+    failure: MIXED_UP,
     substitutions: [{ file: COORDINATOR, find: 'table.generation[slot] !== words[word + 1] ||', replace: '' }],
   },
   {

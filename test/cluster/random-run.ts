@@ -114,7 +114,7 @@ class RandomRun {
     this.recoveryMs = calm.recoveryMs;
     cluster.invariants();
     this.#countRules();
-    const verdict = this.#judgeTampering() ?? problem ?? this.#judge() ?? calm.loseAll() ?? calm.rest();
+    const verdict = this.#judge() ?? this.#judgeTampering() ?? problem ?? calm.loseAll() ?? calm.rest();
     if (verdict === undefined) cluster.close();
     return verdict;
   }
