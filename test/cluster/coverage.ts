@@ -92,7 +92,5 @@ export class Coverage {
 /** What no simulated run can meet, and why. */
 export const OUT_OF_REACH: Readonly<Partial<Record<DropReason | MessageKind | Outcome, string>>> = {
   'sessions-full': 'takes 4,096 sessions at once, 13 s of Diffie-Hellman; test/net/endpoint-admission.test.ts has it',
-  'late-call': 'belongs to the coordinated route, which simulated clients do not take; test/coordinated/ has it',
-  'too-large': 'likewise',
   'HINT full': 'is sent with the drop reason sessions-full only',
 };
