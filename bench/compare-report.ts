@@ -240,8 +240,8 @@ function formatBytes({ runs, replicas, calibration: { rawRates } }: CompareRepor
     `x ${replicas} copies`,
     ...rawRates.map(({ datagramBytes }) => `of raw ${datagramBytes}`),
   ];
-  const rows = runs.map(({ workload, mode, bytesPerSec: { read, written } }) => [
-    `${workload} ${mode}`,
+  const rows = runs.map(({ workload, mode, route, bytesPerSec: { read, written } }) => [
+    nameOf({ workload, mode, route }),
     megabytes(read),
     ...ratios(read),
     megabytes(written),

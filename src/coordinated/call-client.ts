@@ -72,6 +72,11 @@ export interface CallClientOptions extends Pick<CallMembersOptions, 'links' | 'f
 const SEND_AGAIN_MS = 2;
 /** Nobody can be called now. A stream that opens ends the wait. */
 const LOOK_AGAIN_MS = 50;
+/**
+ * However long calls have taken of late, after so long another replica is asked for a get, and one that has said nothing
+ * to anybody is called for nothing else.
+ */
+const PATIENCE_MS_MAX = 200;
 /** All replicas are busy: the first wait, which doubles with each further one. */
 const BUSY_MS_MIN = 2;
 const BUSY_DOUBLINGS_MAX = 6;
@@ -189,7 +194,7 @@ export class CallClient {
     if (!this.#call(slot, member)) return this.#wait(slot, SEND_AGAIN_MS);
     calls.firstMs[slot] = this.#nowMs;
     calls.sentMs[slot] = this.#nowMs;
-    this.#wait(slot, this.members.rtoMs(member, 0));
+    this.#wait(slot, Math.min(this.members.rtoMs(member, 0), PATIENCE_MS_MAX));
   }
 
   /** False when the session takes nothing now. */
@@ -251,8 +256,11 @@ export class CallClient {
     if (!calls.isSent(slot)) return this.#send(slot, 0);
     const member = calls.member[slot]!;
     this.members.onOverdue(member, calls.sentMs[slot]!);
+    const isGet = calls.kind[slot] === OPERATION_GET;
+    const leftMs = calls.sentMs[slot]! + this.members.rtoMs(member, 0) - this.#nowMs;
+    if (!isGet && calls.attempt[slot] === 0 && leftMs > 0) return this.#wait(slot, leftMs);
     calls.attempt[slot] = Math.min(calls.attempt[slot]! + 1, ATTEMPTS_MAX);
-    if (calls.kind[slot] === OPERATION_GET && this.#askAnother(slot)) return;
+    if (isGet && this.#askAnother(slot)) return;
     // The same call to the same replica: it is carried out once.
     if (this.#call(slot, member)) this.counters.retransmissions++;
     this.#wait(slot, this.members.rtoMs(member, calls.attempt[slot]!));
@@ -265,7 +273,7 @@ export class CallClient {
     if (member === -1 || !this.#call(slot, member)) return false;
     this.counters.hedges++;
     calls.sentMs[slot] = this.#nowMs;
-    this.#wait(slot, this.members.rtoMs(member, 0));
+    this.#wait(slot, Math.min(this.members.rtoMs(member, 0), PATIENCE_MS_MAX));
     return true;
   }
 

@@ -11,7 +11,7 @@ import type { Membership } from '../protocol/rounds.ts';
 export interface ReplicaMembershipOptions {
   readonly memberIndex: number;
   readonly memberCount: number;
-  readonly formation: Formation;
+  readonly formation: Pick<Formation, 'isActive' | 'instance' | 'epoch'>;
   /** By member; undefined at the own place. */
   readonly links: readonly (Link<Peer> | undefined)[];
   /** To the replica of the own process. */

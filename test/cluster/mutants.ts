@@ -317,7 +317,7 @@ export const mutants: readonly Mutant[] = [
     substitutions: [
       {
         file: CALL_CLIENT,
-        find: 'if (calls.kind[slot] === OPERATION_GET && this.#askAnother(slot))',
+        find: 'if (isGet && this.#askAnother(slot))',
         replace: 'if (this.#askAnother(slot))',
       },
       { file: CALL_SLOTS, find: 'if (this.kind[slot] !== OPERATION_GET) {', replace: 'if (false) {' },

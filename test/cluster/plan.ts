@@ -60,6 +60,8 @@ export interface Plan {
   readonly clogs: boolean;
   /** Who and what kind of message is slow or lost (schedule.ts), others each time. */
   readonly schedule: 'even' | 'mild' | 'strong';
+  /** And many answers to calls are lost. */
+  readonly losesReplies: boolean;
   /** Writes that have reached some replicas, and write-backs, are kept from the others for a while. */
   readonly splits: boolean;
 
@@ -162,6 +164,7 @@ export function drawPlan(dice: Dice): Plan {
     linksMs: dice.pick([2, 5, 15]),
     clogs: dice.chance(0.25),
     schedule: dice.pick(['even', 'even', 'mild', 'strong']),
+    losesReplies: false,
     splits: dice.chance(0.6),
     pauses: dice.chance(0.4),
     slowNodes: dice.chance(0.2),

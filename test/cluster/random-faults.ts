@@ -8,6 +8,7 @@ import { PartFaults } from './part-faults.ts';
 import type { Plan } from './plan.ts';
 import type { RandomWork } from './random-work.ts';
 import { describeWeather, drawWeather } from './random-weather.ts';
+import { MESSAGE_CALL_REPLY } from '../../src/protocol/call-messages.ts';
 import { Schedule } from './schedule.ts';
 import type { SimulatedCluster, SimulatedReplica } from './simulated-cluster.ts';
 import { GOOD_SERVICE } from './simulated-process.ts';
@@ -15,6 +16,8 @@ import type { SimulatedProcess } from './simulated-process.ts';
 import { VALID_UNTIL_SECONDS } from './simulated-trust.ts';
 import { StrangerFaults } from './stranger-faults.ts';
 
+/** Of answers to calls, in runs that lose them. */
+const REPLY_LOSS = 0.4;
 const RESTART_MS_MAX = 10;
 /** Nothing of it is left when operations in calm give up. */
 const STUCK_MS_MAX = 5_000;
@@ -116,6 +119,7 @@ export class RandomFaults {
     this.#cluster.observer.tell(`weather: ${describeWeather(network.weather)}`);
     if (plan.schedule !== 'even') {
       network.schedule = Schedule.draw(dice, this.#processes().map(nameOf), plan.schedule);
+      if (plan.losesReplies) network.schedule.lose(MESSAGE_CALL_REPLY, REPLY_LOSS);
       this.#cluster.observer.tell(`schedule: ${network.schedule.describe()}`);
     }
     if (plan.pauses && dice.chance(0.5)) this.#pause(dice.pick(this.#processes()));

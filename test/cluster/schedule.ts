@@ -34,6 +34,11 @@ export class Schedule {
     return schedule;
   }
 
+  /** So many messages of a type are lost, whatever was drawn. */
+  lose(type: number, loss: number): void {
+    this.#byName.set(`type ${type}`, { loss, delayMs: 0 });
+  }
+
   describe(): string {
     const texts = [...this.#byName].map(([name, { loss, delayMs }]) =>
       loss > 0 ? `${name} lost ${loss}` : `${name} late by up to ${delayMs} ms`,
