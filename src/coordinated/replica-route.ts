@@ -4,6 +4,7 @@ import type { Incoming } from '../../net/inbox.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from '../protocol/call-messages.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
+import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { Formation } from '../protocol/formation.ts';
 import { MESSAGE_STATE, typeOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
@@ -105,6 +106,11 @@ export class ReplicaRoute {
   /** Operations under way. */
   get active(): number {
     return this.#coordinator?.active ?? 0;
+  }
+
+  /** Of what it coordinated; undefined when it never did. */
+  get counters(): CoordinatorCounters | undefined {
+    return this.#coordinator?.counters;
   }
 
   get nextTickMs(): number {

@@ -136,7 +136,10 @@ class RandomRun {
     if (tampering.length > 0 || hostile) return undefined;
     const { clients, replicas } = this.#cluster;
     const noticed = clients.reduce((sum, { node }) => sum + node.core.counters.tampered, 0);
-    const repaired = replicas.reduce((sum, { node }) => sum + node.repairs.tamperedCount, 0);
+    const repaired = replicas.reduce(
+      (sum, { node }) => sum + node.repairs.tamperedCount + (node.route.counters?.tampered ?? 0),
+      0,
+    );
     return noticed + repaired > 0 ? 'a copy counts as tampered with though no host has tampered' : undefined;
   }
 
