@@ -62,7 +62,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the stamp of one replica is enough',
-    bias: 'none',
+    bias: 'half writes',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
