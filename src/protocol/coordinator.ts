@@ -205,6 +205,7 @@ export class Coordinator {
     region.words[lastWord - 1] = 0;
     region.bytes.set(key, keyWord * 4);
     table.kind[slot] = kind;
+    table.movesByParts[slot] = 0;
     table.token[slot] = token;
     table.keyRef[slot] = keyRef;
     table.keyBytes[slot] = key.length;
@@ -240,10 +241,9 @@ export class Coordinator {
 
   #end(slot: number, outcome: Outcome): void {
     const { sink, sealing } = this.#options;
-    const token = this.#table.token[slot]!;
-    const isWhole = outcome === 'ok' || outcome === 'absent';
-    const hasRest = isWhole && this.#writeParts.membersOf(slot) !== 0;
-    if (hasRest && this.#spreadCount < this.#spreadsMax) this.#spread(slot);
+    const table = this.#table;
+    const token = table.token[slot]!;
+    if (table.movesByParts[slot] === 1 && this.#hasRest(slot, outcome)) this.#spread(slot);
     else this.#release(slot);
     // Last of all: the sink may start operations.
     sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
@@ -252,12 +252,19 @@ export class Coordinator {
   /** Gives the slot back, when the sealing has given back its buffers. */
   #release(slot: number): void {
     const table = this.#table;
-    if (table.phase[slot] === PHASE_SPREAD) this.#spreadCount--;
     this.#rounds.stop(slot);
-    this.#writeParts.stop(slot);
-    this.#gets.pulls.stop(slot);
+    if (table.movesByParts[slot] === 1) {
+      if (table.phase[slot] === PHASE_SPREAD) this.#spreadCount--;
+      this.#writeParts.stop(slot);
+      this.#gets.pulls.stop(slot);
+    }
     if (table.jobPending[slot] === 1) table.phase[slot] = PHASE_ENDED;
     else table.release(slot);
+  }
+
+  #hasRest(slot: number, outcome: Outcome): boolean {
+    const isWhole = outcome === 'ok' || outcome === 'absent';
+    return isWhole && this.#writeParts.membersOf(slot) !== 0 && this.#spreadCount < this.#spreadsMax;
   }
 
   /**
@@ -298,21 +305,11 @@ export class Coordinator {
     const { words } = incoming.region;
     const table = this.#table;
     const type = typeOf(words, word);
-    if (!isAnswer(type)) return this.#options.onOtherMessage(incoming, word);
-    if (!this.#answersCount) return this.#options.drops.count('wrong-epoch');
-    const slot = slotOf(words, word);
-    if (
-      slot >= table.capacity ||
-      table.generation[slot] !== words[word + 1] ||
-      hasMember(table.replied[slot]!, member) ||
-      !answers(type, table.phase[slot]!)
-    ) {
-      return this.#options.drops.count('late-answer');
+    if (type !== MESSAGE_READ_REPLY && type !== MESSAGE_STAMP_REPLY && type !== MESSAGE_WRITE_REPLY) {
+      return this.#onRareAnswer(incoming, member, word, valueWord);
     }
-    // Each phase counts answers of one epoch only.
-    if (table.epoch[slot] !== incoming.epoch) return this.#restartPhase(slot);
-    if (type === MESSAGE_READ_PART_REPLY) return this.#gets.pulls.onPartReply(slot, incoming, word, valueWord);
-    if (type === MESSAGE_WRITE_PROGRESS) return this.#onProgress(slot, member, words, word);
+    const slot = slotOf(words, word);
+    if (!this.#isExpected(incoming, member, type, slot, word)) return;
     if (this.#sampleDue && hasMember(table.sampled[slot]!, member)) {
       this.#sampleDue = false;
       this.#rounds.picker.onRoundTrip(member, this.#rounds.nowMs - table.phaseMs[slot]!);
@@ -320,9 +317,44 @@ export class Coordinator {
     table.replied[slot]! |= 1 << member;
     if (type === MESSAGE_READ_REPLY) this.#gets.onReadReply(slot, member, incoming, word, valueWord);
     else if (type === MESSAGE_STAMP_REPLY) this.#puts.onStampReply(slot, member, words, word);
-    else if (table.phase[slot] === PHASE_SPREAD) this.#onSpreadReply(slot, member);
     else if (table.phase[slot] === PHASE_WRITE) this.#puts.onWriteReply(slot, member, flagsOf(words, word));
-    else this.#gets.onWriteBackReply(slot, member, flagsOf(words, word));
+    else if (table.phase[slot] === PHASE_WRITE_BACK) this.#gets.onWriteBackReply(slot, member, flagsOf(words, word));
+    else this.#onSpreadReply(slot, member);
+  }
+
+  /** Answers about parts, and what answers no operation. */
+  #onRareAnswer(incoming: Incoming<Peer>, member: number, word: number, valueWord: number): void {
+    const { words } = incoming.region;
+    const type = typeOf(words, word);
+    if (type !== MESSAGE_READ_PART_REPLY && type !== MESSAGE_WRITE_PROGRESS) {
+      return this.#options.onOtherMessage(incoming, word);
+    }
+    const slot = slotOf(words, word);
+    if (!this.#isExpected(incoming, member, type, slot, word)) return;
+    if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(slot, member, words, word);
+    else this.#gets.pulls.onPartReply(slot, incoming, word, valueWord);
+  }
+
+  /** Whether it is the first answer of the member to what the operation asks now. If not, that was seen to. */
+  #isExpected(incoming: Incoming<Peer>, member: number, type: number, slot: number, word: number): boolean {
+    const table = this.#table;
+    if (!this.#answersCount) {
+      this.#options.drops.count('wrong-epoch');
+      return false;
+    }
+    if (
+      slot >= table.capacity ||
+      table.generation[slot] !== incoming.region.words[word + 1] ||
+      hasMember(table.replied[slot]!, member) ||
+      !answers(type, table.phase[slot]!)
+    ) {
+      this.#options.drops.count('late-answer');
+      return false;
+    }
+    // Each phase counts answers of one epoch only.
+    if (table.epoch[slot] === incoming.epoch) return true;
+    this.#restartPhase(slot);
+    return false;
   }
 
   /** A member says which parts it has. */
@@ -445,16 +477,6 @@ export class Coordinator {
     }
     assert(spreadCount === this.#spreadCount, 'operations that spread are counted');
   }
-}
-
-function isAnswer(type: number): boolean {
-  return (
-    type === MESSAGE_READ_REPLY ||
-    type === MESSAGE_STAMP_REPLY ||
-    type === MESSAGE_WRITE_REPLY ||
-    type === MESSAGE_WRITE_PROGRESS ||
-    type === MESSAGE_READ_PART_REPLY
-  );
 }
 
 /** Whether a message of this type answers what the phase asks. */

@@ -93,8 +93,10 @@ export class GetFlow {
 
   read(slot: number): void {
     const table = this.#table;
-    this.pulls.stop(slot);
-    this.#writeParts.stop(slot);
+    if (table.movesByParts[slot] === 1) {
+      this.pulls.stop(slot);
+      this.#writeParts.stop(slot);
+    }
     this.#rounds.enter(slot, PHASE_READ);
     table.counter[slot] = 0;
     table.writerHigh[slot] = 0;

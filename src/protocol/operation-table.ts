@@ -88,6 +88,8 @@ export class OperationTable {
   readonly unsent: Uint8Array;
   /** Members that the write goes to by parts. */
   readonly byParts: Uint8Array;
+  /** 1 while write-parts.ts or pull-flow.ts has anything of the operation. */
+  readonly movesByParts: Uint8Array;
   /** get: who is asked for the value, who sent it. */
   readonly valueMember: Int8Array;
   /** get: who has the newest value, which is larger than a datagram; NO_MEMBER when nobody has said so. */
@@ -137,6 +139,7 @@ export class OperationTable {
     this.refused = new Uint8Array(capacity);
     this.unsent = new Uint8Array(capacity);
     this.byParts = new Uint8Array(capacity);
+    this.movesByParts = new Uint8Array(capacity);
     this.valueMember = new Int8Array(capacity);
     this.partsMember = new Int8Array(capacity);
     this.sealed = new Uint8Array(capacity);

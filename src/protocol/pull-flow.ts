@@ -90,6 +90,7 @@ export class PullFlow {
     const pull = this.#free.pop() ?? new Pull();
     assert(pull.slot === -1, 'a free pull is clean');
     pull.slot = slot;
+    table.movesByParts[slot] = 1;
     pull.partBytes = partBytes;
     pull.tracker.start(Math.ceil(envelopeBytes / partBytes));
     this.#bySlot[slot] = pull;

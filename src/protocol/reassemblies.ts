@@ -47,6 +47,8 @@ export const REASSEMBLIES_MAX = 64;
 export const REASSEMBLIES_PER_PEER_MAX = 16;
 /** Nothing of it has come for so long: far more than a sender's longest time-out (net/rtt.ts). */
 const IDLE_MS_MAX = 5_000;
+/** So often places are looked at: not each turn. */
+const TICK_INTERVAL_MS = 100;
 /** When all places are taken, one that has been idle for so long makes room: a few time-outs of a sender that works. */
 const IDLE_MS_MIN = 500;
 /**
@@ -114,6 +116,7 @@ export class Reassemblies {
   readonly #places: readonly Reassembly[] = Array.from({ length: REASSEMBLIES_MAX }, () => new Reassembly());
   readonly #touched: Reassembly[] = [];
   #openCount = 0;
+  #tickedMs = -Infinity;
 
   constructor(store: Store, messenger: Messenger, owner: ReassemblyOwner) {
     this.#store = store;
@@ -260,6 +263,7 @@ export class Reassemblies {
 
   /** At the end of the turn's datagrams: says what has arrived. */
   flush(): void {
+    if (this.#touched.length === 0) return;
     for (const reassembly of this.#touched) {
       reassembly.isTouched = false;
       if (reassembly.session === undefined) continue;
@@ -269,7 +273,8 @@ export class Reassemblies {
       }
       this.#tellAnswer(reassembly, reassembly.session);
       // The same copy may be needed again, and there may be room for it by then.
-      if (reassembly.isRepair || reassembly.answer !== 0) this.#release(reassembly);
+      if (reassembly.isRepair || (reassembly.answer & (FLAG_TRUSTED_FULL | FLAG_HOST_FULL)) !== 0)
+        this.#release(reassembly);
     }
     this.#touched.length = 0;
   }
@@ -302,6 +307,8 @@ export class Reassemblies {
 
   /** Gives up what nobody sends any more. */
   tick(nowMs: number): void {
+    if (nowMs - this.#tickedMs < TICK_INTERVAL_MS) return;
+    this.#tickedMs = nowMs;
     for (const place of this.#places) {
       if (place.peerKey !== undefined && nowMs - place.lastMs > IDLE_MS_MAX) this.#release(place);
     }

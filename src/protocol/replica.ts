@@ -99,6 +99,8 @@ export interface ReplicaOptions {
   readonly store: Store;
   readonly formation: Formation;
   readonly messenger: Messenger;
+  /** The coordinator of the same process asks on this session, and is answered by this messenger. */
+  readonly local?: { readonly session: Session<Peer>; readonly messenger: Messenger } | undefined;
   readonly drops: DropCounters;
   readonly repairs: Repairs;
   /** Bytes of the trusted budget that only writes already let through may use. */
@@ -111,7 +113,8 @@ export interface ReplicaOptions {
 export class Replica {
   readonly #store: Store;
   readonly #formation: Formation;
-  readonly #messenger: Messenger;
+  /** For the datagram at hand. */
+  #messenger: Messenger;
   readonly #drops: DropCounters;
   readonly #repairs: Repairs;
   readonly #options: ReplicaOptions;
@@ -132,7 +135,7 @@ export class Replica {
     this.#messenger = options.messenger;
     this.#drops = options.drops;
     this.#repairs = options.repairs;
-    this.reassemblies = new Reassemblies(options.store, options.messenger, {
+    this.reassemblies = new Reassemblies(options.store, options.local?.messenger ?? options.messenger, {
       answerEarly: (write) => this.#answerEarly(write),
       onWhole: (write) => this.#onWhole(write),
     });
@@ -145,6 +148,8 @@ export class Replica {
 
   onMessages(incoming: Incoming<Peer>, nowMs: number): void {
     this.#nowMs = nowMs;
+    const { messenger, local } = this.#options;
+    this.#messenger = local !== undefined && incoming.session === local.session ? local.messenger : messenger;
     const { words } = incoming.region;
     const { wordEnd, valueWordEnd } = incoming;
     let { word, valueWord } = incoming;
@@ -199,6 +204,15 @@ export class Replica {
       case MESSAGE_WRITE:
         if (this.#serves(incoming)) this.#onWrite(session, words, word, valueWord, hash);
         return;
+      default:
+        return this.#onRareMessage(incoming, word, valueWord, hash);
+    }
+  }
+
+  #onRareMessage(incoming: Incoming<Peer>, word: number, valueWord: number, hash: number): void {
+    const { words } = incoming.region;
+    const { session } = incoming;
+    switch (typeOf(words, word)) {
       case MESSAGE_READ_PART:
         if (this.#serves(incoming)) this.#onReadPart(session, words, word, hash);
         return;

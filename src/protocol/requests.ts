@@ -1,4 +1,5 @@
 import { alignUp, copyPadded, copyWords, writeU53 } from '../../net/bytes.ts';
+import type { Outgoing } from '../../net/outbox.ts';
 import type { Session } from '../../net/session.ts';
 import {
   ASK_BYTES,
@@ -58,9 +59,10 @@ export class Requests {
     const keyBytes = table.keyBytes[slot]!;
     const envelopeBytes = table.tombstone[slot] === 1 ? 0 : table.envelopeBytes[slot]!;
     if (!this.#messenger.append(session, WRITE_BYTES + alignUp(keyBytes), envelopeBytes)) return false;
-    this.#writeHeader(slot, type, flags, keyBytes, envelopeBytes, 0);
-    this.#copyKey(this.#messenger.out.control.words, this.#messenger.out.word + WORD_WRITE_KEY, slot, keyBytes);
-    if (envelopeBytes > 0) this.#copyEnvelope(slot, 0, envelopeBytes);
+    const { out } = this.#messenger;
+    this.#writeHeader(out, slot, type, flags, keyBytes, envelopeBytes, 0);
+    this.#copyKey(out.control.words, out.word + WORD_WRITE_KEY, slot, keyBytes);
+    if (envelopeBytes > 0) this.#copyEnvelope(out, slot, 0, envelopeBytes);
     return true;
   }
 
@@ -83,10 +85,11 @@ export class Requests {
     const envelopeBytes = table.envelopeBytes[slot]!;
     const lengthBytes = partLengthBytes(partIndex, partBytes, envelopeBytes);
     if (!this.#messenger.append(session, WRITE_BYTES + alignUp(keyBytes), lengthBytes, true)) return false;
-    this.#writeHeader(slot, MESSAGE_WRITE_PART, flags, keyBytes, envelopeBytes, partIndex | ((partBytes / 8) << 16));
-    if (partIndex === 0) {
-      this.#copyKey(this.#messenger.out.control.words, this.#messenger.out.word + WORD_WRITE_KEY, slot, keyBytes);
-    } else this.#copyEnvelope(slot, (partIndex - 1) * partBytes, lengthBytes);
+    const { out } = this.#messenger;
+    const part = partIndex | ((partBytes / 8) << 16);
+    this.#writeHeader(out, slot, MESSAGE_WRITE_PART, flags, keyBytes, envelopeBytes, part);
+    if (partIndex === 0) this.#copyKey(out.control.words, out.word + WORD_WRITE_KEY, slot, keyBytes);
+    else this.#copyEnvelope(out, slot, (partIndex - 1) * partBytes, lengthBytes);
     return true;
   }
 
@@ -114,10 +117,18 @@ export class Requests {
     return true;
   }
 
-  #writeHeader(slot: number, type: number, flags: number, keyBytes: number, envelopeBytes: number, part: number): void {
+  #writeHeader(
+    out: Outgoing,
+    slot: number,
+    type: number,
+    flags: number,
+    keyBytes: number,
+    envelopeBytes: number,
+    part: number,
+  ): void {
     const table = this.#table;
-    const { words } = this.#messenger.out.control;
-    const { word } = this.#messenger.out;
+    const { words } = out.control;
+    const { word } = out;
     const isTombstone = table.tombstone[slot] === 1;
     writeHead(words, word, type, flags | (isTombstone ? FLAG_TOMBSTONE : 0), slot, table.generation[slot]!);
     words[word + WORD_KEY_BYTES] = keyBytes;
@@ -132,9 +143,8 @@ export class Requests {
   }
 
   /** @param byteOffset Multiple of 8. */
-  #copyEnvelope(slot: number, byteOffset: number, byteCount: number): void {
+  #copyEnvelope(out: Outgoing, slot: number, byteOffset: number, byteCount: number): void {
     const table = this.#table;
-    const { out } = this.#messenger;
     const source = table.envelopeRegion[slot]!.words;
     copyPadded(out.packet.words, out.valueWord, source, table.envelopeWord[slot]! + (byteOffset >> 2), byteCount);
   }

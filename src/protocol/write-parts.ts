@@ -131,6 +131,7 @@ export class WriteParts {
     const transfer = this.#free.pop() ?? new Transfer(this.#memberCount);
     assert(transfer.slot === -1 && transfer.mask === 0, 'a free transfer is clean');
     transfer.slot = slot;
+    this.#table.movesByParts[slot] = 1;
     this.#bySlot[slot] = transfer;
     this.#active.push(transfer);
     return transfer;

@@ -151,7 +151,8 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.replica = new Replica({
       store: this.store,
       formation: this.formation,
-      messenger: this.route.loopback.answers,
+      messenger: this.endpoint,
+      local: { session: this.route.loopback.session, messenger: this.route.loopback.answers },
       drops: this.drops,
       repairs: this.repairs,
       trustedMarginBytes: Math.min(TRUSTED_MARGIN_BYTES, Math.floor(budget.available / MARGIN_SHARE)),
