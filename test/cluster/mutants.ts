@@ -215,7 +215,9 @@ export const mutants: readonly Mutant[] = [
     name: 'answers of an earlier phase are counted',
     bias: 'late answers',
     failure: MIXED_UP,
-    substitutions: [{ file: COORDINATOR, find: 'table.generation[slot] !== words[word + 1] ||', replace: '' }],
+    substitutions: [
+      { file: COORDINATOR, find: 'table.generation[slot] !== incoming.region.words[word + 1] ||', replace: '' },
+    ],
   },
   {
     name: 'a write that was sent is said to have had no effect',

@@ -289,9 +289,16 @@ test('threads that are terminated in the middle of their work are replaced, and 
       sealing.onReadyToDrain = () => {
         isCalled = true;
       };
+      const doneBefore = [0, 1].map((seat) => pool.memory.done(seat));
       values.forEach((value) => submitSeal(sealing, nextToken++, value));
-      // Some of the jobs are done by now, one is under way in each thread, the others wait.
-      for (let i = 0; i < round; i++) letWorkersWork(sealing);
+      // In every other round each thread has done a job (one that never gets so far is given up in the end), one is under
+      // way in each, the others wait.
+      const hasWorked = (before: number, seat: number): boolean => pool.memory.done(seat) !== before;
+      const deadlineMs = performance.now() + WAIT_MS_MAX;
+      while (round % 2 === 1 && !doneBefore.every(hasWorked)) {
+        assert.ok(performance.now() < deadlineMs, 'each thread works');
+        letWorkersWork(sealing);
+      }
       for (const thread of threads) void thread.terminate();
       await until('all is done', () => {
         // Asked only when told to: else a job that nobody tells of would not be missed.
