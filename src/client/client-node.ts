@@ -14,6 +14,7 @@ import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
 import { CallClient } from '../coordinated/call-client.ts';
 import { CALL_BYTES } from '../protocol/call-messages.ts';
+import { CALL_RMW_BYTES } from '../protocol/call-rmw.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
 import { acceptResponse, requestPayload } from '../protocol/handshake-payload.ts';
 import { MESSAGE_STATE, MESSAGE_STATUS, typeOf } from '../protocol/messages.ts';
@@ -207,6 +208,13 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       valueBytesMax = Math.min(valueBytesMax, this.endpoint.valueBytesMax(session, CALL_BYTES + alignUp(keyBytes)));
     }
     return valueBytesMax;
+  }
+
+  /** Largest new and expected value of a read-modify-write together, padded each. */
+  rmwBytesMax(keyBytes: number): number {
+    // In the direct route it is the coordinator that says what is too large, as it depends on what is there.
+    if (this.#calls === undefined) return 2 * SEALED_VALUE_BYTES_MAX;
+    return this.valueBytesMax(keyBytes) - CALL_RMW_BYTES;
   }
 
   /** Ends all operations and sessions. Transport and sealing stay the owner's. */

@@ -9,14 +9,18 @@ import {
   CALL_OPENED_BYTES,
   CALL_OPEN_BYTES,
   CALL_REPLY_BYTES,
+  CALL_RMW,
   MESSAGE_CALL,
   MESSAGE_CALL_OPEN,
   MESSAGE_CALL_OPENED,
   MESSAGE_CALL_REPLY,
   WORD_CALL_KEY,
+  WORD_CALL_REPLY_REST,
   WORD_CALL_REPLY_VALUE_BYTES,
   WORD_CALL_VALUE_BYTES,
+  callReplyHeadBytes,
 } from './call-messages.ts';
+import { callRmwBytes } from './call-rmw.ts';
 
 /**
  * Messages of the control part (docs/wire.md): each a multiple of 8 bytes, fields at named word offsets, written and
@@ -249,11 +253,19 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
     case MESSAGE_CALL: {
       const keyedByteCount = keyedBytes(words, word, bytesLeft, CALL_BYTES, WORD_CALL_KEY);
       if (keyedByteCount < 0 || flags > CALL_KIND_MAX) return -1;
-      return withValueBytes(keyedByteCount, words[word + WORD_CALL_VALUE_BYTES]!, bytesLeft);
+      const valueBytes = words[word + WORD_CALL_VALUE_BYTES]!;
+      const byteCount = withValueBytes(keyedByteCount, valueBytes, bytesLeft);
+      if (flags !== CALL_RMW || byteCount < 0) return byteCount;
+      const rmwBytes = callRmwBytes(words, word + (byteCount >> 2), valueBytes, bytesLeft - byteCount);
+      return rmwBytes < 0 ? -1 : byteCount + rmwBytes;
     }
-    case MESSAGE_CALL_REPLY:
+    case MESSAGE_CALL_REPLY: {
       if (bytesLeft < CALL_REPLY_BYTES) return -1;
-      return withValueBytes(CALL_REPLY_BYTES, words[word + WORD_CALL_REPLY_VALUE_BYTES]!, bytesLeft);
+      const headBytes = callReplyHeadBytes(words, word);
+      if (bytesLeft < headBytes) return -1;
+      if (headBytes > CALL_REPLY_BYTES && words[word + WORD_CALL_REPLY_REST + 1]! >>> 21 !== 0) return -1;
+      return withValueBytes(headBytes, words[word + WORD_CALL_REPLY_VALUE_BYTES]!, bytesLeft);
+    }
     case MESSAGE_CALL_OPEN:
       return bytesLeft < CALL_OPEN_BYTES ? -1 : CALL_OPEN_BYTES;
     case MESSAGE_CALL_OPENED:

@@ -19,6 +19,7 @@ export class FakeOperations implements Operations {
   /** All that were ever started. */
   readonly started: FakeOperation[] = [];
   mostActive = 0;
+  readonly ended = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 0, hasValue: false };
   #sink: OperationSink | undefined;
 
   constructor(capacity: number) {
@@ -45,8 +46,16 @@ export class FakeOperations implements Operations {
     return this.#start({ type: 'put', token, key: text(key), value: value.slice(), deadlineMs });
   }
 
+  rmwBytesMax(): number {
+    return 65_000;
+  }
+
   startDelete(): number {
     throw new Error('the bench deletes nothing');
+  }
+
+  startRmw(): number {
+    throw new Error('no mix of these tests has read-modify-writes');
   }
 
   cancel(): void {

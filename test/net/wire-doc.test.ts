@@ -9,6 +9,7 @@ import { SECURITY_MODES } from '../../net/mode.ts';
 import * as wire from '../../net/wire.ts';
 import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-server.ts';
 import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
+import { KEPT_BYTES } from '../../src/coordinated/kept-answers.ts';
 import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
 import * as callMessages from '../../src/protocol/call-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
@@ -145,6 +146,7 @@ test('should name every limit that the other end can notice, as the code has it'
     ['STREAMS_MAX', `| streams of calls in a replica | ${STREAMS_MAX}, ${STREAM_BYTES_MAX / 2 ** 20} MiB |`],
     ['STREAM_IDLE_MS', `has not called for ${STREAM_IDLE_MS / 1_000} s`],
     ['CALL_SLOTS_MAX', `| calls of a stream under way | ${said(callMessages.CALL_SLOTS_MAX)} |`],
+    ['KEPT_BYTES', `${KEPT_BYTES / 1_024} KiB of such answers`],
     ['CALL_DEADLINE_MS_MAX', `| deadline of a call | ${CALL_DEADLINE_MS_MAX / 1_000} s;`],
   ] as const) {
     assert.ok(text.replaceAll('\n  ', ' ').includes(phrase), `${name}: "${phrase}"`);
