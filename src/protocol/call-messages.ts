@@ -1,3 +1,7 @@
+import { alignUp } from '../../net/bytes.ts';
+import { callRmwBytes } from './call-rmw.ts';
+import { flagsOf, keyedBytes, typeOf } from './message-fields.ts';
+
 /**
  * Messages of the coordinated route (docs/wire.md): a client asks one replica to carry out an operation for it.
  *
@@ -87,3 +91,37 @@ export const NO_STREAM = 0;
 
 /** Calls that a client may have under way at one replica: more than saturate it, and 64 KiB of its trusted memory. */
 export const CALL_SLOTS_MAX = 4_096;
+
+/** Bytes of the message of this file at `word`, or -1 when it is malformed or cut off. */
+export function callMessageBytes(words: Int32Array, word: number, bytesLeft: number): number {
+  switch (typeOf(words, word)) {
+    case MESSAGE_CALL: {
+      const kind = flagsOf(words, word);
+      const keyedByteCount = keyedBytes(words, word, bytesLeft, CALL_BYTES, WORD_CALL_KEY);
+      if (keyedByteCount < 0 || kind > CALL_KIND_MAX) return -1;
+      const valueBytes = words[word + WORD_CALL_VALUE_BYTES]!;
+      const byteCount = withValueBytes(keyedByteCount, valueBytes, bytesLeft);
+      if (kind !== CALL_RMW || byteCount < 0) return byteCount;
+      const rmwBytes = callRmwBytes(words, word + (byteCount >> 2), valueBytes, bytesLeft - byteCount);
+      return rmwBytes < 0 ? -1 : byteCount + rmwBytes;
+    }
+    case MESSAGE_CALL_REPLY: {
+      if (bytesLeft < CALL_REPLY_BYTES) return -1;
+      const headBytes = callReplyHeadBytes(words, word);
+      if (bytesLeft < headBytes) return -1;
+      if (headBytes > CALL_REPLY_BYTES && words[word + WORD_CALL_REPLY_REST + 1]! >>> 21 !== 0) return -1;
+      return withValueBytes(headBytes, words[word + WORD_CALL_REPLY_VALUE_BYTES]!, bytesLeft);
+    }
+    case MESSAGE_CALL_OPEN:
+      return bytesLeft < CALL_OPEN_BYTES ? -1 : CALL_OPEN_BYTES;
+    case MESSAGE_CALL_OPENED:
+      return bytesLeft < CALL_OPENED_BYTES ? -1 : CALL_OPENED_BYTES;
+    default:
+      return -1;
+  }
+}
+
+/** A value in the control part, behind so many bytes. */
+function withValueBytes(byteCount: number, valueBytes: number, bytesLeft: number): number {
+  return valueBytes >= 0 && valueBytes <= bytesLeft - byteCount ? byteCount + alignUp(valueBytes) : -1;
+}
