@@ -29,12 +29,9 @@ import { formatWorkers } from './workers/report.ts';
 import { runWorkers } from './workers/run.ts';
 import { INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
 
-/**
- * Adds `avocado bench` with `compare`, `goodput` and `sizes`. Flags belong to the command that they stand behind, or `bench` would
- * take theirs, which have the same names; each command above has to agree to that.
- */
+/** Adds `avocado bench` with `compare`, `goodput` and `sizes`, whose flags have the same names (program.ts tells them apart). */
 export function addBench(program: Command): Command {
-  return program.enablePositionalOptions().addCommand(benchCommand());
+  return program.addCommand(benchCommand());
 }
 
 /** What is easily taken for something else. */
