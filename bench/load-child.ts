@@ -79,6 +79,7 @@ class LoadHost {
       operationsByClient,
       readBytes: windows.reduce((sum, { window }) => sum + window.readBytes, 0),
       writtenBytes: windows.reduce((sum, { window }) => sum + window.writtenBytes, 0),
+      conflicts: windows.reduce((sum, { window }) => sum + window.conflicts, 0),
       errors: sumCounts(clients.map(({ loop }) => Object.fromEntries(loop.errors))),
       byType: byTypeOf(windows),
       cpuUs: cpu.user + cpu.system,

@@ -87,6 +87,8 @@ export interface Ran {
   /** Bytes of values that gets returned, and that puts wrote (once, however many replicas took them). */
   readonly readBytes: number;
   readonly writtenBytes: number;
+  /** Compare-and-sets that met another version, and were tried again. */
+  readonly conflicts: number;
   readonly errors: Readonly<Record<string, number>>;
   readonly byType: Readonly<Record<OperationType, RanType>>;
   /** User and system time of the load process in the window. */

@@ -31,6 +31,8 @@ export interface RunResult {
   readonly latencyUs: Readonly<Partial<Record<OperationType, LatencySummary>>>;
   /** Reads, updates and inserts together: each get and put once. */
   readonly latencyUsAll: LatencySummary | null;
+  /** Compare-and-sets that met another version, and were tried again; left out where the workload has none. */
+  readonly conflicts?: number;
   /** From the warm-up's start to the last operation's end. */
   readonly errors: number;
   readonly errorsByKind: Readonly<Record<string, number>>;
@@ -97,7 +99,8 @@ export function resultOf(
   for (const type of OPERATION_TYPES) {
     const latency = new LatencyHistogram();
     for (const part of parts) latency.addEncoded(part.byType[type].latency);
-    if (type !== 'rmw') all.add(latency);
+    // Those that are made of a get and a write count as these.
+    if (type !== 'rmw' || context.workload.write === 'increment') all.add(latency);
     const summary = latency.summary();
     if (summary === undefined) continue;
     latencyUs[type] = summary;
@@ -129,6 +132,9 @@ export function resultOf(
       written: rateOf(parts, (part) => part.writtenBytes),
     },
     latencyUs,
+    ...(context.workload.write === 'atomic rmw' && {
+      conflicts: parts.reduce((sum, part) => sum + part.conflicts, 0),
+    }),
     latencyUsAll: all.summary() ?? null,
     errors: Object.values(errorsByKind).reduce((sum, count) => sum + count, 0),
     errorsByKind,

@@ -14,6 +14,7 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
     operations: 200,
     operationsByClient: [200],
     readBytes: 25_600,
+    conflicts: 0,
     writtenBytes: 12_800,
     errors: {},
     byType: byType({ read, update }),
