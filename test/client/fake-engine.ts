@@ -41,6 +41,8 @@ export class FakeEngine implements Engine, Operations {
     repairs: 0,
     writeBacks: 0,
     partsRepeated: 0,
+    helped: 0,
+    backOffs: 0,
   };
   readonly ended = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 0, hasValue: false };
   rmwBytes = 4_096;
