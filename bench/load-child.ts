@@ -76,6 +76,7 @@ class LoadHost {
       type: 'ran',
       windowMs: Math.max(...windows.map(({ window }) => window.windowMs)),
       operations: operationsByClient.reduce((sum, operations) => sum + operations, 0),
+      completed: this.#sum(({ loop }) => loop.completed),
       operationsByClient,
       readBytes: windows.reduce((sum, { window }) => sum + window.readBytes, 0),
       writtenBytes: windows.reduce((sum, { window }) => sum + window.writtenBytes, 0),

@@ -82,6 +82,8 @@ export interface Ran {
   readonly windowMs: number;
   /** A read-modify-write is one. */
   readonly operations: number;
+  /** Ended well since the run's start, warm-up and drain included. */
+  readonly completed: number;
   /** Of each client by itself. */
   readonly operationsByClient: readonly number[];
   /** Bytes of values that gets returned, and that puts wrote (once, however many replicas took them). */

@@ -191,6 +191,9 @@ function formatFigures(report: BenchReport, result: RunResult, load: LoadSummary
       'mended',
       `${count(result.writeBacks)} write-backs, ${count(result.tampered)} tampered copies, ${count(result.repairs)} repairs`,
     ],
+    ...(result.helped + result.backOffs === 0
+      ? []
+      : [['contention', `${count(result.helped)} helped, ${count(result.backOffs)} waits for another`]]),
     ...(result.conflicts === undefined
       ? []
       : [['conflicts', `${count(result.conflicts)} compare-and-sets found another version, and were tried again`]]),

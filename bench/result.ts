@@ -21,6 +21,8 @@ export interface RunResult {
   readonly durationMs: number;
   /** Ended well in the window; a read-modify-write is one. */
   readonly operations: number;
+  /** Ended well from the warm-up's start to the last operation's end. */
+  readonly completed: number;
   readonly opsPerSec: number;
   /** Of the clients by themselves: the slowest, and the fastest. */
   readonly clientOpsPerSec: { readonly min: number; readonly max: number };
@@ -41,6 +43,9 @@ export interface RunResult {
   readonly writeBacks: number;
   readonly tampered: number;
   readonly repairs: number;
+  /** Of read-modify-writes: others' that clients decided, and times that another's ballot was in the way. */
+  readonly helped: number;
+  readonly backOffs: number;
   /** Null where a replica's processor time is not known for the whole window. */
   readonly cpuUsPerOp: { readonly replicas: number | null; readonly clients: number };
   /** Left out where no process has workers. */
@@ -124,6 +129,7 @@ export function resultOf(
     seed: context.seed,
     durationMs: Math.max(...parts.map((part) => part.windowMs)),
     operations,
+    completed: parts.reduce((sum, part) => sum + part.completed, 0),
     opsPerSec: rateOf(parts, (part) => part.operations),
     clientOpsPerSec: clientRatesOf(parts),
     opsPerSecByType,
@@ -143,6 +149,8 @@ export function resultOf(
     writeBacks: sumOf(parts, 'writeBacks'),
     tampered: sumOf(parts, 'tampered'),
     repairs: sumOf(parts, 'repairs'),
+    helped: sumOf(parts, 'helped'),
+    backOffs: sumOf(parts, 'backOffs'),
     cpuUsPerOp: {
       replicas: replicasCpuUs === undefined || operations === 0 ? null : replicasCpuUs / operations,
       clients: operations === 0 ? 0 : clientsCpuUs / operations,

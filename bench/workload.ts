@@ -38,6 +38,9 @@ export function workloadOf(name: WorkloadName): Workload {
 /** F with the store's own read-modify-writes: whatever others write in between is noticed. */
 export const ATOMIC_WORKLOAD: Workload = { name: 'F atomic', readProportion: 0.5, write: 'atomic rmw' };
 
+/** Increments only. */
+export const INCREMENT_WORKLOAD: Workload = { name: 'increments', readProportion: 0, write: 'increment' };
+
 /** @param base Says what the operations do that are no reads. */
 export function workloadOfProportion(readProportion: number, base: Workload): Workload {
   const { write } = base;
@@ -65,10 +68,12 @@ export function describeRmw(workloads: readonly Workload[]): string | undefined 
 }
 
 const ZIPFIAN_DESCRIPTION = 'scrambled zipfian as in YCSB: theta 0.99 over 10^10 items';
+const UNIFORM_DESCRIPTION = 'each as often';
 const LATEST_DESCRIPTION = 'latest as in YCSB: zipfian, theta 0.99, from the last record whose insert is acknowledged';
 
 export function describeDistributions(workloads: readonly Workload[]): string {
   const descriptions = [];
+  if (workloads.some(({ write }) => write === 'increment')) return UNIFORM_DESCRIPTION;
   if (workloads.some(({ write }) => write !== 'insert')) descriptions.push(ZIPFIAN_DESCRIPTION);
   if (workloads.some(({ write }) => write === 'insert')) descriptions.push(LATEST_DESCRIPTION);
   return descriptions.join('; in workload D ');

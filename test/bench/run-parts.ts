@@ -12,6 +12,7 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
     type: 'ran',
     windowMs: 1_000,
     operations: 200,
+    completed: 260,
     operationsByClient: [200],
     readBytes: 25_600,
     conflicts: 0,
