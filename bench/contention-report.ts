@@ -68,7 +68,7 @@ export function formatContention(report: ContentionReport): string {
     formatHead(report, report.replicas, 'counters, chosen evenly'),
     first === undefined ? '' : `Increments, mode ${first.mode}, by how many counters they are dealt out to`,
     `Medians of ${rounds}; counts are sums.`,
-    formatTable(report.runs),
+    formatContentionTable(report.runs),
     alignColumns([
       ['errors', formatCounts(sumCounts(report.runs.map(({ errorsByKind }) => errorsByKind)))],
       ['helped', 'increments of other clients that one had to finish before its own'],
@@ -78,7 +78,7 @@ export function formatContention(report: ContentionReport): string {
   ].join('\n\n')}\n`;
 }
 
-function formatTable(runs: readonly ContentionPoint[]): string {
+export function formatContentionTable(runs: readonly ContentionPoint[]): string {
   const heading = [
     'counters',
     'ops/s',

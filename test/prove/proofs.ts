@@ -5,9 +5,11 @@ import { freshClone } from './fresh-clone.ts';
 import { goodput } from './goodput.ts';
 import { largeValues } from './large-values.ts';
 import { handshakeFlood } from './handshake-flood.ts';
+import { increments } from './increments.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
+import { rmwSpeed } from './rmw-speed.ts';
 import { simulation } from './simulation.ts';
 import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
@@ -20,7 +22,9 @@ export const PROOFS: readonly Proof[] = [
   tamper,
   attacks,
   handshakeFlood,
+  increments,
   speed,
+  rmwSpeed,
   goodput,
   largeValues,
   byteRate,
