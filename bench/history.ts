@@ -25,19 +25,21 @@ export interface HistorySink {
     value: string | null,
     startNs: number,
     endNs: number | null,
-    outcome: 'ok' | 'unknown' | 'error',
+    outcome: HistoryOutcome,
     rest?: HistoryRest,
   ): void;
 }
 
 export type HistoryOp = 'get' | 'put' | 'cas' | 'incr';
 
+/** Mismatch: of a read-modify-write, what it found did not allow it. */
+export type HistoryOutcome = 'ok' | 'mismatch' | 'unknown' | 'error';
+
 /** Fields of some operations only (docs/checking.md). */
 export interface HistoryRest {
   readonly version?: string;
-  readonly expectedVersion?: string;
+  readonly expected?: { readonly version: string };
   readonly delta?: string;
-  readonly result?: 'done' | 'mismatch' | 'not-an-integer' | 'overflow';
   readonly found?: string | null;
 }
 
@@ -70,7 +72,7 @@ export class HistoryWriter implements HistorySink {
     value: string | null,
     startNs: number,
     endNs: number | null,
-    outcome: 'ok' | 'unknown' | 'error',
+    outcome: HistoryOutcome,
     rest?: HistoryRest,
   ): void {
     // Keys and ids are letters, digits and hyphens, so that nothing needs escaping.

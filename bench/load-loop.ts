@@ -1,7 +1,8 @@
 import { assert } from '../net/assert.ts';
 import { TABLE_FULL } from '../src/client/operations.ts';
-import { add, setIf } from '../src/client/read-modify-write.ts';
-import { versionOf } from '../src/client/version.ts';
+import { add } from '../src/client/read-modify-write.ts';
+import { CONDITION_VERSION, RMW_SET } from '../src/protocol/rmw-request.ts';
+import type { RmwRequest, Stamp } from '../src/protocol/rmw-request.ts';
 import type { Operations, OperationSink, Outcome } from '../src/client/operations.ts';
 import type { HistorySink } from './history.ts';
 import type { Inserts } from './inserts.ts';
@@ -63,6 +64,11 @@ export const WRONG_VALUE = 'wrong value';
 export const MISSING_RECORD = 'missing record';
 
 const ADD_ONE = add(1n);
+const NO_BYTES = new Uint8Array(0);
+
+function setIfUnchanged(version: Stamp, value: Uint8Array): RmwRequest {
+  return { change: RMW_SET, condition: CONDITION_VERSION, version, value, expected: NO_BYTES, delta: 0n };
+}
 
 type Phase = 'idle' | 'load' | 'run' | 'drain';
 
@@ -84,7 +90,7 @@ export class LoadLoop implements OperationSink {
   /** Of a read-modify-write's get. */
   readonly #pairStartMs: Float64Array;
   /** That an atomic one has read, and expects. */
-  readonly #versions: string[] = [];
+  readonly #versions: Stamp[] = [];
 
   /** Grows with each put of this client, retries included, so that no two values are the same. */
   #lastSequence = 0;
@@ -251,7 +257,7 @@ export class LoadLoop implements OperationSink {
       this.#valueBytes[slot] = value.length;
       operationId =
         kind === ATOMIC_SET
-          ? operations.startRmw(slot, keys.key(record), setIf({ version: this.#versions[slot]! }, value), deadlineMs)
+          ? operations.startRmw(slot, keys.key(record), setIfUnchanged(this.#versions[slot]!, value), deadlineMs)
           : operations.startPut(slot, keys.key(record), value, deadlineMs);
     }
     assert(operationId !== TABLE_FULL, 'the engine has a place for each outstanding operation');
@@ -276,7 +282,7 @@ export class LoadLoop implements OperationSink {
       return false;
     }
     const latencyMs = nowMs - this.#startMs[slot]!;
-    if (kind === ATOMIC_GET || kind === ATOMIC_SET) this.#versions[slot] = versionOf(this.#operations!.ended);
+    if (kind === ATOMIC_GET || kind === ATOMIC_SET) this.#versions[slot] = { ...this.#operations!.ended };
     if (outcome === 'mismatch') {
       this.#meter.conflictMet();
       return true;
@@ -335,7 +341,7 @@ export class LoadLoop implements OperationSink {
       key: keys.keyString(this.#record[slot]!),
       startNs: this.#startNs[slot]!,
       id: values.idOf(this.#sequence[slot]!),
-      expectedVersion: this.#versions[slot],
+      expected: this.#versions[slot],
     };
     recordOperation(history!, started, outcome, value, valueBytes, this.#operations!.ended);
   }
