@@ -267,7 +267,7 @@ export class RmwFlow {
 
   /** No more promises are to be had. */
   #settle(slot: number, operation: RmwOperation): void {
-    const { promised, behind, cannotShow } = operation;
+    const { promised, cannotShow } = operation;
     const table = this.#table;
     if (memberCountOf(promised) >= this.#quorum && this.#isCopySought(operation)) {
       // Whoever is not ready may have a good copy. When all have answered, there is none to be had.
@@ -275,10 +275,13 @@ export class RmwFlow {
       return isCertain ? this.#giveUp(slot, 'unreadable') : this.#backOff(slot, operation);
     }
     if (cannotShow === this.#allMask) return this.#end(slot, 'outcome-unknown');
-    if (promised !== 0 && behind !== 0 && memberCountOf(promised | behind) >= this.#quorum) {
-      return this.#catchUp(slot, operation);
-    }
+    if (this.#canCatchUp(operation)) return this.#catchUp(slot, operation);
     this.#backOff(slot, operation);
+  }
+
+  /** With those that are only behind there would be a quorum. */
+  #canCatchUp({ promised, behind }: RmwOperation): boolean {
+    return promised !== 0 && behind !== 0 && memberCountOf(promised | behind) >= this.#quorum;
   }
 
   #decide(slot: number, operation: RmwOperation): void {
@@ -508,6 +511,7 @@ export class RmwFlow {
     operation.granted = 0;
     operation.nacked = 0;
     operation.behind = 0;
+    operation.cannotShow = 0;
     this.#rounds.enter(slot, PHASE_ACCEPT);
     this.#rounds.askFirst(slot, this.#membership.readyMask());
   }
@@ -676,15 +680,15 @@ export class RmwFlow {
     if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
     this.#rounds.onSilence(slot);
     if (phase === PHASE_PREPARE && table.replied[slot] !== 0 && this.#rounds.others(slot) === 0) {
-      const { promised, behind } = operation;
-      const canCatchUp = promised !== 0 && behind !== 0 && memberCountOf(promised | behind) >= this.#quorum;
-      if (canCatchUp) return this.#catchUp(slot, operation);
+      if (this.#canCatchUp(operation)) return this.#catchUp(slot, operation);
       if (operation.nacked !== 0) return this.#backOff(slot, operation);
       if (table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX) return this.#prepare(slot, operation);
     }
-    if (phase === PHASE_ACCEPT && operation.nacked !== 0) return this.#backOff(slot, operation);
-    if (phase === PHASE_RMW_FETCH && table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX)
-      return this.#prepare(slot, operation);
+    // Who has answered otherwise may accept under another ballot, when it has been told what it lacks.
+    const { nacked, behind, cannotShow } = operation;
+    if (phase === PHASE_ACCEPT && (nacked | behind | cannotShow) !== 0) return this.#backOff(slot, operation);
+    const isForOthers = phase === PHASE_RMW_FETCH || (phase === PHASE_COMMIT && operation.commitPurpose === 'catch-up');
+    if (isForOthers && table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX) return this.#prepare(slot, operation);
     this.#rounds.askAgain(slot);
   }
 
