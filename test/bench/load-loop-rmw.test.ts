@@ -67,7 +67,7 @@ test('an atomic read-modify-write gets, and sets what it got if nobody came in b
   assert.deepEqual([window.read.count, window.update.count, window.rmw.count], [1, 1, 1]);
   assert.deepEqual([window.readBytes, window.writtenBytes], [64, 64]);
   assert.deepEqual(
-    lines.map(({ end, ...line }) => line),
+    lines.map(({ end: _end, ...line }) => line),
     [
       { op: 'get', key, value: before, outcome: 'ok', version: version(1) },
       { op: 'cas', key, value: after, outcome: 'ok', expected: { version: version(1) }, version: version(2) },

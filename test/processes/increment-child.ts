@@ -41,9 +41,9 @@ async function run(share: IncrementShare): Promise<IncrementsDone> {
   return { type: 'done', ...done };
 }
 
-process.on('message', (share: IncrementShare) => {
-  void run(share).then((done) => {
-    process.send!(done);
-    process.disconnect();
-  });
-});
+async function answer(share: IncrementShare): Promise<void> {
+  process.send!(await run(share));
+  process.disconnect();
+}
+
+process.on('message', (share: IncrementShare) => void answer(share));

@@ -27,7 +27,13 @@ async function proveRmwSpeed(context: ProofContext): Promise<ClaimResult[]> {
   const time = ['--duration', String(context.quick ? QUICK_DURATION_S : DURATION_S), '--warmup', '1'];
   const contended = (await bench(context, 'contention: 64 clients', ['contention', ...time])) as ContentionReport;
   const spread = (await bench(context, 'increments of one client, seldom two on a key', [
-    ...['contention', '--clients', '1', '--keys', String(SPREAD_KEYS), '--outstanding', String(OUTSTANDING)],
+    'contention',
+    '--clients',
+    '1',
+    '--keys',
+    String(SPREAD_KEYS),
+    '--outstanding',
+    String(OUTSTANDING),
     ...time,
   ])) as ContentionReport;
   const run = async (what: string, ...args: string[]): Promise<BenchReport> =>
