@@ -43,6 +43,19 @@ export interface Operations {
 
 export type ClientCounters = CoordinatorCounters;
 
+/** Of read-modify-writes, since the replica's start. */
+export interface RmwFigures {
+  /** That had one; each takes trusted memory for good. */
+  readonly keys: number;
+  /** That the replica learnt the decision of. */
+  readonly decided: number;
+  /** Times that a greater ballot was in the way of a proposal. */
+  readonly nacked: number;
+  /** As a coordinator for others: proposals of others that it decided, and times that it had to wait for one. */
+  readonly helped: number;
+  readonly backOffs: number;
+}
+
 export interface MemberStatus {
   index: number;
   address: string;
@@ -74,6 +87,8 @@ export interface MemberStatus {
   operations?: number;
   /** Operations that it carried out for clients of the coordinated route. */
   calls?: number;
+  /** Left out while no key ever had a read-modify-write. */
+  rmw?: RmwFigures;
 }
 
 /** A connected client without promises on its hot path. */

@@ -119,6 +119,10 @@ export class RmwAcceptor {
   readonly #store: Store;
   readonly #drops: DropCounters;
   readonly #marginBytes: number;
+  /** Slots that this replica learnt the decision of; those that it jumped over are not known to it. */
+  decidedCount = 0;
+  /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
+  nackedCount = 0;
 
   /** @param marginBytes Of the trusted budget, left to plain writes. */
   constructor(store: Store, drops: DropCounters, marginBytes: number) {
@@ -396,6 +400,7 @@ export class RmwAcceptor {
     const at = this.#store.consensus.wordOffset(record);
     if (slot > readU53(target, at + RECORD_SLOT)) {
       writeU53(target, at + RECORD_SLOT, slot);
+      this.decidedCount++;
       this.#releaseAccepted(record);
       target.fill(0, at + RECORD_PROMISE, at + RECORD_REF);
     }
@@ -489,6 +494,7 @@ export class RmwAcceptor {
     record: number,
     flags: number,
   ): void {
+    if (flags === 0) this.nackedCount++;
     if (!messenger.append(session, NACK_BYTES, 0)) return;
     const { out } = messenger;
     const target = out.control.words;

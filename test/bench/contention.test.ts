@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Command } from 'commander';
 import { contentionFlags, contentionOptionsOf } from '../../bench/contention-options.ts';
 import type { ContentionFlags, ContentionOptions } from '../../bench/contention-options.ts';
 import { contentionReportOf, formatContention, problemOf } from '../../bench/contention-report.ts';
@@ -8,10 +7,14 @@ import type { ContentionRound } from '../../bench/contention-report.ts';
 import { headOf } from '../../bench/report.ts';
 import { resultOf } from '../../bench/result.ts';
 import { INCREMENT_WORKLOAD } from '../../bench/workload.ts';
+import { createProgram } from '../../src/cli/program.ts';
 import { ranPart } from './run-parts.ts';
 
 function options(...args: string[]): ContentionOptions {
-  const command = new Command('contention').exitOverride().configureOutput({ writeErr: () => {} });
+  const command = createProgram()
+    .createCommand('contention')
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
   for (const option of contentionFlags()) command.addOption(option);
   command.parse(args, { from: 'user' });
   return contentionOptionsOf(command.opts<ContentionFlags>());

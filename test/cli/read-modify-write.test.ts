@@ -120,6 +120,15 @@ test('many processes at once: no change is lost', async () => {
   assert.equal((await run('get', 'names')).stdout.trim().split('\n').length, processes);
 });
 
+test('status tells of them once there were some', async () => {
+  const { members } = (await json(0, 'status', '--json')) as { members: { rmw: Record<string, number> }[] };
+  for (const { rmw } of members) assert(rmw['keys']! > 0 && rmw['decided']! > 0 && rmw['nacked']! >= 0);
+  assert.match(
+    (await run('status')).stdout,
+    /^replica 0 has \d+ keys with read-modify-writes: \d+ decided, \d+ ballots lost/m,
+  );
+});
+
 test('in the coordinated route alike', async () => {
   const route = ['--route', 'coordinated'];
   assert.deepEqual(await run('incr', 'coordinated', '7', ...route), { exitCode: 0, stdout: '7\n', stderr: '' });
