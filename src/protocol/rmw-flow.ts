@@ -458,7 +458,8 @@ export class RmwFlow {
         return this.#table.holders[slot]!;
       case 'catch-up':
         return operation.granted | operation.promised;
-      default:
+      case 'own':
+      case 'helped':
         return operation.granted;
     }
   }
