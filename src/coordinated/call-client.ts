@@ -12,19 +12,12 @@ import {
   CALL_PUT,
   CALL_RMW,
   CALL_SLOTS_MAX,
-  MESSAGE_CALL,
   MESSAGE_CALL_OPENED,
   MESSAGE_CALL_REPLY,
   NO_STREAM,
-  WORD_CALL_ATTEMPT,
-  WORD_CALL_DEADLINE_MS,
-  WORD_CALL_KEY,
-  WORD_CALL_KEY_BYTES,
   WORD_CALL_REPLY_ATTEMPT,
   WORD_CALL_REPLY_STREAM,
   WORD_CALL_REPLY_VALUE_BYTES,
-  WORD_CALL_STREAM,
-  WORD_CALL_VALUE_BYTES,
   callReplyHeadBytes,
   isReadOnly,
   wantsVersion,
@@ -37,7 +30,6 @@ import {
   messageEnvelopeBytes,
   slotOf,
   typeOf,
-  writeHead,
 } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
 import type { EndedStamp, OperationSink, Outcome } from '../protocol/outcome.ts';
@@ -88,7 +80,6 @@ const PATIENCE_MS_MAX = 200;
 /** All replicas are busy: the first wait, which doubles with each further one. */
 const BUSY_MS_MIN = 2;
 const BUSY_DOUBLINGS_MAX = 6;
-const DEADLINE_MS_MAX = 2 ** 32 - 1;
 const ATTEMPTS_MAX = 255;
 
 export class CallClient {
@@ -238,17 +229,7 @@ export class CallClient {
     if (session === undefined || stream === NO_STREAM || !messenger.append(session, CALL_BYTES + bodyBytes, 0))
       return false;
     const { out } = messenger;
-    const { words } = out.control;
-    const { word } = out;
-    writeHead(words, word, MESSAGE_CALL, calls.kind[slot]!, slot, calls.generation[slot]!);
-    words[word + WORD_CALL_KEY_BYTES] = calls.keyBytes[slot]!;
-    words[word + WORD_CALL_VALUE_BYTES] = calls.valueBytes[slot]!;
-    words[word + WORD_CALL_STREAM] = stream;
-    const leftMs = Math.ceil(calls.deadlineMs[slot]! - this.#nowMs);
-    words[word + WORD_CALL_DEADLINE_MS] = Math.min(Math.max(leftMs, 1), DEADLINE_MS_MAX);
-    words[word + WORD_CALL_ATTEMPT] = calls.attempt[slot]!;
-    words[word + WORD_CALL_ATTEMPT + 1] = 0;
-    calls.copyBody(slot, words, word + WORD_CALL_KEY);
+    calls.write(slot, out.control.words, out.word, stream, this.#nowMs);
     calls.asked[slot]! |= 1 << member;
     calls.member[slot] = member;
     calls.stream[slot] = stream;

@@ -1,14 +1,10 @@
 import { assert } from '../../net/assert.ts';
 import type { Region } from '../../net/bytes.ts';
-import { alignUp } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
-import { Scratch } from '../../workers/scratch.ts';
 import {
-  CALL_DELETE,
   CALL_OPENED_BYTES,
-  CALL_PUT,
   CALL_REPLY_BYTES,
   CALL_RMW,
   MESSAGE_CALL_OPENED,
@@ -16,26 +12,22 @@ import {
   REPLY_FOUND,
   REPLY_VERSION,
   WORD_CALL_ATTEMPT,
-  WORD_CALL_DEADLINE_MS,
-  WORD_CALL_KEY,
-  WORD_CALL_KEY_BYTES,
   WORD_CALL_OPENED_STREAM,
   WORD_CALL_REPLY_ATTEMPT,
   WORD_CALL_SLOTS,
   WORD_CALL_STREAM,
-  WORD_CALL_VALUE_BYTES,
   isReadOnly,
   wantsVersion,
 } from '../protocol/call-messages.ts';
-import { WORD_CALL_RMW_EXPECTED, expectedBytesOf, readCallRmw } from '../protocol/call-rmw.ts';
-import type { Coordinator } from '../protocol/coordinator.ts';
-import { KEY_BYTES_MAX, flagsOf, slotOf, writeHead } from '../protocol/messages.ts';
+import { flagsOf, slotOf, writeHead } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
 import { isAnswer } from '../protocol/outcome.ts';
 import type { OperationSink, Outcome } from '../protocol/outcome.ts';
 import type { Identity } from '../trust/authority.ts';
 import type { Peer } from '../protocol/peer.ts';
 import type { TrustedBudget } from '../store/trusted-budget.ts';
+import { CallOperations } from './call-operations.ts';
+import type { OperationStarter } from './call-operations.ts';
 import { CALL_OUTCOMES, CALL_OUTCOME_NUMBERS } from './call-outcome.ts';
 import { replyBytes, writeReplyBody, writeReplyHead } from './call-reply.ts';
 import type { CallOutcome } from './call-outcome.ts';
@@ -54,12 +46,6 @@ import { KEPT_BYTES, KeptAnswers, NO_ANSWER } from './kept-answers.ts';
  *     CALL of a finished read-modify-write   its answer once more, while it is kept; else outcome-unknown
  *     CALL that was followed by another in its slot   dropped: nobody waits for it
  */
-/** What it needs of the coordinator. */
-export type OperationStarter = Pick<
-  Coordinator,
-  'capacity' | 'ended' | 'startGet' | 'startPut' | 'startDelete' | 'startRmw' | 'cancel'
->;
-
 export interface CallServerOptions {
   readonly messenger: Messenger;
   readonly drops: DropCounters;
@@ -67,9 +53,6 @@ export interface CallServerOptions {
   /** Made when the first client comes. Undefined while the process has no room for one, or isn't active. */
   coordinator(): OperationStarter | undefined;
 }
-
-/** An operation's place and memory are held no longer than this, whatever a client asks for: it may call again. */
-export const CALL_DEADLINE_MS_MAX = 60_000;
 
 export class CallServer implements OperationSink {
   readonly table: CallTable;
@@ -85,9 +68,7 @@ export class CallServer implements OperationSink {
   #kinds = new Uint8Array(0);
   #freeTokens = new Int32Array(0);
   #freeCount = 0;
-  readonly #key = new Scratch(KEY_BYTES_MAX);
-  #value: Scratch | undefined;
-  #expected: Scratch | undefined;
+  readonly #operations = new CallOperations();
   /** Made when the first read-modify-write comes. */
   #kept: KeptAnswers | undefined;
   #nowMs = 0;
@@ -181,8 +162,6 @@ export class CallServer implements OperationSink {
   #start(stream: CallStream, slot: number, kind: number, words: Int32Array, word: number): void {
     const generation = words[word + 1]!;
     const attempt = words[word + WORD_CALL_ATTEMPT]! >>> 0;
-    const keyBytes = words[word + WORD_CALL_KEY_BYTES]!;
-    const valueBytes = words[word + WORD_CALL_VALUE_BYTES]!;
     const canStart = this.#freeCount > 0 && (kind !== CALL_RMW || this.#canKeepAnswers());
     const token = canStart ? this.#freeTokens[--this.#freeCount]! : NO_TOKEN;
     if (token === NO_TOKEN) return this.#refuse(stream, slot, generation, attempt, 'busy');
@@ -190,39 +169,13 @@ export class CallServer implements OperationSink {
     this.#slots[token] = slot;
     this.#generations[token] = generation;
     this.#kinds[token] = kind;
-    const operationId = this.#startOperation(token, kind, words, word, keyBytes, valueBytes);
+    const operationId = this.#operations.start(this.#coordinator!, token, words, word, this.#nowMs);
     if (operationId === -1) {
       this.#release(token);
       return this.#refuse(stream, slot, generation, attempt, 'busy');
     }
     this.#callCount++;
     stream.begin(slot, generation, operationId, attempt);
-  }
-
-  #startOperation(
-    token: number,
-    kind: number,
-    words: Int32Array,
-    word: number,
-    keyBytes: number,
-    valueBytes: number,
-  ): number {
-    const coordinator = this.#coordinator!;
-    const deadlineMs = Math.min(words[word + WORD_CALL_DEADLINE_MS]! >>> 0, CALL_DEADLINE_MS_MAX);
-    this.#key.load(words, word + WORD_CALL_KEY, keyBytes);
-    const key = this.#key.view(keyBytes);
-    if (isReadOnly(kind)) return coordinator.startGet(token, key, deadlineMs, this.#nowMs);
-    if (kind === CALL_DELETE) return coordinator.startDelete(token, key, deadlineMs, this.#nowMs);
-    const valueWord = word + WORD_CALL_KEY + (alignUp(keyBytes) >> 2);
-    const value = (this.#value = holding(this.#value, valueBytes));
-    value.load(words, valueWord, valueBytes);
-    if (kind === CALL_PUT) return coordinator.startPut(token, key, value.view(valueBytes), deadlineMs, this.#nowMs);
-    const rmwWord = valueWord + (alignUp(valueBytes) >> 2);
-    const expectedBytes = expectedBytesOf(words, rmwWord);
-    const expected = (this.#expected = holding(this.#expected, expectedBytes));
-    expected.load(words, rmwWord + WORD_CALL_RMW_EXPECTED, expectedBytes);
-    const request = readCallRmw(words, rmwWord, value.view(valueBytes), expected.view(expectedBytes));
-    return coordinator.startRmw(token, key, request, deadlineMs, this.#nowMs);
   }
 
   /** False when the trusted budget has no room for them. */
@@ -340,14 +293,7 @@ export class CallServer implements OperationSink {
 }
 
 const NO_TOKEN = -1;
-/** Values of usual records; larger ones make it grow. */
-const VALUE_SCRATCH_BYTES_MIN = 16 * 1024;
 const KEPT_ACCOUNT = 'kept answers';
-
-function holding(scratch: Scratch | undefined, byteCount: number): Scratch {
-  if (scratch !== undefined && scratch.region.bytes.length >= byteCount) return scratch;
-  return new Scratch(Math.max(VALUE_SCRATCH_BYTES_MIN, byteCount));
-}
 
 /** What a client may not do itself no replica does for it. */
 function isPermitted(kind: number, identity: Identity): boolean {

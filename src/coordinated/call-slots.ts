@@ -1,13 +1,25 @@
 import { assert } from '../../net/assert.ts';
 import type { Region } from '../../net/bytes.ts';
 import { alignUp, copyWords } from '../../net/bytes.ts';
-import { KEY_BYTES_MAX } from '../protocol/messages.ts';
-import { isReadOnly } from '../protocol/call-messages.ts';
+import { KEY_BYTES_MAX, writeHead } from '../protocol/messages.ts';
+import {
+  MESSAGE_CALL,
+  WORD_CALL_ATTEMPT,
+  WORD_CALL_DEADLINE_MS,
+  WORD_CALL_KEY,
+  WORD_CALL_KEY_BYTES,
+  WORD_CALL_STREAM,
+  WORD_CALL_VALUE_BYTES,
+  isReadOnly,
+} from '../protocol/call-messages.ts';
 import { callRmwBytesOf, placeCallRmw } from '../protocol/call-rmw.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { memberCountOf } from '../protocol/quorum.ts';
 import type { HostMemory } from '../store/host-memory.ts';
 import { NO_REF } from '../store/host-memory.ts';
+
+/** Of the field. */
+const DEADLINE_MS_MAX = 2 ** 32 - 1;
 
 /** A client's calls under way, one typed array a field, preallocated. A slot's generation grows with each call in it. */
 export class CallSlots {
@@ -136,9 +148,19 @@ export class CallSlots {
     return this.#bodyBytes[slot]!;
   }
 
-  copyBody(slot: number, words: Int32Array, word: number): void {
+  /** The CALL, of CALL_BYTES + bodyBytes. */
+  write(slot: number, words: Int32Array, word: number, stream: number, nowMs: number): void {
+    writeHead(words, word, MESSAGE_CALL, this.kind[slot]!, slot, this.generation[slot]!);
+    words[word + WORD_CALL_KEY_BYTES] = this.keyBytes[slot]!;
+    words[word + WORD_CALL_VALUE_BYTES] = this.valueBytes[slot]!;
+    words[word + WORD_CALL_STREAM] = stream;
+    const leftMs = Math.ceil(this.deadlineMs[slot]! - nowMs);
+    words[word + WORD_CALL_DEADLINE_MS] = Math.min(Math.max(leftMs, 1), DEADLINE_MS_MAX);
+    words[word + WORD_CALL_ATTEMPT] = this.attempt[slot]!;
+    words[word + WORD_CALL_ATTEMPT + 1] = 0;
     const ref = this.#bodyRef[slot]!;
-    copyWords(words, word, this.#memory.region(ref).words, this.#memory.wordOffset(ref), this.bodyBytes(slot) >> 2);
+    const { words: body } = this.#memory.region(ref);
+    copyWords(words, word + WORD_CALL_KEY, body, this.#memory.wordOffset(ref), this.bodyBytes(slot) >> 2);
   }
 
   invariants(): void {

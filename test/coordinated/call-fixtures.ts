@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { alignUp, allocateRegion, regionOf } from '../../net/bytes.ts';
 import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
 import type { CallOutcome } from '../../src/coordinated/call-outcome.ts';
-import type { OperationStarter } from '../../src/coordinated/call-server.ts';
+import type { OperationStarter } from '../../src/coordinated/call-operations.ts';
 import { readReplyVersion, replyBytes, writeReplyBody, writeReplyHead } from '../../src/coordinated/call-reply.ts';
 import {
   CALL_BYTES,

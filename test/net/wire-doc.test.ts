@@ -7,7 +7,7 @@ import { DROP_REASONS } from '../../net/drops.ts';
 import * as limits from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import * as wire from '../../net/wire.ts';
-import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-server.ts';
+import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-operations.ts';
 import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
 import { KEPT_BYTES } from '../../src/coordinated/kept-answers.ts';
 import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
