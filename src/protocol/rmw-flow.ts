@@ -4,6 +4,7 @@ import type { Incoming } from '../../net/inbox.ts';
 import { BackOffDelays } from './back-off-delays.ts';
 import type { GetCounters } from './get-flow.ts';
 import { FLAGS_REFUSED, FLAG_NOT_PERMITTED, flagsOf, typeOf } from './messages.ts';
+import { KeyQueues } from './key-queues.ts';
 import type { OperationTable } from './operation-table.ts';
 import {
   NO_MEMBER,
@@ -91,6 +92,7 @@ export class RmwFlow {
   /** Read-modify-writes started: with the writer id, the id of each. */
   #sequence = 0;
   readonly #delays: BackOffDelays;
+  readonly #queues: KeyQueues;
 
   constructor(
     parts: FlowParts,
@@ -118,6 +120,7 @@ export class RmwFlow {
       backOff: (slot, operation) => this.#backOff(slot, operation),
     });
     // The process has drawn its writer id at random.
+    this.#queues = new KeyQueues(parts.table.capacity);
     this.#delays = new BackOffDelays(writer.writerLow ^ writer.writerHigh);
   }
 
@@ -146,8 +149,20 @@ export class RmwFlow {
     id[PROPOSAL_ID] = this.#writer.writerLow;
     id[PROPOSAL_ID + 1] = this.#writer.writerHigh;
     writeU53(id, PROPOSAL_ID + 2, ++this.#sequence);
-    this.#prepare(slot, operation);
+    if (this.#queues.join(slot, this.#table.keyHash(slot))) {
+      this.#prepare(slot, operation);
+      return true;
+    }
+    this.#rounds.enter(slot, PHASE_BACK_OFF);
+    // Until it is its turn; at the longest until its deadline.
+    this.#rounds.waitForSealing(slot);
     return true;
+  }
+
+  /** It has ended: the next one of its key begins. */
+  leave(slot: number): void {
+    const next = this.#queues.leave(slot);
+    if (next !== -1) this.#prepare(next, this.#operations.of(next));
   }
 
   /** When its caller gives an operation up: what was sent and is not known to have come to nothing may take effect. */
@@ -403,7 +418,8 @@ export class RmwFlow {
 
   #backOff(slot: number, operation: RmwOperation): void {
     this.#counters.backOffs++;
-    const waitMs = this.#delays.draw(operation.attempts++, this.#rounds.picker.hedgeDelayMs() / 2);
+    const unitMs = this.#rounds.picker.rtoMs(this.#membership.readyMask(), 0);
+    const waitMs = this.#delays.draw(operation.attempts++, operation.sent !== 0, unitMs);
     this.#rounds.enter(slot, PHASE_BACK_OFF);
     this.#rounds.wait(slot, waitMs);
   }

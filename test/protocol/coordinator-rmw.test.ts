@@ -29,7 +29,7 @@ import {
   RMW_SET,
 } from '../../src/protocol/rmw-request.ts';
 import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
-import { CoordinatorHarness, flip } from './coordinator-harness.ts';
+import { CoordinatorHarness, flip, KEY } from './coordinator-harness.ts';
 import type { AskedRmw, Copy } from './coordinator-harness.ts';
 import { bytesOf, NO_STAMP, stampOf } from './fixtures.ts';
 import { WRITER } from './replica-harness.ts';
@@ -576,9 +576,29 @@ test('should end when the numbers of stamps, slots or ballots are used up', () =
 
 test('should give no ballot twice, whatever the key', () => {
   const harness = new CoordinatorHarness();
-  for (const key of ['a', 'b', 'a']) harness.rmw(BASE, bytesOf(key));
+  harness.coordinator.cancel(harness.rmw(BASE, bytesOf('a')));
+  for (const key of ['a', 'b']) harness.rmw(BASE, bytesOf(key));
   const numbers = harness.askedRmw(MESSAGE_PREPARE).map(({ ballot }) => ballot!.number);
   assert.deepEqual(new Set(numbers), new Set([1, 2, 3]));
+});
+
+test('should run its own read-modify-writes of one key one after the other, and give up those that wait at will', () => {
+  const harness = new CoordinatorHarness();
+  const first = harness.rmw(BASE);
+  const second = harness.rmw(BASE);
+  harness.rmw(BASE, KEY, 3_000);
+  harness.rmw(BASE);
+  assert.equal(harness.askedRmw(MESSAGE_PREPARE).length, 2, 'only the first asks');
+  harness.coordinator.cancel(second);
+  harness.run(3_001);
+  assert.deepEqual(harness.outcomes(), ['aborted', 'deadline']);
+  harness.messenger.take();
+  harness.coordinator.cancel(first);
+  const prepares = harness.askedRmw(MESSAGE_PREPARE);
+  assert.deepEqual([prepares.length > 0, new Set(prepares.map(({ slot }) => slot)).size], [true, 1]);
+  harness.coordinator.close();
+  assert.deepEqual(harness.outcomes().slice(2), ['aborted', 'closed']);
+  harness.assertIdle();
 });
 
 test('should start no read-modify-write when memory is full, and keep nothing of it', () => {
