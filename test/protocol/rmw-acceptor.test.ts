@@ -292,7 +292,7 @@ test('should take ballots of the session’s own writer only', () => {
 test('should refuse who may not write, and promise nothing to who may not read', () => {
   for (const [permissions, messages] of [
     [{ mayWrite: false }, [prepareOf(KEY, 1, ballot(1)), acceptOf(KEY, 1, ballot(1), proposed())]],
-    [{ mayRead: false }, [prepareOf(KEY, 1, ballot(1))]],
+    [{ mayRead: false }, [prepareOf(KEY, 1, ballot(1)), acceptOf(KEY, 1, ballot(1), proposed())]],
     [{ mayWrite: false }, [commitOf(KEY, 1, { stamp: FIRST, sealed: proposed() })]],
   ] as const) {
     const replica = new ReplicaHarness();
