@@ -75,12 +75,19 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  * Invariant: that slot s is decided here means that the stamp here is at least the one that slot s created. So a replica that
  * can't take the value of a COMMIT does not take its slot either. What is only accepted no READ ever sees.
  *
+ * Ballot numbers grow by steps: one that is far above all met before is not taken, as coordinators go on from the greatest that
+ * they are told, for all their keys; else a single message could use the numbers up. Each such message raises what is taken by
+ * a step, so that a replica that was away for long takes part again after some repetitions.
+ *
  * What a replica can check of its peers, and does: who proposes may read and write; ballots carry the session's writer;
  * one ballot proposes one thing, one id is proposed as one thing in a slot; a stamp stands for one value. What it can't: that
  * an id of another writer was accepted elsewhere before (whoever helps says so), and that what is committed was decided. By
  * that a writer can do to a key no more than by writing it: make values, and make numbers so large that nobody can exceed
  * them, which ends operations with stamps-exhausted.
  */
+/** A million: more than coordinators are apart unless a replica was away. To the greatest number it takes 2^33 messages. */
+const BALLOT_STEP_MAX = 2 ** 20;
+
 export class RmwAcceptor {
   readonly #store: Store;
   readonly #drops: DropCounters;
@@ -88,6 +95,10 @@ export class RmwAcceptor {
   readonly #answers: RmwAnswers;
   /** Slots that this replica learnt the decision of; those that it jumped over are not known to it. */
   decidedCount = 0;
+  /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
+  nackedCount = 0;
+  /** No ballot number above it is taken. */
+  #ballotNumberMax = BALLOT_STEP_MAX;
 
   /** @param marginBytes Of the trusted budget, left to plain writes. */
   constructor(store: Store, drops: DropCounters, marginBytes: number) {
@@ -95,11 +106,6 @@ export class RmwAcceptor {
     this.#drops = drops;
     this.#marginBytes = marginBytes;
     this.#answers = new RmwAnswers(store);
-  }
-
-  /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
-  get nackedCount(): number {
-    return this.#answers.nackedCount;
   }
 
   /** A PREPARE, ACCEPT or COMMIT that messageBytes() has accepted. */
@@ -128,6 +134,7 @@ export class RmwAcceptor {
     const { identity } = session.peer;
     if (!identity.mayRead || !identity.mayWrite) return this.#forbid(session, messenger, words, word);
     if (!isOwn(session.peer, words, word + WORD_PREPARE_BALLOT + 2)) return this.#drops.count('wrong-writer');
+    if (!this.#isInReach(readU53(words, word + WORD_PREPARE_BALLOT))) return this.#drops.count('ballot-too-far');
     const flags = flagsOf(words, word);
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = this.#store.find(words, word + WORD_PREPARE_KEY, keyBytes);
@@ -138,6 +145,7 @@ export class RmwAcceptor {
     if (decided >= slot) return this.#answers.committed(session, messenger, words, word, entry, record);
     if (decided < slot - 1) return this.#answers.behind(session, messenger, words, word, decided);
     if (this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) > 0) {
+      this.nackedCount++;
       return this.#answers.refuse(session, messenger, words, word, record, 0);
     }
     if (record === NO_RECORD) {
@@ -165,6 +173,7 @@ export class RmwAcceptor {
     const { identity } = session.peer;
     if (!identity.mayRead || !identity.mayWrite) return this.#forbid(session, messenger, words, word);
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
+    if (!this.#isInReach(readU53(words, word + WORD_ACCEPT_BALLOT))) return this.#drops.count('ballot-too-far');
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = store.find(words, word + WORD_ACCEPT_KEY, keyBytes);
@@ -174,6 +183,7 @@ export class RmwAcceptor {
     if (decided >= slot) return this.#answers.committed(session, messenger, words, word, entry, record);
     if (decided < slot - 1) return this.#answers.behind(session, messenger, words, word, decided);
     if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT) > 0 || this.#isOutdated(entry, words, word)) {
+      this.nackedCount++;
       return this.#answers.refuse(session, messenger, words, word, record, 0);
     }
     if (record !== NO_RECORD && this.#contradicts(record, words, word)) {
@@ -348,6 +358,12 @@ export class RmwAcceptor {
     const held = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record) + RECORD_PROMISE;
     return compareBallots(held, at, words, ballotWord);
+  }
+
+  #isInReach(number: number): boolean {
+    const isInReach = number <= this.#ballotNumberMax;
+    this.#ballotNumberMax = Math.max(this.#ballotNumberMax, Math.min(number, this.#ballotNumberMax) + BALLOT_STEP_MAX);
+    return isInReach;
   }
 
   #fullFlag(): number {

@@ -57,8 +57,6 @@ import {
  */
 export class RmwAnswers {
   readonly #store: Store;
-  /** Refusals because of a greater ballot. */
-  nackedCount = 0;
 
   constructor(store: Store) {
     this.#store = store;
@@ -186,7 +184,6 @@ export class RmwAnswers {
     record: number,
     flags: number,
   ): void {
-    if (flags === 0) this.nackedCount++;
     if (!messenger.append(session, NACK_BYTES, 0)) return;
     const { out } = messenger;
     const target = out.control.words;
