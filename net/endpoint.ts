@@ -138,6 +138,11 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     this.#outbox.epoch = epoch;
   }
 
+  /** When there is room again for requests that were refused for a while; Infinity when none were, or answers make room. */
+  get roomAtMs(): number {
+    return this.#handshakes.restEndMs(this.#nowMs);
+  }
+
   /** Trusted bytes the endpoint needs at most: control parts in clear, and a full table of sessions. */
   get trustedBytes(): number {
     return this.#outbox.trustedBytes + SESSIONS_MAX * SESSION_BYTES;

@@ -193,6 +193,11 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     }
   }
 
+  /** When turn() is to be called next, if nothing arrives before; Infinity when nothing is in flight. */
+  get nextTurnMs(): number {
+    return Math.min(this.core.nextTickMs, this.endpoint.roomAtMs);
+  }
+
   /** Whether the next turn is due at once: there is sealing to go on with. */
   get isWorkLeft(): boolean {
     return this.#options.sealing.pendingValueJobs > 0;

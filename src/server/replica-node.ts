@@ -168,7 +168,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   /** When turn() is to be called next, if nothing arrives before. */
   get nextTurnMs(): number {
-    return this.route.nextTickMs;
+    return Math.min(this.route.nextTickMs, this.endpoint.roomAtMs);
   }
 
   turn(nowMs: number): void {
