@@ -20,6 +20,13 @@ export const DATAGRAM_BYTES_LOOPBACK = 16_384;
 export const SEND_SLOTS = 256;
 /** So many of them are left to sessions: what strangers are answered, cookies above all, takes the others only. */
 export const SEND_SLOTS_OF_SESSIONS = 128;
+/** Fewer free ones: what has arrived waits for the next turn, when datagrams have left; its answers would be lost. */
+export const SEND_SLOTS_FREE_MIN = 128;
+/**
+ * So many datagrams are handled before that is looked at again. One of Ethernet's size asks for 22 parts of values at most,
+ * each of which is a datagram.
+ */
+export const HANDLED_AT_ONCE_MAX = 4;
 /** Datagrams received and not yet handled. Node hands over at most 32 a poll; workers may hold more later. */
 export const RECEIVE_SLOTS = 1_024;
 
@@ -104,6 +111,7 @@ assert((SESSIONS_MAX & (SESSIONS_MAX - 1)) === 0, 'the session index masks with 
 assert((FLIGHT_PACKETS_MAX & (FLIGHT_PACKETS_MAX - 1)) === 0, 'the flight ring masks with FLIGHT_PACKETS_MAX - 1');
 assert(COOKIE_HANDSHAKES_MIN < HANDSHAKES_MAX, 'cookies must start before handshakes are refused');
 assert(HALF_OPEN_PER_HOST_MAX < HALF_OPEN_MAX, 'one host must not fill the table');
+assert(SEND_SLOTS_FREE_MIN < SEND_SLOTS, 'something is handled when nothing is being sent');
 assert(SEND_SLOTS_OF_SESSIONS < SEND_SLOTS, 'handshakes need slots, too');
 assert(
   COOKIE_HALF_OPEN_MIN < HALF_OPEN_PER_HOST_MAX,

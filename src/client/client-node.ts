@@ -198,9 +198,9 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     return Math.min(this.core.nextTickMs, this.endpoint.roomAtMs);
   }
 
-  /** Whether the next turn is due at once: there is sealing to go on with. */
+  /** Whether the next turn is due at once: there is sealing to go on with, or what has arrived to be handled. */
   get isWorkLeft(): boolean {
-    return this.#options.sealing.pendingValueJobs > 0;
+    return this.#options.sealing.pendingValueJobs > 0 || this.endpoint.isWorkLeft;
   }
 
   /** Largest value that can be put under a key of so many bytes; in the coordinated route a call is one datagram. */
