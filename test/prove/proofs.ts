@@ -11,6 +11,7 @@ import type { Proof } from './proof.ts';
 import { simulation } from './simulation.ts';
 import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
+import { workers } from './workers.ts';
 
 /** In the order in which they are run: what fails most clearly comes first, what takes longest last. */
 export const PROOFS: readonly Proof[] = [
@@ -24,6 +25,7 @@ export const PROOFS: readonly Proof[] = [
   goodput,
   largeValues,
   byteRate,
+  workers,
   memoryKeys,
   simulation,
   memoryFlat,
