@@ -26,6 +26,7 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   zod: ['src/trust/'],
   '@peculiar/asn1-schema': ['src/trust/evidence/x509.ts', 'test/trust/'],
   '@peculiar/asn1-x509': ['src/trust/evidence/x509.ts', 'test/trust/'],
+  asn1js: ['src/trust/evidence/x509.ts', 'test/trust/'],
   'fast-check': ['test/'],
 };
 
