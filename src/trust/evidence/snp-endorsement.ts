@@ -1,5 +1,6 @@
 import { refuse } from './evidence.ts';
 import type { Refusal } from './evidence.ts';
+import { hexOf } from '../hex.ts';
 import type { SnpReport, SnpTcbBytes } from './snp-report.ts';
 import { parseSmallInteger, parseText } from './x509.ts';
 import type { ParsedCertificate } from './x509.ts';
@@ -141,10 +142,6 @@ export function describeTcb(tcb: SnpTcb): string {
 
 export function isZero(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0);
-}
-
-export function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }
 
 function textOf(value: Uint8Array | undefined): string | undefined {

@@ -10,16 +10,9 @@ import type {
   Verification,
   VerificationContext,
 } from './evidence.ts';
+import { hexOf } from '../hex.ts';
 import { parsePem, PEM_BYTES_MAX } from './pem.ts';
-import {
-  decodeTcb,
-  describeTcb,
-  hexOf,
-  isZero,
-  judgeEndorsement,
-  readEndorsement,
-  SNP_ROOTS,
-} from './snp-endorsement.ts';
+import { decodeTcb, describeTcb, isZero, judgeEndorsement, readEndorsement, SNP_ROOTS } from './snp-endorsement.ts';
 import type { SnpEndorsement, SnpProductLine, SnpTcb } from './snp-endorsement.ts';
 import { parseSnpReport, SNP_POLICY_DEBUG, SNP_POLICY_MIGRATION_AGENT, SNP_POLICY_SMT } from './snp-report.ts';
 import type { SnpReport } from './snp-report.ts';
