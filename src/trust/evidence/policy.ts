@@ -2,16 +2,14 @@ import { z } from 'zod';
 import { EVIDENCE_KINDS, refuse } from './evidence.ts';
 import type { MeasuredFacts, Refusal, RefusalRule } from './evidence.ts';
 import { hexOf } from '../hex.ts';
+import { ROLES } from './roles.ts';
+import type { Role } from './roles.ts';
 import { hexOfBytes, parseStrictJson } from './strict-json.ts';
 
 /**
  * Who may take part, as a file: for each role a list of what is accepted, an entry a kind of platform and build. What no
  * entry accepts is refused; there are no defaults that accept. docs/trust.md has an example of each kind.
  */
-export const ROLES = ['replica', 'client', 'cas', 'las'] as const;
-
-export type Role = (typeof ROLES)[number];
-
 const FORMAT = 'avocado-policy';
 const VERSION = 1;
 export const POLICY_CHARS_MAX = 1024 * 1024;

@@ -1,7 +1,7 @@
 import { generateSigningKeyPair, hash, signingKeyPairOf } from '../../../workers/signing.ts';
 import type { KeyPair } from '../../../workers/signing.ts';
 import { judgeTime } from './chain.ts';
-import { refuse, SIMULATED_NOTICE } from './evidence.ts';
+import { refuse } from './evidence.ts';
 import type { Evidence, EvidenceProvider, EvidenceVerifier, Verification, VerificationContext } from './evidence.ts';
 import { hexOf } from '../hex.ts';
 import {
@@ -139,7 +139,7 @@ export class SimulatedVerifier implements EvidenceVerifier {
         revocationChecked: false,
         validFromMs: certificate.validFromMs,
         validUntilMs: certificate.validUntilMs,
-        shown: [{ label: 'notice', value: SIMULATED_NOTICE }],
+        shown: [],
       },
     };
   }
