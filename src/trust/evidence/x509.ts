@@ -111,7 +111,9 @@ export function parseRevocationList(der: Uint8Array): RevocationList | undefined
     // RFC 5280, 5.1.1.2; and bytes behind the list would be no part of it.
     if (!sameBytes(AsnConvert.serialize(signatureAlgorithm), AsnConvert.serialize(tbsCertList.signature)))
       return undefined;
-    if (fromBER(der).offset !== der.length) return undefined;
+    if (!isOneSequence(der)) return undefined;
+    // Unused bits at the signature's end: there are none in a signature (X.690, 8.6.2.2).
+    if (der[der.length - list.signature.byteLength - 1] !== 0) return undefined;
     // A critical extension narrows what a list speaks about (delta, indirect, parts): none is understood here.
     if (readExtensions(tbsCertList.crlExtensions ?? [], () => false) === undefined) return undefined;
     const revokedSerials = new Set<string>();
@@ -192,6 +194,17 @@ function verifySignature(
   }
   if (key.asymmetricKeyType !== 'ec') return false;
   return verify(algorithm === 'ecdsa-sha256' ? 'sha256' : 'sha384', message, key, signature);
+}
+
+/** The outermost length is signed by nobody, and the parser is lenient with it (X.690, 8.1.3 and 10.1). */
+function isOneSequence(der: Uint8Array): boolean {
+  const first = der[1] ?? 0x80;
+  const lengthByteCount = first < 0x80 ? 0 : first - 0x80;
+  const headerBytes = 2 + lengthByteCount;
+  if (der[0] !== 0x30 || first === 0x80 || lengthByteCount > 3) return false;
+  let bodyBytes = lengthByteCount === 0 ? first : 0;
+  for (let i = 2; i < headerBytes; i++) bodyBytes = bodyBytes * 256 + (der[i] ?? 0);
+  return headerBytes + bodyBytes === der.length;
 }
 
 /** Undefined if one is given twice, or is critical and not understood. */
