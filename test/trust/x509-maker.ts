@@ -120,9 +120,10 @@ export function makeList(plan: ListPlan): Uint8Array {
 }
 
 export function pemOf(label: 'CERTIFICATE' | 'X509 CRL', der: Uint8Array): string {
-  const lines = Buffer.from(der)
-    .toString('base64')
-    .match(/.{1,64}/g)!;
+  const lines =
+    Buffer.from(der)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
 }
 

@@ -117,10 +117,16 @@ function findChain(report: SnpReport, certificates: readonly ParsedCertificate[]
     return refuse('collateral', `the ${report.signingKey.toUpperCase()}'s certificate`, namesOf(certificates));
   }
   const ask = issuerOf(leaf, certificates);
-  if (ask === undefined) return refuse('chain', commonNameOf(leaf.issuerName), namesOf(certificates));
+  if (ask === undefined) return missingIssuer(leaf, certificates);
   const ark = issuerOf(ask, certificates);
-  if (ark === undefined) return refuse('chain', commonNameOf(ask.issuerName), namesOf(certificates));
+  if (ark === undefined) return missingIssuer(ask, certificates);
   return [leaf, ask, ark];
+}
+
+/** None at all is an omission; others in its place are another chain. */
+function missingIssuer({ issuerName }: ParsedCertificate, certificates: readonly ParsedCertificate[]): Refusal {
+  const rule = certificates.some(({ maySignCertificates }) => maySignCertificates) ? 'chain' : 'collateral';
+  return refuse(rule, `the certificate of ${commonNameOf(issuerName)}`, namesOf(certificates));
 }
 
 function issuerOf(
