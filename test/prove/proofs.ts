@@ -1,6 +1,7 @@
 import { attacks } from './attacks.ts';
 import { byteRate } from './byte-rate.ts';
 import { crashKill, crashStop } from './crash.ts';
+import { evidence } from './evidence.ts';
 import { freshClone } from './fresh-clone.ts';
 import { goodput } from './goodput.ts';
 import { largeValues } from './large-values.ts';
@@ -20,6 +21,7 @@ export const PROOFS: readonly Proof[] = [
   crashStop,
   tamper,
   attacks,
+  evidence,
   handshakeFlood,
   speed,
   goodput,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { MeasuredFacts, Refusal } from '../../src/trust/evidence/evidence.ts';
 import { Policy, policySchema } from '../../src/trust/evidence/policy.ts';
@@ -160,4 +161,12 @@ test('the schema is one of JSON Schema and names each kind', () => {
   const text = JSON.stringify(policySchema());
   for (const kind of ['simulated', 'sev-snp', 'tdx', 'sgx']) assert.ok(text.includes(`"const":"${kind}"`), kind);
   assert.match(text, /json-schema\.org\/draft\/2020-12/);
+});
+
+test('the example in the documentation is a policy', () => {
+  const page = readFileSync(new URL('../../../docs/trust.md', import.meta.url), 'utf8');
+  const examples = Array.from(page.matchAll(/^```json\n(.*?)^```$/gms), ([, text]) => text!);
+  const [example] = examples.filter((text) => text.includes('avocado-policy'));
+  assert.ok(example !== undefined);
+  Policy.parse(example.replaceAll(/<(\d+) hex digits>/g, (_, count) => 'a'.repeat(Number(count))));
 });

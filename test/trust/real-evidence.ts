@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { Evidence } from '../../src/trust/evidence/evidence.ts';
 
 /**
  * Published samples of real hardware: data of others, which lies beside a checkout and not in it. Tests on them are skipped
@@ -26,3 +27,23 @@ export const REAL_EVIDENCE_MS = Date.parse('2025-06-25T00:00:00Z');
 export function readReal(path: string): Uint8Array {
   return new Uint8Array(readFileSync(`${REAL_EVIDENCE}/${path}`));
 }
+
+export interface RealSample {
+  /** Of which hardware. */
+  readonly name: string;
+  readonly evidence: () => Evidence;
+  /** Relative to the samples' folder. */
+  readonly collateralPath: string;
+}
+
+export const REAL_SAMPLES: readonly RealSample[] = [
+  {
+    name: 'SEV-SNP report, version 2, Milan',
+    evidence: () => ({
+      kind: 'sev-snp',
+      report: readReal('sev-snp/report.bin'),
+      certificates: [{ name: 'vcek', bytes: readReal('sev-snp/vcek.der') }],
+    }),
+    collateralPath: 'sev-snp/ask_ark_milan.pem',
+  },
+];

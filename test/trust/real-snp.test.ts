@@ -5,14 +5,15 @@ import type { Evidence, Verification } from '../../src/trust/evidence/evidence.t
 import { Policy } from '../../src/trust/evidence/policy.ts';
 import { SNP_ROOTS } from '../../src/trust/evidence/snp-endorsement.ts';
 import { SnpVerifier } from '../../src/trust/evidence/snp.ts';
-import { NO_REAL_EVIDENCE, readReal, REAL_EVIDENCE_MS } from './real-evidence.ts';
+import { NO_REAL_EVIDENCE, readReal, REAL_EVIDENCE_MS, REAL_SAMPLES } from './real-evidence.ts';
 
 /** A report of a Milan processor with its VCEK, against AMD's own roots. */
 const VERIFIER = new SnpVerifier();
 const REAL = { skip: NO_REAL_EVIDENCE };
 
-function realEvidence(report = readReal('sev-snp/report.bin')): Evidence {
-  return { kind: 'sev-snp', report, certificates: [{ name: 'vcek', bytes: readReal('sev-snp/vcek.der') }] };
+function realEvidence(report?: Uint8Array): Evidence {
+  const evidence = REAL_SAMPLES.find(({ collateralPath }) => collateralPath.startsWith('sev-snp/'))!.evidence();
+  return report === undefined ? evidence : { ...evidence, report };
 }
 
 function verify(evidence: Evidence, { nowMs = REAL_EVIDENCE_MS, line = 'milan' } = {}): Verification {

@@ -151,7 +151,7 @@ export class TsmProvider implements EvidenceProvider {
     }
     if (code === 'ENXIO') return `no module makes reports (ENXIO): run in ${guest} guest and modprobe ${provider}`;
     if (code === 'EACCES' || code === 'EPERM') {
-      return `no directory may be made in ${this.#root} (${code}): run as root, or let root chown it to this user`;
+      return `no directory may be made in ${this.#root} (${code}): run as root, or with CAP_DAC_OVERRIDE`;
     }
     return `no directory can be made in ${this.#root} (${code})`;
   }
