@@ -11,7 +11,8 @@ import {
   id_ce_keyUsage,
 } from '@peculiar/asn1-x509';
 import type { AlgorithmIdentifier, Extension, Name, Time } from '@peculiar/asn1-x509';
-import { fromBER, IA5String, Integer } from 'asn1js';
+import type { BaseBlock } from 'asn1js';
+import { BitString, fromBER, IA5String, Integer, ObjectIdentifier, OctetString, Sequence } from 'asn1js';
 
 /**
  * X.509 certificates and revocation lists (RFC 5280) as bytes of strangers: read without trust, signatures checked by
@@ -108,12 +109,13 @@ export function parseRevocationList(der: Uint8Array): RevocationList | undefined
     const algorithm = signatureAlgorithmOf(signatureAlgorithm);
     if (tbsCertListRaw === undefined || algorithm === undefined || tbsCertList.nextUpdate === undefined)
       return undefined;
-    // RFC 5280, 5.1.1.2; and bytes behind the list would be no part of it.
+    // RFC 5280, 5.1.1.2.
     if (!sameBytes(AsnConvert.serialize(signatureAlgorithm), AsnConvert.serialize(tbsCertList.signature)))
       return undefined;
-    if (!isOneSequence(der)) return undefined;
-    // Unused bits at the signature's end: there are none in a signature (X.690, 8.6.2.2).
-    if (der[der.length - list.signature.byteLength - 1] !== 0) return undefined;
+    // The signature covers neither its own wrapping nor the outer algorithm: they have one spelling (DER).
+    const signature = new BitString({ valueHex: list.signature }).toBER();
+    if (!sameBytes(sequenceOf(tbsCertListRaw, AsnConvert.serialize(signatureAlgorithm), signature), der))
+      return undefined;
     // A critical extension narrows what a list speaks about (delta, indirect, parts): none is understood here.
     if (readExtensions(tbsCertList.crlExtensions ?? [], () => false) === undefined) return undefined;
     const revokedSerials = new Set<string>();
@@ -196,17 +198,6 @@ function verifySignature(
   return verify(algorithm === 'ecdsa-sha256' ? 'sha256' : 'sha384', message, key, signature);
 }
 
-/** The outermost length is signed by nobody, and the parser is lenient with it (X.690, 8.1.3 and 10.1). */
-function isOneSequence(der: Uint8Array): boolean {
-  const first = der[1] ?? 0x80;
-  const lengthByteCount = first < 0x80 ? 0 : first - 0x80;
-  const headerBytes = 2 + lengthByteCount;
-  if (der[0] !== 0x30 || first === 0x80 || lengthByteCount > 3) return false;
-  let bodyBytes = lengthByteCount === 0 ? first : 0;
-  for (let i = 2; i < headerBytes; i++) bodyBytes = bodyBytes * 256 + (der[i] ?? 0);
-  return headerBytes + bodyBytes === der.length;
-}
-
 /** Undefined if one is given twice, or is critical and not understood. */
 function readExtensions(
   list: readonly Extension[],
@@ -247,6 +238,42 @@ function serialOf(serial: ArrayBuffer): string {
   return Buffer.from(serial).toString('hex').replace(/^0+/, '');
 }
 
-function sameBytes(a: ArrayBuffer, b: ArrayBuffer): boolean {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b)) === 0;
+function sameBytes(a: ArrayBuffer | Uint8Array, b: ArrayBuffer | Uint8Array): boolean {
+  return Buffer.compare(new Uint8Array(a), new Uint8Array(b)) === 0;
+}
+
+const SEQUENCE_TAG = 0x30;
+
+/** DER of a SEQUENCE of parts that are DER already. */
+function sequenceOf(...parts: readonly ArrayBuffer[]): Uint8Array {
+  const content = Buffer.concat(parts.map((part) => new Uint8Array(part)));
+  // Led in by a length like an OCTET STRING.
+  const sequence = new Uint8Array(new OctetString({ valueHex: new Uint8Array(content).buffer }).toBER());
+  sequence[0] = SEQUENCE_TAG;
+  return sequence;
+}
+
+/**
+ * A vendor's table in an extension's value: a SEQUENCE of pairs, each an OID and a value. By OID, each given once, the
+ * content of an OCTET STRING or INTEGER, and of a SEQUENCE its DER, so that a table in a table is read like this one.
+ */
+export function parseVendorTable(value: Uint8Array): ReadonlyMap<string, Uint8Array> | undefined {
+  const { offset, result } = fromBER(value);
+  if (offset !== value.length || !(result instanceof Sequence)) return undefined;
+  const table = new Map<string, Uint8Array>();
+  for (const pair of result.valueBlock.value) {
+    if (!(pair instanceof Sequence) || pair.valueBlock.value.length !== 2) return undefined;
+    const [name, content] = pair.valueBlock.value;
+    if (!(name instanceof ObjectIdentifier) || table.has(name.getValue())) return undefined;
+    const bytes = contentOf(content!);
+    if (bytes !== undefined) table.set(name.getValue(), bytes);
+  }
+  return table;
+}
+
+function contentOf(block: BaseBlock): Uint8Array | undefined {
+  if (block instanceof OctetString) return new Uint8Array(block.getValue());
+  // An ENUMERATED is an Integer, too.
+  if (block instanceof Integer) return block.valueBlock.valueHexView;
+  return block instanceof Sequence ? block.valueBeforeDecodeView : undefined;
 }
