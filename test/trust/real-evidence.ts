@@ -46,4 +46,14 @@ export const REAL_SAMPLES: readonly RealSample[] = [
     }),
     collateralPath: 'sev-snp/ask_ark_milan.pem',
   },
+  {
+    name: 'SGX quote, version 3',
+    evidence: () => ({ kind: 'sgx', report: readReal('sgx/quote.bin'), certificates: [] }),
+    collateralPath: 'sgx/collateral.json',
+  },
+  {
+    name: 'TDX quote, version 4',
+    evidence: () => ({ kind: 'tdx', report: readReal('tdx/quote.bin'), certificates: [] }),
+    collateralPath: 'tdx/collateral.json',
+  },
 ];
