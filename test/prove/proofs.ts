@@ -1,6 +1,7 @@
 import { attacks } from './attacks.ts';
 import { byteRate } from './byte-rate.ts';
 import { crashKill, crashStop } from './crash.ts';
+import { evidence } from './evidence.ts';
 import { freshClone } from './fresh-clone.ts';
 import { goodput } from './goodput.ts';
 import { largeValues } from './large-values.ts';
@@ -13,6 +14,7 @@ import { rmwSpeed } from './rmw-speed.ts';
 import { simulation } from './simulation.ts';
 import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
+import { workers } from './workers.ts';
 
 /** In the order in which they are run: what fails most clearly comes first, what takes longest last. */
 export const PROOFS: readonly Proof[] = [
@@ -21,6 +23,7 @@ export const PROOFS: readonly Proof[] = [
   crashStop,
   tamper,
   attacks,
+  evidence,
   handshakeFlood,
   increments,
   speed,
@@ -28,6 +31,7 @@ export const PROOFS: readonly Proof[] = [
   goodput,
   largeValues,
   byteRate,
+  workers,
   memoryKeys,
   simulation,
   memoryFlat,
