@@ -1,4 +1,4 @@
-import type { Operation } from '../../bench/checker/operation.ts';
+import type { Operation, PlainOperation } from '../../bench/checker/operation.ts';
 import type { ClientNode } from '../../src/client/client-node.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
@@ -7,7 +7,7 @@ import type { SimulatedProcess } from './simulated-process.ts';
 /** An operation that a test started, and what has become of it. */
 export interface Attempt {
   readonly id: number;
-  readonly kind: Operation['kind'];
+  readonly kind: PlainOperation['kind'];
   readonly isCoordinated: boolean;
   readonly key: string;
   readonly value: string | undefined;
@@ -102,7 +102,7 @@ export class RecordedClient implements OperationSink {
   }
 
   #startSurely(
-    kind: Operation['kind'],
+    kind: PlainOperation['kind'],
     key: string,
     value: string | undefined,
     deadlineMs: number,
@@ -144,7 +144,7 @@ export class RecordedClient implements OperationSink {
 
   /** Undefined when there is no room for another one: nothing was started. */
   tryStart(
-    kind: Operation['kind'],
+    kind: PlainOperation['kind'],
     key: string,
     value: string | undefined,
     deadlineMs: number,
