@@ -22,6 +22,10 @@ export const ERROR_CODES = [
   'VALUE_UNREADABLE',
   /** A malicious client has used up the stamp counters of the key. Nothing was written. */
   'STAMPS_EXHAUSTED',
+  /** An increment of a value that is no decimal text of a signed 64-bit integer. Nothing was written. */
+  'NOT_AN_INTEGER',
+  /** An increment would leave the signed 64-bit integers. Nothing was written. */
+  'OVERFLOW',
   /** The certificate does not permit the operation. */
   'NOT_PERMITTED',
   /** No quorum of members of one cluster instance answered. */

@@ -184,12 +184,13 @@ class Call {
     this.isSettled = true;
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
     if (outcome === 'absent') this.#resolve(undefined);
+    else if (outcome === 'mismatch') throw new Error('no call of this client has a condition');
     else if (outcome !== 'ok') this.#reject(errorOf(this.kind, outcome));
     else this.#resolve(this.kind === 'get' ? Buffer.from(value.subarray(0, valueBytes)) : undefined);
   }
 }
 
-type Failure = Exclude<Outcome, 'ok' | 'absent'>;
+type Failure = Exclude<Outcome, 'ok' | 'absent' | 'mismatch'>;
 
 const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   deadline: ['DEADLINE_EXCEEDED', 'no quorum answered before the deadline; it had no effect'],
@@ -217,6 +218,12 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
     'VALUE_TOO_LARGE',
     'the value does not fit into one datagram, as the coordinated route needs it: use the direct route for this key',
   ],
+  'value-too-large': [
+    'VALUE_TOO_LARGE',
+    'the value found, or the new one, does not fit into one datagram, as a read-modify-write needs it; nothing was written',
+  ],
+  'not-an-integer': ['NOT_AN_INTEGER', 'the value is no decimal text of a signed 64-bit integer; nothing was written'],
+  overflow: ['OVERFLOW', 'the sum is no signed 64-bit integer; nothing was written'],
 };
 
 export function errorOf(kind: CallKind, outcome: Failure): AvocadoError {

@@ -27,7 +27,9 @@ import {
   OPERATION_DELETE,
   OPERATION_GET,
   OPERATION_PUT,
+  OPERATION_RMW,
   OperationTable,
+  PHASE_BACK_OFF,
   PHASE_ENDED,
   PHASE_FETCH,
   PHASE_FREE,
@@ -40,13 +42,14 @@ import {
   PHASE_WRITE,
   PHASE_WRITE_BACK,
 } from './operation-table.ts';
-import type { EndOperation, OperationSink, Outcome } from './outcome.ts';
+import type { EndOperation, EndedStamp, OperationSink, Outcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import type { PullCounters } from './pull-flow.ts';
 import type { Writer } from './put-flow.ts';
 import { PutFlow } from './put-flow.ts';
 import { hasMember, quorumOf } from './quorum.ts';
 import { Requests } from './requests.ts';
+import type { RmwRequest } from './rmw-request.ts';
 import type { Membership, RoundCounters } from './rounds.ts';
 import { Rounds } from './rounds.ts';
 import { TimerWheel } from './timer-wheel.ts';
@@ -94,6 +97,8 @@ export class Coordinator {
     writeBacks: 0,
     partsRepeated: 0,
   };
+  /** During the sink's onOperationEnded(): see EndedStamp. */
+  readonly ended: EndedStamp = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 0, hasValue: false };
   readonly #options: CoordinatorOptions;
   readonly #table: OperationTable;
   readonly #timers: TimerWheel;
@@ -180,6 +185,18 @@ export class Coordinator {
     return this.#operationId(slot);
   }
 
+  /**
+   * A read-modify-write: atomic, and once, whatever becomes of messages. It ends 'ok', 'mismatch', 'not-an-integer',
+   * 'overflow' or 'value-too-large', or as a put does. Key and request are copied.
+   */
+  startRmw(token: number, key: Uint8Array, _request: RmwRequest, deadlineMs: number, nowMs: number): number {
+    const slot = this.#start(OPERATION_RMW, token, key, deadlineMs, nowMs);
+    if (slot === -1) return -1;
+    this.#rounds.enter(slot, PHASE_BACK_OFF);
+    this.#rounds.wait(slot, deadlineMs);
+    return this.#operationId(slot);
+  }
+
   #operationId(slot: number): number {
     return this.#table.serial[slot]! * OPERATION_SLOTS_MAX + slot;
   }
@@ -243,10 +260,21 @@ export class Coordinator {
     const { sink, sealing } = this.#options;
     const table = this.#table;
     const token = table.token[slot]!;
+    this.#tellStamp(slot, outcome);
     if (table.movesByParts[slot] === 1 && this.#hasRest(slot, outcome)) this.#spread(slot);
     else this.#release(slot);
     // Last of all: the sink may start operations.
     sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
+  }
+
+  #tellStamp(slot: number, outcome: Outcome): void {
+    const table = this.#table;
+    const { ended } = this;
+    ended.counter = table.counter[slot]!;
+    ended.writerHigh = table.writerHigh[slot]!;
+    ended.writerLow = table.writerLow[slot]!;
+    ended.rmw = table.rmw[slot]!;
+    ended.hasValue = outcome === 'ok' && table.kind[slot] === OPERATION_GET;
   }
 
   /** Gives the slot back, when the sealing has given back its buffers. */

@@ -173,7 +173,9 @@ export class GetFlow {
     const table = this.#table;
     this.#rounds.onQuorum(slot);
     if (table.tombstone[slot] === 1) {
-      if (table.counter[slot] === 0 || this.#isHeldByQuorum(slot)) this.#end(slot, 'absent');
+      // Counter 0 is not enough: a read-modify-write may have made and deleted the key before any put.
+      const isNone = table.counter[slot] === 0 && table.rmw[slot] === 0;
+      if (isNone || this.#isHeldByQuorum(slot)) this.#end(slot, 'absent');
       else this.writeBack(slot);
     } else this.#takeValue(slot);
   }

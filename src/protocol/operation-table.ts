@@ -30,9 +30,25 @@ export const PHASE_PULL = 9;
 /** Ended for its caller, while the rest of a large value still goes to members that are about to have it whole. */
 export const PHASE_SPREAD = 10;
 
+/** Phases of a read-modify-write (rmw-flow.ts): all from this one on. A slot's promises are gathered. */
+export const PHASE_PREPARE = 32;
+/** The value under the newest stamp is asked of who has it. */
+export const PHASE_RMW_FETCH = 33;
+/** A value is at the sealing, to be opened. */
+export const PHASE_RMW_OPEN = 34;
+/** The new value is at the sealing. */
+export const PHASE_RMW_SEAL = 35;
+/** A proposal is sent to all, until a quorum has accepted it. */
+export const PHASE_ACCEPT = 36;
+/** What is decided goes to members that may lack it. */
+export const PHASE_COMMIT = 37;
+/** Another coordinator was in the way: some time passes. */
+export const PHASE_BACK_OFF = 38;
+
 export const OPERATION_GET = 0;
 export const OPERATION_PUT = 1;
 export const OPERATION_DELETE = 2;
+export const OPERATION_RMW = 8;
 
 export const NO_MEMBER = -1;
 

@@ -17,6 +17,13 @@ export const OUTCOMES = [
   'closed',
   /** Coordinated route: the value does not fit into a datagram between client and replica. */
   'too-large',
+  /** A read-modify-write whose condition did not hold: nothing was changed. The value found comes with it. */
+  'mismatch',
+  /** An increment of a value that is no decimal text of a signed 64-bit integer; of one that would leave these. */
+  'not-an-integer',
+  'overflow',
+  /** Read-modify-writes take values of one datagram: the value found, or the new one, is larger. Nothing was changed. */
+  'value-too-large',
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
@@ -30,10 +37,28 @@ export function refusalOf(flags: number): Outcome {
   return (flags & FLAG_HOST_FULL) !== 0 ? 'host-memory-full' : 'trusted-memory-full';
 }
 
+/**
+ * The stamp that an operation returned, wrote or found, and whether a value came with it. Told by the coordinator during
+ * onOperationEnded() only, for the outcomes ok, absent and mismatch: one object, reused.
+ *
+ *     get                 the stamp read; all zero when the key was never written
+ *     put, delete         the stamp written
+ *     read-modify-write   ok: the stamp created; mismatch: the stamp found
+ */
+export interface EndedStamp {
+  counter: number;
+  writerHigh: number;
+  writerLow: number;
+  rmw: number;
+  /** A value is handed over, which may be empty. False: the key was absent, or the answer has none. */
+  hasValue: boolean;
+}
+
 export interface OperationSink {
   /**
    * @param token As given to start.
-   * @param value Bytes [0, valueBytes) hold the value of a get that ended 'ok'; valid during the call only.
+   * @param value Bytes [0, valueBytes) hold the value of a get that ended 'ok'; of a read-modify-write: getAndSet the value
+   * before, increment the new value's text, mismatch the value found. Valid during the call only.
    */
   onOperationEnded(token: number, outcome: Outcome, value: Uint8Array, valueBytes: number): void;
 }

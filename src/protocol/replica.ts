@@ -72,6 +72,8 @@ import type { Peer } from './peer.ts';
 import { Reassemblies } from './reassemblies.ts';
 import type { Reassembly } from './reassemblies.ts';
 import type { Repairs } from './repairs.ts';
+import { RmwAcceptor } from './rmw-acceptor.ts';
+import { MESSAGE_ACCEPT, MESSAGE_COMMIT, MESSAGE_PREPARE } from './rmw-messages.ts';
 
 /**
  * A replica as a pure state machine: messages in, answers out. It keeps the greatest stamp of each key and answers
@@ -83,6 +85,7 @@ import type { Repairs } from './repairs.ts';
  *     parts  of values larger than a datagram: read one by one; written into place, applied when all are there
  *            (reassemblies.ts)
  *     REPAIR a good copy for one that does not open (repairs.ts)
+ *     PREPARE, ACCEPT, COMMIT  of read-modify-writes (rmw-acceptor.ts)
  */
 
 /**
@@ -119,6 +122,7 @@ export class Replica {
   readonly #repairs: Repairs;
   readonly #options: ReplicaOptions;
   readonly reassemblies: Reassemblies;
+  readonly #acceptor: RmwAcceptor;
   #operationCount = 0;
   #nowMs = 0;
   readonly #groupWords = new Int32Array(GROUP_COUNT_MAX);
@@ -135,6 +139,7 @@ export class Replica {
     this.#messenger = options.messenger;
     this.#drops = options.drops;
     this.#repairs = options.repairs;
+    this.#acceptor = new RmwAcceptor(options.store, options.drops, options.trustedMarginBytes);
     this.reassemblies = new Reassemblies(options.store, options.local?.messenger ?? options.messenger, {
       answerEarly: (write) => this.#answerEarly(write),
       onWhole: (write) => this.#onWhole(write),
@@ -221,6 +226,11 @@ export class Replica {
         return;
       case MESSAGE_REPAIR:
         if (this.#serves(incoming)) this.#repairs.onRepair(incoming, word, valueWord);
+        return;
+      case MESSAGE_PREPARE:
+      case MESSAGE_ACCEPT:
+      case MESSAGE_COMMIT:
+        if (this.#serves(incoming)) this.#acceptor.onMessage(session, this.#messenger, words, word, valueWord);
         return;
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:
@@ -374,12 +384,13 @@ export class Replica {
   /** Whether the peer may write under this stamp; if not, it was answered or counted. */
   #mayWrite(session: Session<Peer>, words: Int32Array, word: number): boolean {
     const { peer } = session;
-    if (readU53(words, word + WORD_WRITE_COUNTER) === 0) {
+    const flags = flagsOf(words, word);
+    const isRepair = typeOf(words, word) === MESSAGE_WRITE_PART && (flags & FLAG_REPAIR) !== 0;
+    const isFresh = !isRepair && (flags & FLAG_WRITE_BACK) === 0;
+    if (!isWritten(words, word, isFresh)) {
       this.#drops.count('malformed');
       return false;
     }
-    const flags = flagsOf(words, word);
-    const isRepair = typeOf(words, word) === MESSAGE_WRITE_PART && (flags & FLAG_REPAIR) !== 0;
     // A repair changes nothing but a copy that does not open, to what it was: readers send it.
     if (isRepair) return true;
     if (!peer.identity.mayWrite) {
@@ -387,7 +398,6 @@ export class Replica {
       this.#answerWrite(session, words, word, FLAG_NOT_PERMITTED);
       return false;
     }
-    const isFresh = (flags & FLAG_WRITE_BACK) === 0;
     const isOwn =
       words[word + WORD_WRITE_WRITER] === peer.writerLow && words[word + WORD_WRITE_WRITER + 1] === peer.writerHigh;
     if (isFresh && !isOwn) {
@@ -495,4 +505,14 @@ export class Replica {
     const { out } = this.#messenger;
     writeHead(out.control.words, out.word, MESSAGE_WRITE_REPLY, flags, slotOf(words, word), words[word + 1]!);
   }
+}
+
+/**
+ * Whether the stamp can be that of a written value: not none, and with counter 0 without a writer. Stamps with an rmw are made
+ * by consensus alone (rmw-acceptor.ts), so a fresh WRITE carries none; who only repairs or writes back may name them.
+ */
+function isWritten(words: Int32Array, word: number, isFresh: boolean): boolean {
+  const rmw = words[word + WORD_WRITE_RMW]!;
+  if (readU53(words, word + WORD_WRITE_COUNTER) !== 0) return rmw === 0 || !isFresh;
+  return rmw !== 0 && !isFresh && words[word + WORD_WRITE_WRITER] === 0 && words[word + WORD_WRITE_WRITER + 1] === 0;
 }

@@ -4,6 +4,7 @@ import { alignUp, copyPadded, readU53, writeU53 } from '../../net/bytes.ts';
 import { AvocadoError } from '../errors.ts';
 import type { Order } from '../stamp.ts';
 import { compareStamps } from '../stamp.ts';
+import { ConsensusRecords } from './consensus-records.ts';
 import type { EntryArena } from './entry-arena.ts';
 import {
   ENTRY_COUNTER,
@@ -60,9 +61,14 @@ export interface StoreStats {
   readonly hostCapacityBytes: number;
 }
 
+const NO_TAG = new Int32Array(4);
+
 export class Store {
   /** Why the last write, adopt or reserve was refused, or the last hasRoom...() was false. */
   lastRefusal: Refusal = TRUSTED_FULL;
+
+  /** Of keys that had read-modify-writes; protocol/rmw-acceptor.ts keeps them. */
+  readonly consensus: ConsensusRecords;
 
   private readonly budget: TrustedBudget;
   private readonly hostMemory: HostMemory;
@@ -76,6 +82,7 @@ export class Store {
     assert(this.hostMemory.blockBytesMax <= ENVELOPE_BYTES_MASK, 'an entry holds the length of any block');
     this.index = new TrustedIndex(this.budget, options.seed);
     this.entries = this.index.entries;
+    this.consensus = new ConsensusRecords(this.budget, (entry) => this.entries.hashOf(entry));
     if (!this.hasRoomForKey(KEY_BYTES_MAX, 1, 0)) {
       throw new AvocadoError(
         'INVALID_ARGUMENT',
@@ -201,7 +208,7 @@ export class Store {
   ): WriteResult {
     let entry = found;
     if (entry === NO_ENTRY) {
-      assert(counter >= 1, 'a written stamp is not none');
+      assert(counter >= 1 || rmw !== 0, 'a written stamp is not none');
       entry = this.create(keyWords, keyWord, keyBytes, envelopeBytes);
       if (entry === NO_ENTRY) return this.lastRefusal;
     }
@@ -218,6 +225,19 @@ export class Store {
       envelopeWord,
       envelopeBytes,
     );
+  }
+
+  /**
+   * An entry for a key that was never written: a tombstone whose stamp is none, as if there were no entry. NO_ENTRY when the
+   * budget has no room: see lastRefusal.
+   * @param marginBytes As for hasRoomForKey().
+   */
+  addAbsent(keyWords: Int32Array, keyWord: number, keyBytes: number, marginBytes: number): number {
+    if (!this.hasRoomForKey(keyBytes, 0, marginBytes)) return NO_ENTRY;
+    const entry = this.index.add(keyWords, keyWord, keyBytes);
+    this.setHostRef(entry, NO_REF);
+    this.describe(entry, 0, 0, 0, 0, true, NO_TAG, 0, 0);
+    return entry;
   }
 
   /** write() for a caller that has found the entry already. */
@@ -483,7 +503,8 @@ export class Store {
       if (entry === NO_ENTRY) continue;
       const ref = this.hostRef(entry);
       const envelopeBytes = this.envelopeBytes(entry);
-      assert(this.compareStamp(NO_ENTRY, this.counter(entry), 0, 0, 0) < 0, 'an entry has a stamp');
+      const isNone = this.compareStamp(entry, 0, 0, 0, 0) === 0;
+      assert(!isNone || this.isTombstone(entry), 'what has a value has a stamp');
       assert(this.isPlaceFor(ref, envelopeBytes), 'an envelope lies in a block of its size class');
       if (this.isTombstone(entry)) tombstones++;
       if (ref === NO_REF) continue;
@@ -492,6 +513,10 @@ export class Store {
     }
     const ownedBlocks = refs.size + this.hostMemory.reservedBlocks;
     assert(ownedBlocks === this.hostMemory.usedBlocks, 'each live block has an owner');
+    this.consensus.invariants();
+    const accepted = [...this.consensus.refs()];
+    assert(new Set(accepted).size === accepted.length, 'an accepted value has a block of its own');
+    for (const ref of accepted) assert(this.hostMemory.isReserved(ref), 'an accepted value lies in a reserved block');
     assert(tombstones === this.tombstoneCount, 'tombstones are counted');
   }
 }
