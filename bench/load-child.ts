@@ -142,6 +142,8 @@ function countersOf(windows: readonly ClientWindow[]): ClientCounters {
     repairs: sum('repairs'),
     writeBacks: sum('writeBacks'),
     partsRepeated: sum('partsRepeated'),
+    helped: sum('helped'),
+    backOffs: sum('backOffs'),
   };
 }
 

@@ -180,5 +180,7 @@ function countersSince(before: ClientCounters, now: Readonly<ClientCounters>): C
     repairs: now.repairs - before.repairs,
     writeBacks: now.writeBacks - before.writeBacks,
     partsRepeated: now.partsRepeated - before.partsRepeated,
+    helped: now.helped - before.helped,
+    backOffs: now.backOffs - before.backOffs,
   };
 }

@@ -91,6 +91,8 @@ export class CallClient {
     repairs: 0,
     writeBacks: 0,
     partsRepeated: 0,
+    helped: 0,
+    backOffs: 0,
   };
   readonly members: CallMembers;
   readonly #options: CallClientOptions;

@@ -29,13 +29,16 @@ import {
   OPERATION_PUT,
   OPERATION_RMW,
   OperationTable,
-  PHASE_BACK_OFF,
+  PHASE_ACCEPT,
+  PHASE_COMMIT,
   PHASE_ENDED,
   PHASE_FETCH,
   PHASE_FREE,
   PHASE_OPEN,
+  PHASE_PREPARE,
   PHASE_PULL,
   PHASE_READ,
+  PHASE_RMW_FETCH,
   PHASE_SEAL,
   PHASE_SPREAD,
   PHASE_STAMP,
@@ -49,7 +52,19 @@ import type { Writer } from './put-flow.ts';
 import { PutFlow } from './put-flow.ts';
 import { hasMember, quorumOf } from './quorum.ts';
 import { Requests } from './requests.ts';
+import type { RmwCounters } from './rmw-flow.ts';
+import { RmwFlow } from './rmw-flow.ts';
+import {
+  MESSAGE_ACCEPTED,
+  MESSAGE_BEHIND,
+  MESSAGE_COMMITTED,
+  MESSAGE_COMMIT_REPLY,
+  MESSAGE_NACK,
+  MESSAGE_PROMISE,
+} from './rmw-messages.ts';
+import { RmwOperations } from './rmw-operation.ts';
 import type { RmwRequest } from './rmw-request.ts';
+import { RmwRequests } from './rmw-requests.ts';
 import type { Membership, RoundCounters } from './rounds.ts';
 import { Rounds } from './rounds.ts';
 import { TimerWheel } from './timer-wheel.ts';
@@ -78,7 +93,7 @@ export interface CoordinatorOptions extends Membership, Writer {
   onOtherMessage(incoming: Incoming<Peer>, word: number): void;
 }
 
-export type CoordinatorCounters = RoundCounters & GetCounters & WritePartsCounters & PullCounters;
+export type CoordinatorCounters = RoundCounters & GetCounters & WritePartsCounters & PullCounters & RmwCounters;
 
 /**
  * So many large values at once go on to the rest of the members after their operation has ended; they have places of
@@ -96,6 +111,8 @@ export class Coordinator {
     repairs: 0,
     writeBacks: 0,
     partsRepeated: 0,
+    helped: 0,
+    backOffs: 0,
   };
   /** During the sink's onOperationEnded(): see EndedStamp. */
   readonly ended: EndedStamp = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 0, hasValue: false };
@@ -106,6 +123,9 @@ export class Coordinator {
   readonly #writeParts: WriteParts;
   readonly #gets: GetFlow;
   readonly #puts: PutFlow;
+  readonly #rmws: RmwFlow;
+  /** The answer of a read-modify-write, while it is told. */
+  #answer = new Uint8Array(0);
   readonly #spreadsMax: number;
   #spreadCount = 0;
   #closed = false;
@@ -129,12 +149,26 @@ export class Coordinator {
     this.#table = table;
     this.#timers = new TimerWheel(slotCount);
     const writeParts = new WriteParts(table, requests, options.memberCount, this.counters);
-    const rounds = new Rounds(table, requests, writeParts, picker, this.#timers, options, quorum, this.counters);
+    const operations = new RmwOperations();
+    const rmwRequests = new RmwRequests(table, operations, options.messenger, sealing, options);
+    const { counters } = this;
+    const rounds = new Rounds(
+      table,
+      requests,
+      rmwRequests,
+      writeParts,
+      picker,
+      this.#timers,
+      options,
+      quorum,
+      counters,
+    );
     this.#writeParts = writeParts;
     this.#rounds = rounds;
     const parts = { table, requests, rounds, writeParts, membership: options, sealing, quorum, end };
     this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax);
     this.#puts = new PutFlow(parts, options);
+    this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, counters);
   }
 
   /** Operations that have not ended. */
@@ -189,11 +223,13 @@ export class Coordinator {
    * A read-modify-write: atomic, and once, whatever becomes of messages. It ends 'ok', 'mismatch', 'not-an-integer',
    * 'overflow' or 'value-too-large', or as a put does. Key and request are copied.
    */
-  startRmw(token: number, key: Uint8Array, _request: RmwRequest, deadlineMs: number, nowMs: number): number {
+  startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number, nowMs: number): number {
     const slot = this.#start(OPERATION_RMW, token, key, deadlineMs, nowMs);
     if (slot === -1) return -1;
-    this.#rounds.enter(slot, PHASE_BACK_OFF);
-    this.#rounds.wait(slot, deadlineMs);
+    if (!this.#rmws.begin(slot, request)) {
+      this.#table.release(slot);
+      return -1;
+    }
     return this.#operationId(slot);
   }
 
@@ -253,6 +289,7 @@ export class Coordinator {
     const phase = this.#table.phase[slot]!;
     if (phase === PHASE_FREE || phase === PHASE_ENDED) return;
     if (phase === PHASE_SPREAD) return this.#release(slot);
+    if (this.#isRmw(slot)) return this.#end(slot, this.#rmws.outcomeOfGivingUp(slot, reason));
     this.#end(slot, phase === PHASE_WRITE && this.#table.asked[slot] !== 0 ? 'outcome-unknown' : reason);
   }
 
@@ -261,10 +298,25 @@ export class Coordinator {
     const table = this.#table;
     const token = table.token[slot]!;
     this.#tellStamp(slot, outcome);
+    if (this.#isRmw(slot)) return this.#endRmw(slot, token, outcome);
     if (table.movesByParts[slot] === 1 && this.#hasRest(slot, outcome)) this.#spread(slot);
     else this.#release(slot);
     // Last of all: the sink may start operations.
     sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
+  }
+
+  #endRmw(slot: number, token: number, outcome: Outcome): void {
+    const answer = this.#rmws.describe(slot, outcome, this.ended);
+    const answerBytes = this.ended.hasValue ? answer.length : 0;
+    if (answerBytes > this.#answer.length) this.#answer = new Uint8Array(answerBytes);
+    // Its block is given back before the sink is told, who may start operations.
+    this.#answer.set(answer.subarray(0, answerBytes));
+    this.#release(slot);
+    this.#options.sink.onOperationEnded(token, outcome, this.#answer, answerBytes);
+  }
+
+  #isRmw(slot: number): boolean {
+    return this.#table.kind[slot] === OPERATION_RMW;
   }
 
   #tellStamp(slot: number, outcome: Outcome): void {
@@ -287,7 +339,12 @@ export class Coordinator {
       this.#gets.pulls.stop(slot);
     }
     if (table.jobPending[slot] === 1) table.phase[slot] = PHASE_ENDED;
-    else table.release(slot);
+    else this.#free(slot);
+  }
+
+  #free(slot: number): void {
+    if (this.#isRmw(slot)) this.#rmws.clear(slot);
+    this.#table.release(slot);
   }
 
   #hasRest(slot: number, outcome: Outcome): boolean {
@@ -354,13 +411,23 @@ export class Coordinator {
   #onRareAnswer(incoming: Incoming<Peer>, member: number, word: number, valueWord: number): void {
     const { words } = incoming.region;
     const type = typeOf(words, word);
-    if (type !== MESSAGE_READ_PART_REPLY && type !== MESSAGE_WRITE_PROGRESS) {
+    if (type !== MESSAGE_READ_PART_REPLY && type !== MESSAGE_WRITE_PROGRESS && !isRmwAnswer(type)) {
       return this.#options.onOtherMessage(incoming, word);
     }
     const slot = slotOf(words, word);
     if (!this.#isExpected(incoming, member, type, slot, word)) return;
+    if (isRmwAnswer(type)) return this.#onRmwAnswer(slot, incoming, member, word, valueWord);
     if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(slot, member, words, word);
     else this.#gets.pulls.onPartReply(slot, incoming, word, valueWord);
+  }
+
+  #onRmwAnswer(slot: number, incoming: Incoming<Peer>, member: number, word: number, valueWord: number): void {
+    const table = this.#table;
+    if (hasMember(table.sampled[slot]!, member)) {
+      this.#rounds.picker.onRoundTrip(member, this.#rounds.nowMs - table.phaseMs[slot]!);
+    }
+    table.replied[slot]! |= 1 << member;
+    this.#rmws.onAnswer(slot, member, incoming, word, valueWord);
   }
 
   /** Whether it is the first answer of the member to what the operation asks now. If not, that was seen to. */
@@ -401,6 +468,7 @@ export class Coordinator {
 
   /** The epoch has changed: what was gathered in this phase does not count; phases before it stand. */
   #restartPhase(slot: number): void {
+    if (this.#isRmw(slot)) return this.#rmws.restart(slot);
     switch (this.#table.phase[slot]!) {
       case PHASE_READ:
       case PHASE_FETCH:
@@ -443,6 +511,7 @@ export class Coordinator {
     const table = this.#table;
     if (this.#rounds.nowMs >= table.deadlineMs[slot]!) return this.#giveUp(slot, 'deadline');
     const phase = table.phase[slot]!;
+    if (phase >= PHASE_PREPARE) return this.#rmws.onTimer(slot);
     if (phase === PHASE_OPEN || phase === PHASE_SEAL) return this.#rounds.waitForSealing(slot);
     if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
     this.#rounds.onSilence(slot);
@@ -470,12 +539,16 @@ export class Coordinator {
 
   /** From the sealing. */
   onValueSealed(slot: number): void {
-    if (this.#isWanted(slot)) this.#puts.onValueSealed(slot);
+    if (!this.#isWanted(slot)) return;
+    if (this.#isRmw(slot)) this.#rmws.onValueSealed(slot);
+    else this.#puts.onValueSealed(slot);
   }
 
   /** From the sealing. */
   onValueOpened(slot: number, opened: boolean): void {
-    if (this.#isWanted(slot)) this.#gets.onValueOpened(slot, opened);
+    if (!this.#isWanted(slot)) return;
+    if (this.#isRmw(slot)) this.#rmws.onValueOpened(slot, opened);
+    else this.#gets.onValueOpened(slot, opened);
   }
 
   /** A job is done; false when its operation has ended meanwhile: the slot is given back only now. */
@@ -483,7 +556,7 @@ export class Coordinator {
     const table = this.#table;
     table.jobPending[slot] = 0;
     if (table.phase[slot] !== PHASE_ENDED) return true;
-    table.release(slot);
+    this.#free(slot);
     return false;
   }
 
@@ -501,6 +574,7 @@ export class Coordinator {
       if (phase === PHASE_WRITE) assert(table.sealed[slot] === 1, 'nothing is written before it is sealed');
       if (phase === PHASE_WRITE)
         assert(table.counter[slot]! <= this.#puts.ownCounter, 'own stamps are below own counter');
+      if (this.#isRmw(slot) && phase !== PHASE_ENDED) this.#rmws.invariants(slot);
       if (phase === PHASE_OPEN) assert(table.jobPending[slot] === 1, 'an opening is at the sealing');
     }
     assert(spreadCount === this.#spreadCount, 'operations that spread are counted');
@@ -521,7 +595,22 @@ function answers(type: number, phase: number): boolean {
     case PHASE_WRITE_BACK:
     case PHASE_SPREAD:
       return type === MESSAGE_WRITE_REPLY || type === MESSAGE_WRITE_PROGRESS;
+    case PHASE_PREPARE:
+    case PHASE_RMW_FETCH:
+      return type === MESSAGE_PROMISE || isHindrance(type);
+    case PHASE_ACCEPT:
+      return type === MESSAGE_ACCEPTED || isHindrance(type);
+    case PHASE_COMMIT:
+      return type === MESSAGE_COMMIT_REPLY;
     default:
       return false;
   }
+}
+
+function isRmwAnswer(type: number): boolean {
+  return type === MESSAGE_PROMISE || type === MESSAGE_ACCEPTED || type === MESSAGE_COMMIT_REPLY || isHindrance(type);
+}
+
+function isHindrance(type: number): boolean {
+  return type === MESSAGE_COMMITTED || type === MESSAGE_BEHIND || type === MESSAGE_NACK;
 }

@@ -1,5 +1,6 @@
 import { assert } from '../../net/assert.ts';
 import type { Region } from '../../net/bytes.ts';
+import { alignUp, copyWords } from '../../net/bytes.ts';
 import { NO_REF } from '../store/host-memory.ts';
 import type { HostMemory } from '../store/host-memory.ts';
 
@@ -186,6 +187,14 @@ export class OperationTable {
     this.phase[slot] = PHASE_FREE;
     this.unsent[slot] = 0;
     this.#free[this.#freeCount++] = slot;
+  }
+
+  /** The key, padded. */
+  copyKey(slot: number, target: Int32Array, targetWord: number): void {
+    const ref = this.keyRef[slot]!;
+    const { memory } = this;
+    const wordCount = alignUp(this.keyBytes[slot]!) >> 2;
+    copyWords(target, targetWord, memory.region(ref).words, memory.wordOffset(ref), wordCount);
   }
 
   hasEnvelope(slot: number): boolean {

@@ -1,4 +1,4 @@
-import { alignUp, copyPadded, copyWords, writeU53 } from '../../net/bytes.ts';
+import { alignUp, copyPadded, writeU53 } from '../../net/bytes.ts';
 import type { Outgoing } from '../../net/outbox.ts';
 import type { Session } from '../../net/session.ts';
 import {
@@ -61,7 +61,7 @@ export class Requests {
     if (!this.#messenger.append(session, WRITE_BYTES + alignUp(keyBytes), envelopeBytes)) return false;
     const { out } = this.#messenger;
     this.#writeHeader(out, slot, type, flags, keyBytes, envelopeBytes, 0);
-    this.#copyKey(out.control.words, out.word + WORD_WRITE_KEY, slot, keyBytes);
+    table.copyKey(slot, out.control.words, out.word + WORD_WRITE_KEY);
     if (envelopeBytes > 0) this.#copyEnvelope(out, slot, 0, envelopeBytes);
     return true;
   }
@@ -88,7 +88,7 @@ export class Requests {
     const { out } = this.#messenger;
     const part = partIndex | ((partBytes / 8) << 16);
     this.#writeHeader(out, slot, MESSAGE_WRITE_PART, flags, keyBytes, envelopeBytes, part);
-    if (partIndex === 0) this.#copyKey(out.control.words, out.word + WORD_WRITE_KEY, slot, keyBytes);
+    if (partIndex === 0) table.copyKey(slot, out.control.words, out.word + WORD_WRITE_KEY);
     else this.#copyEnvelope(out, slot, (partIndex - 1) * partBytes, lengthBytes);
     return true;
   }
@@ -113,7 +113,7 @@ export class Requests {
     words[word + WORD_READ_PART_WRITER + 1] = table.writerHigh[slot]!;
     words[word + WORD_READ_PART_RMW] = table.rmw[slot]!;
     words[word + WORD_READ_PART_OFFSET] = byteOffset;
-    this.#copyKey(words, word + WORD_READ_PART_KEY, slot, keyBytes);
+    table.copyKey(slot, words, word + WORD_READ_PART_KEY);
     return true;
   }
 
@@ -159,13 +159,7 @@ export class Requests {
     writeHead(words, word, type, flags, slot, table.generation[slot]!);
     words[word + WORD_KEY_BYTES] = keyBytes;
     words[word + WORD_ENVELOPE_BYTES] = envelopeBytes;
-    this.#copyKey(words, word + WORD_ASK_KEY, slot, keyBytes);
+    table.copyKey(slot, words, word + WORD_ASK_KEY);
     return true;
-  }
-
-  #copyKey(words: Int32Array, word: number, slot: number, keyBytes: number): void {
-    const ref = this.#table.keyRef[slot]!;
-    const { memory } = this.#table;
-    copyWords(words, word, memory.region(ref).words, memory.wordOffset(ref), alignUp(keyBytes) >> 2);
   }
 }

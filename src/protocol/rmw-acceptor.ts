@@ -44,6 +44,7 @@ import {
   FLAG_ACCEPTED,
   FLAG_LACKING,
   FLAG_NEXT,
+  FLAG_REGISTER,
   MESSAGE_ACCEPT,
   MESSAGE_ACCEPTED,
   MESSAGE_BEHIND,
@@ -170,7 +171,7 @@ export class RmwAcceptor {
     const target = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);
-    this.#promise(session, messenger, words, word, entry, record, slot, (flags & FLAG_VALUE) !== 0);
+    this.#promise(session, messenger, words, word, entry, record, slot);
   }
 
   #addEntry(words: Int32Array, keyWord: number, keyBytes: number): number {
@@ -185,14 +186,14 @@ export class RmwAcceptor {
     entry: number,
     record: number,
     slot: number,
-    wantsValue: boolean,
   ): void {
     const store = this.#store;
     const source = store.consensus.words(record);
     const at = store.consensus.wordOffset(record);
-    const hasAccepted = this.#hasAccepted(record);
+    const asked = flagsOf(words, word);
+    const hasAccepted = this.#hasAccepted(record) && (asked & FLAG_REGISTER) === 0;
     const controlBytes = hasAccepted ? PROMISE_ACCEPTED_BYTES : PROMISE_BYTES;
-    const offersValue = hasAccepted || (wantsValue && !store.isTombstone(entry));
+    const offersValue = hasAccepted || ((asked & FLAG_VALUE) !== 0 && !store.isTombstone(entry));
     const envelopeBytes = hasAccepted ? source[at + RECORD_ENVELOPE_BYTES]! : store.envelopeBytes(entry);
     const withValue = offersValue && messenger.fits(session, controlBytes, envelopeBytes);
     if (!messenger.append(session, controlBytes, withValue ? envelopeBytes : 0)) return;

@@ -30,6 +30,8 @@ export const MESSAGE_COMMIT_REPLY = 48;
 
 /** PREPARE: of that slot, or of the first later one that is not decided at the replica. FLAG_VALUE asks for the value, too. */
 export const FLAG_NEXT = 2;
+/** PREPARE: with the register's value, whatever was accepted; of that the PROMISE then says nothing. */
+export const FLAG_REGISTER = 4;
 /** PROMISE: a proposal was accepted in the slot. Its value comes instead of the register's. */
 export const FLAG_ACCEPTED = 4;
 /** COMMIT_REPLY: the value did not come with the COMMIT, and the replica has an older one: nothing was done. */

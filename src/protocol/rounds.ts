@@ -3,11 +3,22 @@ import type { ValueSealing } from '../../workers/sealing.ts';
 import type { MemberPicker } from './member-picker.ts';
 import { FLAG_WRITE_BACK, MESSAGE_WRITE } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
-import { PHASE_FETCH, PHASE_READ, PHASE_STAMP, PHASE_WRITE, PHASE_WRITE_BACK } from './operation-table.ts';
+import {
+  PHASE_ACCEPT,
+  PHASE_COMMIT,
+  PHASE_FETCH,
+  PHASE_PREPARE,
+  PHASE_READ,
+  PHASE_RMW_FETCH,
+  PHASE_STAMP,
+  PHASE_WRITE,
+  PHASE_WRITE_BACK,
+} from './operation-table.ts';
 import type { EndOperation } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { Requests } from './requests.ts';
+import type { RmwRequests } from './rmw-requests.ts';
 import type { TimerWheel } from './timer-wheel.ts';
 import type { WriteParts } from './write-parts.ts';
 
@@ -50,6 +61,7 @@ export class Rounds {
   readonly picker: MemberPicker;
   readonly #table: OperationTable;
   readonly #requests: Requests;
+  readonly #rmwRequests: RmwRequests;
   readonly #timers: TimerWheel;
   readonly #membership: Membership;
   readonly #quorum: number;
@@ -63,6 +75,7 @@ export class Rounds {
   constructor(
     table: OperationTable,
     requests: Requests,
+    rmwRequests: RmwRequests,
     writeParts: WriteParts,
     picker: MemberPicker,
     timers: TimerWheel,
@@ -72,6 +85,7 @@ export class Rounds {
   ) {
     this.#table = table;
     this.#requests = requests;
+    this.#rmwRequests = rmwRequests;
     this.#writeParts = writeParts;
     this.picker = picker;
     this.#timers = timers;
@@ -185,7 +199,7 @@ export class Rounds {
       case PHASE_WRITE_BACK:
         return this.#write(session, slot, member, FLAG_WRITE_BACK);
       default:
-        return false;
+        return this.#rmwRequests.ask(session, slot, member);
     }
   }
 
@@ -253,7 +267,11 @@ export class Rounds {
     const table = this.#table;
     const hadAsked = table.asked[slot] !== 0;
     // The one that was to send the value has not: another one is asked for it, too.
-    if (table.phase[slot] === PHASE_READ && !hasMember(table.replied[slot]!, table.valueMember[slot]!)) {
+    const phase = table.phase[slot]!;
+    if (
+      (phase === PHASE_READ || phase === PHASE_PREPARE) &&
+      !hasMember(table.replied[slot]!, table.valueMember[slot]!)
+    ) {
       table.valueMember[slot] = this.picker.first(members);
     }
     const sent = this.ask(slot, members);
@@ -267,8 +285,12 @@ export class Rounds {
     const table = this.#table;
     if (table.phase[slot] === PHASE_WRITE_BACK) return ready & ~table.holders[slot]!;
     if (table.phase[slot] === PHASE_FETCH) return ready & ~(table.bad[slot]! | table.lacking[slot]!);
-    return ready;
+    return table.phase[slot]! >= PHASE_PREPARE ? ready & this.#rmwRequests.eligible(slot) : ready;
   }
+}
+
+function isRmwAsking(phase: number): boolean {
+  return phase === PHASE_PREPARE || phase === PHASE_RMW_FETCH || phase === PHASE_ACCEPT || phase === PHASE_COMMIT;
 }
 
 /** Phases that ask members something in one message each. */
@@ -278,6 +300,7 @@ function isAsking(phase: number): boolean {
     phase === PHASE_FETCH ||
     phase === PHASE_STAMP ||
     phase === PHASE_WRITE ||
-    phase === PHASE_WRITE_BACK
+    phase === PHASE_WRITE_BACK ||
+    isRmwAsking(phase)
   );
 }
