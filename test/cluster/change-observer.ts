@@ -19,8 +19,8 @@ interface Trail {
   readonly ballots: Set<string>;
   /** Its own, once it has proposed it. */
   id: string | undefined;
-  readonly ownStamps: Set<string>;
-  readonly ownSlots: Set<number>;
+  /** Slot -> ballot of the last ACCEPT of its own. */
+  readonly ownBallots: Map<number, string>;
   isTold: boolean;
   isBehind: boolean;
   isInRing: boolean;
@@ -46,8 +46,7 @@ export class ChangeObserver {
       isOver: false,
       ballots: new Set(),
       id: undefined,
-      ownStamps: new Set(),
-      ownSlots: new Set(),
+      ownBallots: new Map(),
       isTold: false,
       isBehind: false,
       isInRing: false,
@@ -59,7 +58,7 @@ export class ChangeObserver {
     if (trail?.attempt !== attempt) return;
     trail.isOver = true;
     const { outcome } = attempt;
-    const { ballots, id, ownStamps, ownSlots, isTold, isBehind, isInRing } = trail;
+    const { ballots, id, ownBallots, isTold, isBehind, isInRing } = trail;
     const world = this.#world;
     if (outcome === 'ok' && ballots.size === 1 && !isTold && !isBehind) world.rule('read-modify-write in three rounds');
     if (outcome === 'mismatch') {
@@ -70,11 +69,10 @@ export class ChangeObserver {
     }
     if (outcome !== 'ok' && outcome !== 'mismatch') return;
     if (isInRing) world.rule('own id found in a ring');
-    if (ownStamps.size > 1) world.rule('function computed again');
-    if (ownSlots.size > 1) world.rule('proposed in another slot');
+    if (ownBallots.size > 1) world.rule('proposed in another slot');
   }
 
-  onSent({ type, slot, decision, key, counter, writer }: Message): void {
+  onSent({ type, slot, decision, key }: Message): void {
     const trail = this.#trails.get(slot);
     if (decision === undefined || trail === undefined || trail.isOver || trail.attempt.key !== key) return;
     const { ballot, id } = decision;
@@ -84,8 +82,9 @@ export class ChangeObserver {
     const isOwn = id!.split('#')[0] === ballot!.split('.')[1];
     if (!isOwn || (trail.id !== undefined && id !== trail.id)) return this.#world.rule('proposal of another helped');
     trail.id = id;
-    trail.ownStamps.add(`${counter}.${writer}`);
-    trail.ownSlots.add(decision.slot);
+    const before = trail.ownBallots.get(decision.slot) ?? ballot;
+    if (before !== ballot) this.#world.rule('own proposal sent again as it is');
+    trail.ownBallots.set(decision.slot, ballot!);
   }
 
   onReceived({ type, slot, flags, decision }: Message): void {

@@ -57,7 +57,7 @@ export const PROTOCOL_RULES = {
   'ballot lost': 'NACK of an older ballot',
   'proposal of another helped': 'ACCEPT of an id that is not its own',
   'own proposal found accepted': 'PROMISE with its own id',
-  'function computed again': 'ACCEPTs of its own id with two stamps',
+  'own proposal sent again as it is': 'ACCEPTs of its own id in one slot, under two ballots',
   'proposed in another slot': 'ACCEPTs of its own id in two slots',
   'COMMIT to who is behind': 'BEHIND, and then a COMMIT to that member',
   'told that the slot is decided': 'COMMITTED',
