@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { withMutatedCopy } from '../tooling/mutated-copy.ts';
+import { changeMutants } from './change-mutants.ts';
 import { mutants } from './mutants.ts';
 import type { Bias } from './random-plan.ts';
 
@@ -21,7 +22,7 @@ interface Caught {
   readonly failure: string;
 }
 
-for (const mutant of mutants) {
+for (const mutant of [...mutants, ...changeMutants]) {
   test(`mutant caught: ${mutant.name}`, async (context) => {
     const caught = await withMutatedCopy(PARTS, mutant.substitutions, async (distDir) =>
       runSeeds(distDir, mutant.bias, SEED_COUNT_MAX),

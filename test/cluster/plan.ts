@@ -78,7 +78,7 @@ export interface Plan {
   /** What goes wrong does so in the middle of a read-modify-write (change-faults.ts). */
   readonly changeFaults: boolean;
   /** Kinds of messages of read-modify-writes that many are lost of, or that come late, at some replicas, others each time. */
-  readonly changeSchedule: 'even' | 'late commits' | 'lost accepts' | 'one starved' | 'any';
+  readonly changeSchedule: 'even' | 'late commits' | 'lost accepts' | 'lagging' | 'one starved' | 'any';
   /** How far clocks jump forwards; 0: they don't. */
   readonly clockJumpMsMax: number;
   readonly wallClockJumps: boolean;

@@ -214,7 +214,20 @@ const BIASES = {
     ...QUIET,
     ...CHANGES,
     ...fewAtOnce(dice),
+    clientCount: dice.integer(3, 4),
     changeSchedule: 'late commits' as const,
+  }),
+  /** Compares that fail, on values that some replicas lack. */
+  'failed compares': (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    ...fewAtOnce(dice),
+    keyCount: 1,
+    clientCount: dice.integer(3, 4),
+    // No numbers.
+    numberKeys: 1 as const,
+    splits: true,
+    changeSchedule: dice.pick(['lost accepts', 'late commits', 'one starved'] as const),
   }),
   /** Proposals that reach some replicas only. */
   'lost accepts': (dice: Dice) => ({
@@ -222,6 +235,17 @@ const BIASES = {
     ...CHANGES,
     ...fewAtOnce(dice),
     changeSchedule: 'lost accepts' as const,
+  }),
+  /** Replicas that have accepted what they do not get to know the end of, and others that go on without them. */
+  lagging: (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    ...fewAtOnce(dice),
+    keyCount: 1,
+    clientCount: dice.integer(3, 4),
+    weatherMs: dice.pick([4, 15]),
+    links: dice.pick(['fine', 'minority'] as const),
+    changeSchedule: 'lagging' as const,
   }),
   /** One proposer is slow: others help it, and overtake it. */
   'one starved': (dice: Dice) => ({
