@@ -341,6 +341,10 @@ export class CallClient {
       case 'too-large':
       case 'stamps-exhausted':
       case 'not-permitted':
+      case 'mismatch':
+      case 'not-an-integer':
+      case 'overflow':
+      case 'value-too-large':
         return this.#end(slot, outcome, 0);
     }
   }

@@ -10,6 +10,7 @@ import { MESSAGE_STATE, typeOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
 import type { Peer } from '../protocol/peer.ts';
 import type { Writer } from '../protocol/put-flow.ts';
+import { RMW_OPERATION_BYTES } from '../protocol/rmw-operation.ts';
 import { HostMemory } from '../store/host-memory.ts';
 import { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallServer } from './call-server.ts';
@@ -56,8 +57,8 @@ const ROOM: Room = { capacity: 4_096, flightBytes: 8 * 1024 * 1024 };
 const SMALL_ROOM: Room = { capacity: 512, flightBytes: 1024 * 1024 };
 /** Parts of that memory, each for blocks of one size: so values of thirty sizes can be in flight. */
 const SEGMENT_COUNT = 32;
-/** Of the tables of operations and calls. Measured: 170. */
-const OPERATION_BYTES = 192;
+/** Of the tables of operations and calls (measured: 170), and of what a read-modify-write has beside them. */
+const OPERATION_BYTES = 192 + RMW_OPERATION_BYTES;
 /** Of the trusted budget that is free; the rest is for keys. */
 const FREE_SHARE = 2;
 

@@ -312,6 +312,7 @@ export class Coordinator {
     // Its block is given back before the sink is told, who may start operations.
     this.#answer.set(answer.subarray(0, answerBytes));
     this.#release(slot);
+    this.#rmws.leave(slot);
     this.#options.sink.onOperationEnded(token, outcome, this.#answer, answerBytes);
   }
 

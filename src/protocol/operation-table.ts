@@ -197,6 +197,17 @@ export class OperationTable {
     copyWords(target, targetWord, memory.region(ref).words, memory.wordOffset(ref), wordCount);
   }
 
+  /** Of the key: 32-bit FNV-1a by words. Only for places that collisions do no harm to. */
+  keyHash(slot: number): number {
+    const ref = this.keyRef[slot]!;
+    const { words } = this.memory.region(ref);
+    const start = this.memory.wordOffset(ref);
+    const end = start + (alignUp(this.keyBytes[slot]!) >> 2);
+    let hash = 0x811c9dc5 | 0;
+    for (let word = start; word < end; word++) hash = Math.imul(hash ^ words[word]!, 0x01000193);
+    return hash;
+  }
+
   hasEnvelope(slot: number): boolean {
     return this.envelopeRegion[slot] !== undefined;
   }

@@ -1,9 +1,10 @@
 import { readU53, writeU53 } from '../../net/bytes.ts';
 import { assert } from '../../net/assert.ts';
 import type { Incoming } from '../../net/inbox.ts';
-import type { ValueSealing } from '../../workers/sealing.ts';
+import { BackOffDelays } from './back-off-delays.ts';
 import type { GetCounters } from './get-flow.ts';
-import { FLAGS_REFUSED, FLAG_NOT_PERMITTED, MESSAGE_REPAIR, flagsOf, typeOf } from './messages.ts';
+import { FLAGS_REFUSED, FLAG_NOT_PERMITTED, flagsOf, typeOf } from './messages.ts';
+import { KeyQueues } from './key-queues.ts';
 import type { OperationTable } from './operation-table.ts';
 import {
   NO_MEMBER,
@@ -20,9 +21,6 @@ import { refusalOf } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import type { Writer } from './put-flow.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
-import type { Requests } from './requests.ts';
-import { applyRmw } from './rmw-function.ts';
-import type { RmwResult } from './rmw-function.ts';
 import {
   MESSAGE_ACCEPTED,
   MESSAGE_BEHIND,
@@ -33,12 +31,12 @@ import {
   WORD_NACK_BALLOT,
   WORD_REGISTER_SLOT,
 } from './rmw-messages.ts';
-import { PROPOSAL_ID, PROPOSAL_RMW, PROPOSAL_TAG, PROPOSAL_WRITER } from './rmw-operation.ts';
-import type { CommitPurpose, OpenPurpose, Proposal, RmwOperation, RmwOperations } from './rmw-operation.ts';
-import { clearPromises, gatherPromise, gatherRegister, ringVerdict } from './rmw-promises.ts';
+import { PROPOSAL_ID, PROPOSAL_RMW, PROPOSAL_WRITER } from './rmw-operation.ts';
+import type { CommitPurpose, Proposal, RmwOperation, RmwOperations } from './rmw-operation.ts';
+import { clearPromises, gatherPromise, ringVerdict } from './rmw-promises.ts';
 import type { RmwRequest } from './rmw-request.ts';
-import { RMW_INCREMENT, RMW_SET } from './rmw-request.ts';
 import type { RmwRequests } from './rmw-requests.ts';
+import { RmwValues } from './rmw-values.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /**
@@ -67,9 +65,6 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
  * they are.
  */
 
-/** Back-offs are drawn from so many units, doubled each time: 64 coordinators on one key find a turn each. */
-const BACK_OFF_DOUBLINGS_MAX = 7;
-const BACK_OFF_MS_MAX = 200;
 /** After so many time-outs of a PREPARE it is begun anew: who has answered may know more by now. */
 const PREPARE_ATTEMPTS_MAX = 2;
 const NUMBER_MAX = Number.MAX_SAFE_INTEGER;
@@ -87,21 +82,19 @@ export class RmwFlow {
   readonly #table: OperationTable;
   readonly #operations: RmwOperations;
   readonly #rounds: Rounds;
-  readonly #requests: Requests;
-  readonly #rmwRequests: RmwRequests;
   readonly #membership: Membership;
-  readonly #sealing: ValueSealing;
   readonly #quorum: number;
   readonly #allMask: number;
   readonly #writer: Writer;
   readonly #counters: RmwCounters & GetCounters;
   readonly #end: EndOperation;
+  readonly #values: RmwValues;
   /** The greatest ballot number used or met: none is used twice, for any key. */
   #ballotNumber = 0;
   /** Read-modify-writes started: with the writer id, the id of each. */
   #sequence = 0;
-  /** Of the random back-offs (mulberry32); its seed, the writer id, is drawn at random by the process. */
-  #randomState: number;
+  readonly #delays: BackOffDelays;
+  readonly #queues: KeyQueues;
 
   constructor(
     parts: FlowParts,
@@ -113,16 +106,24 @@ export class RmwFlow {
     this.#table = parts.table;
     this.#operations = operations;
     this.#rounds = parts.rounds;
-    this.#requests = parts.requests;
-    this.#rmwRequests = rmwRequests;
     this.#membership = parts.membership;
-    this.#sealing = parts.sealing;
     this.#quorum = parts.quorum;
     this.#allMask = (1 << parts.membership.memberCount) - 1;
     this.#writer = writer;
     this.#counters = counters;
     this.#end = parts.end;
-    this.#randomState = writer.writerLow ^ writer.writerHigh;
+    this.#values = new RmwValues(parts, operations, rmwRequests, counters, {
+      prepare: (slot, operation) => this.#prepare(slot, operation),
+      accept: (slot, operation, proposal) => this.#accept(slot, operation, proposal),
+      commit: (slot, operation, purpose, targets) => this.#commit(slot, operation, purpose, targets),
+      catchUp: (slot, operation) => this.#catchUp(slot, operation),
+      answerRead: (slot, operation) => this.#answerRead(slot, operation),
+      giveUp: (slot, reason) => this.#giveUp(slot, reason),
+      backOff: (slot, operation) => this.#backOff(slot, operation),
+    });
+    // The process has drawn its writer id at random.
+    this.#queues = new KeyQueues(parts.table.capacity);
+    this.#delays = new BackOffDelays(writer.writerLow ^ writer.writerHigh);
   }
 
   // -- starting and ending ----------------------------------------------------------------------------------------
@@ -150,8 +151,20 @@ export class RmwFlow {
     id[PROPOSAL_ID] = this.#writer.writerLow;
     id[PROPOSAL_ID + 1] = this.#writer.writerHigh;
     writeU53(id, PROPOSAL_ID + 2, ++this.#sequence);
-    this.#prepare(slot, operation);
+    if (this.#queues.join(slot, this.#table.keyHash(slot))) {
+      this.#prepare(slot, operation);
+      return true;
+    }
+    this.#rounds.enter(slot, PHASE_BACK_OFF);
+    // Until it is its turn; at the longest until its deadline.
+    this.#rounds.waitForSealing(slot);
     return true;
+  }
+
+  /** It has ended: the next one of its key begins. */
+  leave(slot: number): void {
+    const next = this.#queues.leave(slot);
+    if (next !== -1) this.#prepare(next, this.#operations.of(next));
   }
 
   /** When its caller gives an operation up: what was sent and is not known to have come to nothing may take effect. */
@@ -207,6 +220,15 @@ export class RmwFlow {
     this.#rounds.askFirst(slot, members);
   }
 
+  onValueOpened(slot: number, opened: boolean): void {
+    this.#values.onValueOpened(slot, opened);
+  }
+
+  onValueSealed(slot: number): void {
+    const operation = this.#operations.of(slot);
+    this.#accept(slot, operation, operation.own);
+  }
+
   /** An answer to what the operation asks; `replied` has its member already. */
   onAnswer(slot: number, member: number, incoming: Incoming<Peer>, word: number, valueWord: number): void {
     const operation = this.#operations.of(slot);
@@ -237,7 +259,7 @@ export class RmwFlow {
     valueWord: number,
   ): void {
     if (this.#table.phase[slot] === PHASE_RMW_FETCH) {
-      return this.#onFetched(slot, operation, member, incoming, word, valueWord);
+      return this.#values.onFetched(slot, operation, member, incoming, word, valueWord);
     }
     const promisedSlot = readU53(incoming.region.words, word + WORD_REGISTER_SLOT);
     // No replica answers so.
@@ -269,7 +291,7 @@ export class RmwFlow {
 
   /** No more promises are to be had. */
   #settle(slot: number, operation: RmwOperation): void {
-    const { promised, behind, cannotShow } = operation;
+    const { promised, cannotShow } = operation;
     const table = this.#table;
     if (memberCountOf(promised) >= this.#quorum && this.#isCopySought(operation)) {
       // Whoever is not ready may have a good copy. When all have answered, there is none to be had.
@@ -277,10 +299,13 @@ export class RmwFlow {
       return isCertain ? this.#giveUp(slot, 'unreadable') : this.#backOff(slot, operation);
     }
     if (cannotShow === this.#allMask) return this.#end(slot, 'outcome-unknown');
-    if (promised !== 0 && behind !== 0 && memberCountOf(promised | behind) >= this.#quorum) {
-      return this.#catchUp(slot, operation);
-    }
+    if (this.#canCatchUp(operation)) return this.#catchUp(slot, operation);
     this.#backOff(slot, operation);
+  }
+
+  /** With those that are only behind there would be a quorum. */
+  #canCatchUp({ promised, behind }: RmwOperation): boolean {
+    return promised !== 0 && behind !== 0 && memberCountOf(promised | behind) >= this.#quorum;
   }
 
   #decide(slot: number, operation: RmwOperation): void {
@@ -294,213 +319,21 @@ export class RmwFlow {
     }
     if (operation.sent === operation.slot) return this.#accept(slot, operation, operation.own);
     assert(operation.sent === 0, 'a slot is left only with evidence');
-    this.#takeBase(slot, operation);
+    this.#values.takeBase(slot, operation);
   }
 
   #help(slot: number, operation: RmwOperation): void {
     const { accepted } = operation;
-    if (!operation.hasAcceptedValue || !this.#fitsAll(slot, accepted.envelopeBytes)) {
+    if (!operation.hasAcceptedValue || !this.#values.fitsAll(slot, accepted.envelopeBytes)) {
       return this.#giveUp(slot, 'value-too-large');
     }
     if (accepted.isTombstone) return this.#accept(slot, operation, accepted);
-    this.#open(slot, operation, 'help', accepted);
-  }
-
-  // -- FETCH ------------------------------------------------------------------------------------------------------
-
-  #takeBase(slot: number, operation: RmwOperation): void {
-    const table = this.#table;
-    operation.isCatchingUp = false;
-    if (table.tombstone[slot] === 1) return this.#compute(slot, operation, undefined);
-    if (table.hasEnvelope(slot)) return this.#open(slot, operation, 'base', undefined);
-    if (table.partsMember[slot] !== NO_MEMBER) return this.#giveUp(slot, 'value-too-large');
-    this.#fetch(slot, operation);
-  }
-
-  /** Asks who has the greatest stamp for its value, under the ballot that is promised already. */
-  #fetch(slot: number, operation: RmwOperation): void {
-    const table = this.#table;
-    const candidates = this.#membership.readyMask() & this.#rmwRequests.holdersOfValue(slot);
-    if (candidates === 0) {
-      return table.bad[slot] !== 0 ? this.#giveUp(slot, 'unreadable') : this.#backOff(slot, operation);
-    }
-    this.#rounds.enter(slot, PHASE_RMW_FETCH);
-    this.#rounds.askFirst(slot, 1 << this.#rounds.picker.first(candidates));
-  }
-
-  #onFetched(
-    slot: number,
-    operation: RmwOperation,
-    member: number,
-    incoming: Incoming<Peer>,
-    word: number,
-    valueWord: number,
-  ): void {
-    const table = this.#table;
-    gatherRegister(table, slot, member, incoming, word, valueWord);
-    if (table.tombstone[slot] === 1 || table.hasEnvelope(slot) || table.partsMember[slot] !== NO_MEMBER) {
-      return operation.isCatchingUp ? this.#catchUp(slot, operation) : this.#takeBase(slot, operation);
-    }
-    table.lacking[slot]! |= 1 << member;
-    if ((table.asked[slot]! & ~table.replied[slot]!) === 0) this.#fetch(slot, operation);
-  }
-
-  // -- OPEN, SEAL -------------------------------------------------------------------------------------------------
-
-  #open(slot: number, operation: RmwOperation, purpose: OpenPurpose, proposal: Proposal | undefined): void {
-    const table = this.#table;
-    const { memory } = table;
-    const keyRef = table.keyRef[slot]!;
-    operation.openPurpose = purpose;
-    this.#atSealing(slot, PHASE_RMW_OPEN);
-    this.#sealing.submitOpenValue(
-      slot,
-      proposal === undefined ? table.envelopeRegion[slot]! : proposal.region!,
-      proposal === undefined ? table.envelopeWord[slot]! : proposal.word,
-      proposal === undefined ? table.envelopeBytes[slot]! : proposal.envelopeBytes,
-      proposal === undefined ? table.tags : proposal.words,
-      proposal === undefined ? table.tagWord(slot) : PROPOSAL_TAG,
-      memory.region(keyRef).words,
-      memory.wordOffset(keyRef),
-      table.keyBytes[slot]!,
-    );
-  }
-
-  #atSealing(slot: number, phase: number): void {
-    this.#rounds.enter(slot, phase);
-    this.#table.jobPending[slot] = 1;
-    this.#rounds.waitForSealing(slot);
-  }
-
-  onValueOpened(slot: number, opened: boolean): void {
-    const operation = this.#operations.of(slot);
-    const table = this.#table;
-    if (!opened) this.#counters.tampered++;
-    if (operation.openPurpose === 'help') {
-      if (opened) return this.#accept(slot, operation, operation.accepted);
-      // It may have been decided, so nothing else can be proposed: another copy of it is looked for.
-      operation.badAccepted |= 1 << operation.acceptedMember;
-      return this.#prepare(slot, operation);
-    }
-    if (!opened) {
-      table.bad[slot]! |= 1 << table.valueMember[slot]!;
-      table.dropEnvelope(slot);
-      return this.#fetch(slot, operation);
-    }
-    if (table.bad[slot] !== 0) this.#repair(slot);
-    const { openedValue, openedValueBytes } = this.#sealing;
-    this.#compute(slot, operation, openedValue.subarray(0, openedValueBytes));
-  }
-
-  /** Members that sent a bad copy of the value found are sent the good one. */
-  #repair(slot: number): void {
-    const bad = this.#table.bad[slot]! & this.#table.holders[slot]!;
-    for (let member = 0; member < this.#membership.memberCount; member++) {
-      const session = hasMember(bad, member) ? this.#membership.session(member) : undefined;
-      if (session !== undefined && this.#requests.write(session, slot, MESSAGE_REPAIR, 0)) this.#counters.repairs++;
-    }
-    this.#table.bad[slot] = 0;
-  }
-
-  /** @param found Undefined: the key is absent. */
-  #compute(slot: number, operation: RmwOperation, found: Uint8Array | undefined): void {
-    const table = this.#table;
-    const { memory } = table;
-    const result = applyRmw(operation.request!, found, {
-      counter: table.counter[slot]!,
-      writerHigh: table.writerHigh[slot]!,
-      writerLow: table.writerLow[slot]!,
-      rmw: table.rmw[slot]!,
-    });
-    const answer = answerOf(operation, found, result);
-    operation.hasAnswer = answer !== undefined;
-    // Memory is full of other operations' values: later there is room.
-    if (!operation.answer.set(memory, answer ?? NO_BYTES)) return this.#backOff(slot, operation);
-    operation.own.clear(memory);
-    operation.own.words.fill(0, 4);
-    if (result.kind === 'none') return this.#leaveAsIs(slot, operation, result.outcome);
-    operation.outcome = 'ok';
-    if (table.rmw[slot] === RMW_NUMBER_MAX) return this.#giveUp(slot, 'stamps-exhausted');
-    operation.own.setStamp(
-      table.counter[slot]!,
-      table.writerHigh[slot]!,
-      table.writerLow[slot]!,
-      (table.rmw[slot]! + 1) | 0,
-    );
-    if (result.kind === 'set') return this.#seal(slot, operation, result.value);
-    operation.own.isTombstone = true;
-    this.#accept(slot, operation, operation.own);
-  }
-
-  /** The condition does not hold, or the change can't be made. */
-  #leaveAsIs(slot: number, operation: RmwOperation, outcome: Outcome): void {
-    const table = this.#table;
-    operation.outcome = outcome;
-    if (!operation.everSent) {
-      if (table.tombstone[slot] === 0 && !this.#fitsAll(slot, table.envelopeBytes[slot]!)) {
-        return this.#giveUp(slot, 'value-too-large');
-      }
-      if (memberCountOf(table.holders[slot]!) >= this.#quorum) return this.#answerRead(slot, operation);
-      this.#counters.writeBacks++;
-      return this.#commit(slot, operation, 'read', this.#membership.readyMask() & ~table.holders[slot]!);
-    }
-    const { own } = operation;
-    own.setStamp(table.counter[slot]!, table.writerHigh[slot]!, table.writerLow[slot]!, table.rmw[slot]!);
-    own.isTombstone = table.tombstone[slot] === 1;
-    if (!own.isTombstone) {
-      own.setTag(table.tags, table.tagWord(slot));
-      own.region = table.envelopeRegion[slot];
-      own.word = table.envelopeWord[slot]!;
-      own.envelopeBytes = table.envelopeBytes[slot]!;
-      if (!this.#fitsAll(slot, own.envelopeBytes)) return this.#giveUp(slot, 'value-too-large');
-    }
-    this.#accept(slot, operation, own);
+    this.#values.open(slot, operation, 'help', accepted);
   }
 
   #answerRead(slot: number, operation: RmwOperation): void {
     operation.commitPurpose = 'read';
     this.#end(slot, operation.outcome);
-  }
-
-  #seal(slot: number, operation: RmwOperation, value: Uint8Array): void {
-    const table = this.#table;
-    const { memory } = table;
-    const { own } = operation;
-    const envelopeBytes = this.#sealing.envelopeBytesOf(value.length);
-    if (!this.#fitsAll(slot, envelopeBytes)) return this.#giveUp(slot, 'value-too-large');
-    own.ref = memory.allocate(Math.max(envelopeBytes, 1));
-    if (own.ref < 0) return this.#backOff(slot, operation);
-    own.region = memory.region(own.ref);
-    own.word = memory.wordOffset(own.ref);
-    own.envelopeBytes = envelopeBytes;
-    own.region.bytes.set(value, own.word * 4 + this.#sealing.valueOffsetOf(value.length));
-    this.#atSealing(slot, PHASE_RMW_SEAL);
-    const keyRef = table.keyRef[slot]!;
-    this.#sealing.submitSealValue(
-      slot,
-      own.region,
-      own.word,
-      envelopeBytes,
-      own.words,
-      PROPOSAL_TAG,
-      memory.region(keyRef).words,
-      memory.wordOffset(keyRef),
-      table.keyBytes[slot]!,
-    );
-  }
-
-  onValueSealed(slot: number): void {
-    const operation = this.#operations.of(slot);
-    this.#accept(slot, operation, operation.own);
-  }
-
-  /** Whether a proposal of that length goes into one datagram to every member that is there. */
-  #fitsAll(slot: number, envelopeBytes: number): boolean {
-    for (let member = 0; member < this.#membership.memberCount; member++) {
-      const session = this.#membership.session(member);
-      if (session !== undefined && !this.#rmwRequests.fits(session, slot, envelopeBytes)) return false;
-    }
-    return true;
   }
 
   // -- ACCEPT -----------------------------------------------------------------------------------------------------
@@ -510,6 +343,7 @@ export class RmwFlow {
     operation.granted = 0;
     operation.nacked = 0;
     operation.behind = 0;
+    operation.cannotShow = 0;
     this.#rounds.enter(slot, PHASE_ACCEPT);
     this.#rounds.askFirst(slot, this.#membership.readyMask());
   }
@@ -544,7 +378,7 @@ export class RmwFlow {
     if (phase === PHASE_RMW_FETCH) {
       if (hasMember(operation.nacked, member)) return this.#backOff(slot, operation);
       table.lacking[slot]! |= 1 << member;
-      return this.#fetch(slot, operation);
+      return this.#values.fetch(slot, operation);
     }
     const { nacked, behind, cannotShow } = operation;
     const hindered = nacked | cannotShow | table.refused[slot]! | (phase === PHASE_ACCEPT ? behind : 0);
@@ -588,20 +422,10 @@ export class RmwFlow {
 
   #backOff(slot: number, operation: RmwOperation): void {
     this.#counters.backOffs++;
-    const unitMs = this.#rounds.picker.hedgeDelayMs() / 2;
-    const spanMs = Math.min(BACK_OFF_MS_MAX, unitMs * 2 ** Math.min(operation.attempts, BACK_OFF_DOUBLINGS_MAX));
-    operation.attempts++;
+    const unitMs = this.#rounds.picker.rtoMs(this.#membership.readyMask(), 0);
+    const waitMs = this.#delays.draw(operation.attempts++, operation.sent !== 0, unitMs);
     this.#rounds.enter(slot, PHASE_BACK_OFF);
-    this.#rounds.wait(slot, spanMs * this.#random());
-  }
-
-  /** In [0, 1). */
-  #random(): number {
-    this.#randomState = (this.#randomState + 0x6d2b79f5) | 0;
-    let mixed = this.#randomState;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    this.#rounds.wait(slot, waitMs);
   }
 
   // -- COMMIT -----------------------------------------------------------------------------------------------------
@@ -612,7 +436,7 @@ export class RmwFlow {
     // A value that is larger than a datagram they may have got as it was written: else this waits until they have.
     const isFetched = table.tombstone[slot] === 1 || table.hasEnvelope(slot) || table.partsMember[slot] !== NO_MEMBER;
     operation.isCatchingUp = true;
-    if (!isFetched) return this.#fetch(slot, operation);
+    if (!isFetched) return this.#values.fetch(slot, operation);
     this.#commit(slot, operation, 'catch-up', operation.behind & this.#membership.readyMask());
   }
 
@@ -654,7 +478,8 @@ export class RmwFlow {
         return this.#table.holders[slot]!;
       case 'catch-up':
         return operation.granted | operation.promised;
-      default:
+      case 'own':
+      case 'helped':
         return operation.granted;
     }
   }
@@ -680,15 +505,15 @@ export class RmwFlow {
     if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
     this.#rounds.onSilence(slot);
     if (phase === PHASE_PREPARE && table.replied[slot] !== 0 && this.#rounds.others(slot) === 0) {
-      const { promised, behind } = operation;
-      const canCatchUp = promised !== 0 && behind !== 0 && memberCountOf(promised | behind) >= this.#quorum;
-      if (canCatchUp) return this.#catchUp(slot, operation);
+      if (this.#canCatchUp(operation)) return this.#catchUp(slot, operation);
       if (operation.nacked !== 0) return this.#backOff(slot, operation);
       if (table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX) return this.#prepare(slot, operation);
     }
-    if (phase === PHASE_ACCEPT && operation.nacked !== 0) return this.#backOff(slot, operation);
-    if (phase === PHASE_RMW_FETCH && table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX)
-      return this.#prepare(slot, operation);
+    // Who has answered otherwise may accept under another ballot, when it has been told what it lacks.
+    const { nacked, behind, cannotShow } = operation;
+    if (phase === PHASE_ACCEPT && (nacked | behind | cannotShow) !== 0) return this.#backOff(slot, operation);
+    const isForOthers = phase === PHASE_RMW_FETCH || (phase === PHASE_COMMIT && operation.commitPurpose === 'catch-up');
+    if (isForOthers && table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX) return this.#prepare(slot, operation);
     this.#rounds.askAgain(slot);
   }
 
@@ -702,15 +527,4 @@ export class RmwFlow {
     );
     assert(operation.ballot <= this.#ballotNumber, 'ballots are given out here');
   }
-}
-
-const NO_BYTES = new Uint8Array(0);
-/** 2^32-1, in signed clothes. */
-const RMW_NUMBER_MAX = -1;
-
-/** What the caller is told beside the outcome. */
-function answerOf(operation: RmwOperation, found: Uint8Array | undefined, result: RmwResult): Uint8Array | undefined {
-  if (result.kind === 'none') return result.outcome === 'mismatch' ? found : undefined;
-  if (operation.request!.change === RMW_INCREMENT) return result.kind === 'set' ? result.value : undefined;
-  return operation.request!.change === RMW_SET && operation.answersBefore ? found : undefined;
 }

@@ -3,6 +3,7 @@ import {
   CONDITION_ABSENT,
   CONDITION_NONE,
   CONDITION_VALUE,
+  CONDITION_VERSION,
   RMW_DELETE,
   RMW_INCREMENT,
   RMW_SET,
@@ -47,7 +48,7 @@ function holds({ condition, expected, version }: RmwRequest, found: Uint8Array |
       return found === undefined;
     case CONDITION_VALUE:
       return found !== undefined && Buffer.compare(found, expected) === 0;
-    default:
+    case CONDITION_VERSION:
       return (
         version !== undefined &&
         stamp.counter === version.counter &&

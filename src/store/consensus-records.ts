@@ -18,9 +18,8 @@ export const RECORD_PROMISE = 4;
 /** What was accepted in that slot: ballot (number 0: nothing), id, stamp, length and tombstone flag, place, tag. */
 export const RECORD_BALLOT = 8;
 export const RECORD_ID = 12;
+/** Of the stamp: counter, writer, rmw, five words. */
 export const RECORD_COUNTER = 16;
-export const RECORD_WRITER = 18;
-export const RECORD_RMW = 20;
 export const RECORD_ENVELOPE_BYTES = 21;
 export const RECORD_TOMBSTONE = 22;
 /** In host memory, reserved; NO_REF when it has no bytes. */

@@ -12,6 +12,7 @@ import { KIND_COOKIE, KIND_DATA, KIND_HINT, KIND_REQUEST, KIND_RESPONSE } from '
 import { requestPayload, responsePayload } from '../../src/protocol/handshake-payload.ts';
 import {
   FLAG_TOMBSTONE,
+  FLAG_VALUE,
   FLAG_WRITE_BACK,
   MESSAGE_REPAIR,
   MESSAGE_WRITE,
@@ -19,12 +20,14 @@ import {
   partCountOf,
   typeOf,
 } from '../../src/protocol/messages.ts';
+import { FLAG_NEXT, FLAG_REGISTER } from '../../src/protocol/rmw-messages.ts';
 import { sendState } from '../../src/protocol/state-message.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { clientPeer, MessageRecorder, sessionWith } from '../protocol/fixtures.ts';
 import type { Message } from '../protocol/fixtures.ts';
 import { operationWith } from '../protocol/operation-fixture.ts';
 import { DATA_KEY, ReplicaHarness, WRITER } from '../protocol/replica-harness.ts';
+import { acceptOf, commitOf, prepareOf } from '../protocol/rmw-fixtures.ts';
 import { seededBytes } from '../workers/random.ts';
 import { bytesOf, sealValue } from '../workers/sealing-driver.ts';
 import { CLUSTER_ID, keyPairOf, kindOf, TestWorld } from './endpoint-harness.ts';
@@ -209,6 +212,36 @@ export function partAnswers(mode: SecurityMode): { first: Message[]; rest: Messa
   return { first: progress, rest: [...written, ...harness.ask(rest.filter((message) => !isPart(message)))] };
 }
 
+/** Two read-modify-writes of one key: what a coordinator asks, in turn. */
+export function rmwRequests(mode: SecurityMode): Message[] {
+  const { table, slot } = sealedOperation(mode);
+  const start = table.envelopeWord[slot]! * 4;
+  const envelope = table.envelopeRegion[slot]!.bytes.slice(start, start + table.envelopeBytes[slot]!);
+  const tag = table.tags.slice(table.tagWord(slot), table.tagWord(slot) + 4);
+  const ballot = (number: number) => ({ number, writer: WRITER });
+  const stamp = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 1 };
+  const first = { id: { writer: WRITER, sequence: 1 }, stamp, envelope, tag };
+  const second = { id: { writer: WRITER, sequence: 2 }, stamp: { ...stamp, rmw: 2 }, envelope: undefined };
+  return [
+    prepareOf(KEY, 1, ballot(1), FLAG_VALUE | FLAG_NEXT),
+    acceptOf(KEY, 1, ballot(1), first),
+    commitOf(KEY, 1, { stamp, ring: [{ slot: 1, id: first.id }], sealed: first }),
+    prepareOf(KEY, 1, ballot(2)),
+    prepareOf(KEY, 2, ballot(2), FLAG_VALUE, 44),
+    acceptOf(KEY, 2, ballot(2), second),
+    prepareOf(KEY, 2, ballot(3)),
+    prepareOf(KEY, 2, ballot(3), FLAG_VALUE | FLAG_REGISTER),
+    prepareOf(KEY, 2, ballot(2)),
+    prepareOf(KEY, 4, ballot(3)),
+    commitOf(KEY, 4, { stamp: second.stamp }),
+    commitOf(KEY, 2, { stamp: second.stamp, sealed: second }),
+  ];
+}
+
+export function rmwAnswers(mode: SecurityMode): Message[] {
+  return new ReplicaHarness().ask(rmwRequests(mode));
+}
+
 export function recordGolden(mode: SecurityMode): Golden {
   const golden = new GoldenWorld(mode);
   const { world, client, replica, sent, session } = golden;
@@ -238,6 +271,8 @@ export function recordGolden(mode: SecurityMode): Golden {
     ['data, progress', replica, golden.replicaSession, partAnswers(mode).first],
     ['data, more parts', client, session, partRequests(mode).rest],
     ['data, answers to parts', replica, golden.replicaSession, partAnswers(mode).rest],
+    ['data, read-modify-writes', client, session, rmwRequests(mode)],
+    ['data, answers to read-modify-writes', replica, golden.replicaSession, rmwAnswers(mode)],
   ] as const) {
     const datagrams = world.record(() => {
       golden.send(from, to, messages);

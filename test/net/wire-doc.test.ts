@@ -12,6 +12,7 @@ import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
 import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
 import * as callMessages from '../../src/protocol/call-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
+import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
 import { STATE_KINDS } from '../../src/protocol/state-message.ts';
 
 const DOC = fileURLToPath(new URL('../../../docs/wire.md', import.meta.url));
@@ -72,8 +73,8 @@ test('should list every kind of datagram and every reason of a hint', () => {
 
 test('should list every message, flag and state', () => {
   const rows = rowsOf('Messages');
-  const types = [...numbersOf(messages, 'MESSAGE_'), ...numbersOf(callMessages, 'MESSAGE_')];
-  for (const [number, name] of [...types, ...numbersOf(messages, 'FLAG_')]) {
+  const types = [messages, callMessages, rmwMessages].flatMap((names) => numbersOf(names, 'MESSAGE_'));
+  for (const [number, name] of [...types, ...numbersOf(messages, 'FLAG_'), ...numbersOf(rmwMessages, 'FLAG_')]) {
     assert.ok(
       rows.some((row) => row[0] === number && row[1] === name),
       `${number} ${name}`,
@@ -141,6 +142,7 @@ test('should name every limit that the other end can notice, as the code has it'
       `Nothing acknowledged for ${limits.FLIGHT_TIMEOUT_MS_MIN} ms (doubling up to ${limits.FLIGHT_TIMEOUT_MS_MAX / 1_000} s)`,
     ],
     ['KEY_BYTES_MAX', `| key | 1 to ${said(messages.KEY_BYTES_MAX)} bytes |`],
+    ['RING_COUNT', `of the last ${rmwMessages.RING_COUNT} slots`],
     ['MEMBERS_MAX', `| members | ${messages.MEMBERS_MAX} |`],
     ['STREAMS_MAX', `| streams of calls in a replica | ${STREAMS_MAX}, ${STREAM_BYTES_MAX / 2 ** 20} MiB |`],
     ['STREAM_IDLE_MS', `has not called for ${STREAM_IDLE_MS / 1_000} s`],

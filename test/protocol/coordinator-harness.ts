@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { DropCounters } from '../../net/drops.ts';
 import { Coordinator } from '../../src/protocol/coordinator.ts';
 import { MESSAGE_READ_PART, MESSAGE_STAMP, MESSAGE_WRITE, MESSAGE_WRITE_PART } from '../../src/protocol/messages.ts';
-import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import type { EndedStamp, OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
 import { HostMemory } from '../../src/store/host-memory.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
@@ -24,11 +25,17 @@ import type { Message, ReadReply, Request, Stamp } from './fixtures.ts';
 import type { ReadPartAsked, WritePart } from './part-fixtures.ts';
 import { readPart } from './part-fixtures.ts';
 import { DATA_KEY, WRITER } from './replica-harness.ts';
+import { parseRmw } from './rmw-fixtures.ts';
+import type { RmwMessage } from './rmw-fixtures.ts';
 
 export const KEY = bytesOf('a key');
 export const DEADLINE_MS = 5_000;
 
 export interface Asked extends Request {
+  readonly member: number;
+}
+
+export interface AskedRmw extends RmwMessage {
   readonly member: number;
 }
 
@@ -71,6 +78,8 @@ export class CoordinatorHarness implements OperationSink {
   readonly elsewhere: Sealing & KeyRegistry;
   readonly coordinator: Coordinator;
   readonly ended: Ended[] = [];
+  /** By operation that has ended: what the coordinator told beside that. */
+  readonly told: EndedStamp[] = [];
   readonly others: number[] = [];
   /** How often the message layer was told that something to a member was lost. */
   readonly lossCounts: number[];
@@ -114,6 +123,7 @@ export class CoordinatorHarness implements OperationSink {
 
   onOperationEnded(token: number, outcome: Outcome, value: Uint8Array, valueBytes: number): void {
     this.ended.push({ token, outcome, value: Buffer.from(value.subarray(0, valueBytes)).toString() });
+    this.told.push({ ...this.coordinator.ended });
     this.onEnded?.();
   }
 
@@ -127,6 +137,20 @@ export class CoordinatorHarness implements OperationSink {
 
   delete(key: Uint8Array = KEY, deadlineMs = DEADLINE_MS): number {
     return this.coordinator.startDelete(this.#token++, key, deadlineMs, this.nowMs);
+  }
+
+  rmw(request: RmwRequest, key: Uint8Array = KEY, deadlineMs = DEADLINE_MS): number {
+    return this.coordinator.startRmw(this.#token++, key, request, deadlineMs, this.nowMs);
+  }
+
+  /** All messages of read-modify-writes sent since the last call, in the order of members. */
+  askedRmw(type: number): AskedRmw[] {
+    const requests = this.messenger.take().map((message) => ({
+      ...parseRmw(message),
+      member: this.#members.indexOf(message.session),
+    }));
+    for (const request of requests) assert.equal(request.type, type, 'no other request is sent');
+    return requests.sort((a, b) => a.member - b.member);
   }
 
   /** A put that has got as far as its WRITE; what was sent. */
