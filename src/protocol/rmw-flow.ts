@@ -164,7 +164,9 @@ export class RmwFlow {
   /** It has ended: the next one of its key begins. */
   leave(slot: number): void {
     const next = this.#queues.leave(slot);
-    if (next !== -1) this.#prepare(next, this.#operations.of(next));
+    // Whose deadline has passed too ends by its own timer, in this very turn: what it asked now would put that off.
+    const isDue = next !== -1 && this.#rounds.nowMs < this.#table.deadlineMs[next]!;
+    if (isDue) this.#prepare(next, this.#operations.of(next));
   }
 
   /** When its caller gives an operation up: what was sent and is not known to have come to nothing may take effect. */

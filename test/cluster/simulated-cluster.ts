@@ -65,8 +65,8 @@ export interface ClientOptions {
 
 /** The smallest datagrams: more of them, and values come near their limit soon. */
 const DATAGRAM_BYTES = DATAGRAM_BYTES_MIN;
-/** The message layer takes 6.3 MiB, and coordinating for clients 2.2. */
-const TRUSTED_BYTES_MAX = 12 * 1024 * 1024;
+/** The message layer takes 6.3 MiB, and coordinating for clients 3.1, of which it wants as much again to be free. */
+const TRUSTED_BYTES_MAX = 16 * 1024 * 1024;
 const HOST_BYTES_MAX = 64 * 1024 * 1024;
 const CLIENT_CAPACITY = 64;
 const CLIENT_PORT_FIRST = 9_000;
