@@ -5,6 +5,7 @@
 import type { Mutant } from './mutants.ts';
 
 const FLOW = 'src/protocol/rmw-flow.js';
+const VALUES = 'src/protocol/rmw-values.js';
 const PROMISES = 'src/protocol/rmw-promises.js';
 const REQUESTS = 'src/protocol/rmw-requests.js';
 const ACCEPTOR = 'src/protocol/rmw-acceptor.js';
@@ -35,7 +36,7 @@ export const changeMutants: readonly Mutant[] = [
   },
   {
     name: 'answer on learning without a quorum that holds it',
-    bias: 'late commits',
+    bias: 'lagging',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
@@ -77,10 +78,10 @@ export const changeMutants: readonly Mutant[] = [
   {
     // Alone the shortcut does no harm here: it is come to only where what was sent is known to have come to nothing.
     name: 'what was sent is computed anew in its slot, and a compare that fails answered as a read',
-    bias: 'half changes',
+    bias: 'contention',
     failure: either(NOT_LINEARIZABLE, DECIDED_TWICE, TWO_VALUES),
     substitutions: [
-      { file: FLOW, find: 'if (!operation.everSent) {', replace: 'if (true) {' },
+      { file: VALUES, find: 'if (!operation.everSent) {', replace: 'if (true) {' },
       {
         file: FLOW,
         find: "if (operation.sent === operation.slot)\n            return this.#accept(slot, operation, operation.own);\n        assert(operation.sent === 0, 'a slot is left only with evidence');",
@@ -132,7 +133,7 @@ export const changeMutants: readonly Mutant[] = [
   },
   {
     name: 'a proposal for a past slot is accepted',
-    bias: 'late commits',
+    bias: 'lost accepts',
     failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
     substitutions: [
       {
@@ -145,7 +146,7 @@ export const changeMutants: readonly Mutant[] = [
   },
   {
     name: 'a proposal ahead of the slot is accepted',
-    bias: 'late commits',
+    bias: 'lagging',
     failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
     substitutions: [
       {
@@ -163,7 +164,7 @@ export const changeMutants: readonly Mutant[] = [
   },
   {
     name: 'the proposal of the lowest ballot is helped',
-    bias: 'half changes',
+    bias: 'lagging',
     failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
     substitutions: [
       {
