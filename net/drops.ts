@@ -47,6 +47,8 @@ export const DROP_REASONS = [
   'not-permitted',
   /** A WRITE with a known stamp and another tag. */
   'stamp-conflict',
+  /** A PREPARE or ACCEPT whose ballot number is far above all that were met before. */
+  'ballot-too-far',
   /** An answer to an operation or phase that has ended. */
   'late-answer',
   /** A call that was followed by another in its slot. */

@@ -122,7 +122,7 @@ export class Replica {
   readonly #repairs: Repairs;
   readonly #options: ReplicaOptions;
   readonly reassemblies: Reassemblies;
-  readonly #acceptor: RmwAcceptor;
+  readonly acceptor: RmwAcceptor;
   #operationCount = 0;
   #nowMs = 0;
   readonly #groupWords = new Int32Array(GROUP_COUNT_MAX);
@@ -139,7 +139,7 @@ export class Replica {
     this.#messenger = options.messenger;
     this.#drops = options.drops;
     this.#repairs = options.repairs;
-    this.#acceptor = new RmwAcceptor(options.store, options.drops, options.trustedMarginBytes);
+    this.acceptor = new RmwAcceptor(options.store, options.drops, options.trustedMarginBytes);
     this.reassemblies = new Reassemblies(options.store, options.local?.messenger ?? options.messenger, {
       answerEarly: (write) => this.#answerEarly(write),
       onWhole: (write) => this.#onWhole(write),
@@ -230,7 +230,7 @@ export class Replica {
       case MESSAGE_PREPARE:
       case MESSAGE_ACCEPT:
       case MESSAGE_COMMIT:
-        if (this.#serves(incoming)) this.#acceptor.onMessage(session, this.#messenger, words, word, valueWord);
+        if (this.#serves(incoming)) this.acceptor.onMessage(session, this.#messenger, words, word, valueWord);
         return;
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:

@@ -1,4 +1,4 @@
-import { copyPadded, copyWords, readU53, writeU53 } from '../../net/bytes.ts';
+import { copyWords, readU53, writeU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
 import { compareStamps } from '../stamp.ts';
@@ -10,7 +10,6 @@ import {
   RECORD_ID,
   RECORD_PROMISE,
   RECORD_REF,
-  RECORD_RING_COUNT,
   RECORD_SLOT,
   RECORD_TAG,
   RECORD_TOMBSTONE,
@@ -23,45 +22,23 @@ import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
   FLAG_NOT_PERMITTED,
-  FLAG_PARTS,
   FLAG_TOMBSTONE,
   FLAG_TRUSTED_FULL,
   FLAG_VALUE,
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
   flagsOf,
-  slotOf,
   typeOf,
-  writeHead,
 } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
 import {
-  ACCEPTED_BYTES,
-  BEHIND_BYTES,
-  COMMITTED_BYTES,
-  COMMIT_REPLY_BYTES,
-  FLAG_ACCEPTED,
   FLAG_LACKING,
   FLAG_NEXT,
-  FLAG_REGISTER,
   MESSAGE_ACCEPT,
-  MESSAGE_ACCEPTED,
-  MESSAGE_BEHIND,
   MESSAGE_COMMIT,
-  MESSAGE_COMMITTED,
-  MESSAGE_COMMIT_REPLY,
-  MESSAGE_NACK,
   MESSAGE_PREPARE,
-  MESSAGE_PROMISE,
-  NACK_BYTES,
-  PROMISE_ACCEPTED_BYTES,
-  PROMISE_BYTES,
-  RING_ENTRY_BYTES,
   RING_ENTRY_WORDS,
-  WORD_ACCEPTED_BALLOT,
-  WORD_ACCEPTED_TAG,
-  WORD_ACCEPTED_TOMBSTONE,
   WORD_ACCEPT_BALLOT,
   WORD_ACCEPT_COUNTER,
   WORD_ACCEPT_ID,
@@ -70,9 +47,6 @@ import {
   WORD_ACCEPT_SLOT,
   WORD_ACCEPT_TAG,
   WORD_ACCEPT_WRITER,
-  WORD_BEHIND_SLOT,
-  WORD_COMMITTED_RING,
-  WORD_COMMITTED_RING_COUNT,
   WORD_COMMIT_COUNTER,
   WORD_COMMIT_KEY,
   WORD_COMMIT_RING_COUNT,
@@ -80,21 +54,13 @@ import {
   WORD_COMMIT_SLOT,
   WORD_COMMIT_TAG,
   WORD_COMMIT_WRITER,
-  WORD_NACK_BALLOT,
-  WORD_NACK_SLOT,
   WORD_PREPARE_BALLOT,
   WORD_PREPARE_ENVELOPE_BYTES,
   WORD_PREPARE_KEY,
   WORD_PREPARE_SLOT,
-  WORD_PROMISE_LAST_ID,
-  WORD_REGISTER_COUNTER,
-  WORD_REGISTER_ENVELOPE_BYTES,
-  WORD_REGISTER_RMW,
-  WORD_REGISTER_SLOT,
-  WORD_REGISTER_TAG,
-  WORD_REGISTER_WRITER,
   commitRingWord,
 } from './rmw-messages.ts';
+import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
 
 /**
  * A replica's side of read-modify-writes: consensus a key, slot by slot (as in Gryff, NSDI 2020, but with numbered slots).
@@ -109,22 +75,37 @@ import {
  * Invariant: that slot s is decided here means that the stamp here is at least the one that slot s created. So a replica that
  * can't take the value of a COMMIT does not take its slot either. What is only accepted no READ ever sees.
  *
+ * Ballot numbers grow by steps: one that is far above all met before is not taken, as coordinators go on from the greatest that
+ * they are told, for all their keys; else a single message could use the numbers up. Each such message raises what is taken by
+ * a step, so that a replica that was away for long takes part again after some repetitions.
+ *
  * What a replica can check of its peers, and does: who proposes may read and write; ballots carry the session's writer;
  * one ballot proposes one thing, one id is proposed as one thing in a slot; a stamp stands for one value. What it can't: that
  * an id of another writer was accepted elsewhere before (whoever helps says so), and that what is committed was decided. By
  * that a writer can do to a key no more than by writing it: make values, and make numbers so large that nobody can exceed
  * them, which ends operations with stamps-exhausted.
  */
+/** A million: more than coordinators are apart unless a replica was away. To the greatest number it takes 2^33 messages. */
+const BALLOT_STEP_MAX = 2 ** 20;
+
 export class RmwAcceptor {
   readonly #store: Store;
   readonly #drops: DropCounters;
   readonly #marginBytes: number;
+  readonly #answers: RmwAnswers;
+  /** Slots that this replica learnt the decision of; those that it jumped over are not known to it. */
+  decidedCount = 0;
+  /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
+  nackedCount = 0;
+  /** No ballot number above it is taken. */
+  #ballotNumberMax = BALLOT_STEP_MAX;
 
   /** @param marginBytes Of the trusted budget, left to plain writes. */
   constructor(store: Store, drops: DropCounters, marginBytes: number) {
     this.#store = store;
     this.#drops = drops;
     this.#marginBytes = marginBytes;
+    this.#answers = new RmwAnswers(store);
   }
 
   /** A PREPARE, ACCEPT or COMMIT that messageBytes() has accepted. */
@@ -135,7 +116,13 @@ export class RmwAcceptor {
       case MESSAGE_ACCEPT:
         return this.#onAccept(session, messenger, words, word, valueWord);
       case MESSAGE_COMMIT:
-        return this.#answerCommit(session, messenger, words, word, this.#commit(session, words, word, valueWord));
+        return this.#answers.commitReply(
+          session,
+          messenger,
+          words,
+          word,
+          this.#commit(session, words, word, valueWord),
+        );
       default:
         this.#drops.count('unexpected-message');
     }
@@ -147,136 +134,71 @@ export class RmwAcceptor {
     const { identity } = session.peer;
     if (!identity.mayRead || !identity.mayWrite) return this.#forbid(session, messenger, words, word);
     if (!isOwn(session.peer, words, word + WORD_PREPARE_BALLOT + 2)) return this.#drops.count('wrong-writer');
+    if (!this.#isInReach(readU53(words, word + WORD_PREPARE_BALLOT))) return this.#drops.count('ballot-too-far');
     const flags = flagsOf(words, word);
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = this.#store.find(words, word + WORD_PREPARE_KEY, keyBytes);
     let record = entry === NO_ENTRY ? NO_RECORD : this.#store.consensus.find(entry);
-    const decided = this.#slot(record);
+    const decided = decidedSlot(this.#store, record);
     const askedSlot = readU53(words, word + WORD_PREPARE_SLOT);
     const slot = (flags & FLAG_NEXT) !== 0 ? Math.max(askedSlot, decided + 1) : askedSlot;
-    if (decided >= slot) return this.#tellCommitted(session, messenger, words, word, entry, record);
-    if (decided < slot - 1) return this.#tellBehind(session, messenger, words, word, decided);
+    if (decided >= slot) return this.#answers.committed(session, messenger, words, word, entry, record);
+    if (decided < slot - 1) return this.#answers.behind(session, messenger, words, word, decided);
     if (this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) > 0) {
-      return this.#refuse(session, messenger, words, word, record, 0);
+      this.nackedCount++;
+      return this.#answers.refuse(session, messenger, words, word, record, 0);
     }
     if (record === NO_RECORD) {
       entry = entry === NO_ENTRY ? this.#addEntry(words, word + WORD_PREPARE_KEY, keyBytes) : entry;
       record = entry === NO_ENTRY ? NO_RECORD : this.#store.consensus.add(entry, this.#marginBytes);
-      if (record === NO_RECORD) return this.#refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
+      if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
     }
     // As at STAMP: what will not fit is refused before anything of it is sent.
     if (!this.#store.hasRoomForEnvelope(entry, words[word + WORD_PREPARE_ENVELOPE_BYTES]!, this.#marginBytes)) {
-      return this.#refuse(session, messenger, words, word, record, this.#fullFlag());
+      return this.#answers.refuse(session, messenger, words, word, record, this.#fullFlag());
     }
     const target = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);
-    this.#promise(session, messenger, words, word, entry, record, slot);
+    this.#answers.promise(session, messenger, words, word, entry, record, slot);
   }
 
   #addEntry(words: Int32Array, keyWord: number, keyBytes: number): number {
     return this.#store.addAbsent(words, keyWord, keyBytes, this.#marginBytes);
   }
 
-  #promise(
-    session: Session<Peer>,
-    messenger: Messenger,
-    words: Int32Array,
-    word: number,
-    entry: number,
-    record: number,
-    slot: number,
-  ): void {
-    const store = this.#store;
-    const source = store.consensus.words(record);
-    const at = store.consensus.wordOffset(record);
-    const asked = flagsOf(words, word);
-    const hasAccepted = this.#hasAccepted(record) && (asked & FLAG_REGISTER) === 0;
-    const controlBytes = hasAccepted ? PROMISE_ACCEPTED_BYTES : PROMISE_BYTES;
-    const offersValue = hasAccepted || ((asked & FLAG_VALUE) !== 0 && !store.isTombstone(entry));
-    const envelopeBytes = hasAccepted ? source[at + RECORD_ENVELOPE_BYTES]! : store.envelopeBytes(entry);
-    const withValue = offersValue && messenger.fits(session, controlBytes, envelopeBytes);
-    if (!messenger.append(session, controlBytes, withValue ? envelopeBytes : 0)) return;
-    const { out } = messenger;
-    const target = out.control.words;
-    const valueFlag = withValue ? (hasAccepted ? 0 : FLAG_VALUE) : offersValue ? FLAG_PARTS : 0;
-    const flags = valueFlag | (hasAccepted ? FLAG_ACCEPTED : 0);
-    writeHead(
-      target,
-      out.word,
-      MESSAGE_PROMISE,
-      flags | this.#tombstoneFlag(entry),
-      slotOf(words, word),
-      words[word + 1]!,
-    );
-    this.#writeRegister(target, out.word, entry, slot);
-    this.#writeLastId(target, out.word + WORD_PROMISE_LAST_ID, record, slot - 1);
-    if (!hasAccepted) {
-      if (withValue) store.copyEnvelope(entry, out.packet, out.valueWord);
-      return;
-    }
-    // Ballot, id, counter, writer, rmw, length: as they lie in the record.
-    copyWords(target, out.word + WORD_ACCEPTED_BALLOT, source, at + RECORD_BALLOT, 14);
-    copyWords(target, out.word + WORD_ACCEPTED_TAG, source, at + RECORD_TAG, 4);
-    target[out.word + WORD_ACCEPTED_TOMBSTONE] = source[at + RECORD_TOMBSTONE]!;
-    target[out.word + WORD_ACCEPTED_TOMBSTONE + 1] = 0;
-    const ref = source[at + RECORD_REF]!;
-    if (!withValue || ref === NO_REF) return;
-    copyPadded(out.packet.words, out.valueWord, store.hostRegion(ref).words, store.hostWord(ref), envelopeBytes);
-  }
-
-  /** Words 2 to 13 of PROMISE and COMMITTED. */
-  #writeRegister(target: Int32Array, word: number, entry: number, slot: number): void {
-    const store = this.#store;
-    target[word + WORD_REGISTER_ENVELOPE_BYTES] = store.envelopeBytes(entry);
-    target[word + WORD_REGISTER_RMW] = store.rmw(entry);
-    writeU53(target, word + WORD_REGISTER_COUNTER, store.counter(entry));
-    target[word + WORD_REGISTER_WRITER] = store.writerLow(entry);
-    target[word + WORD_REGISTER_WRITER + 1] = store.writerHigh(entry);
-    store.copyTag(entry, target, word + WORD_REGISTER_TAG);
-    writeU53(target, word + WORD_REGISTER_SLOT, slot);
-  }
-
-  #tombstoneFlag(entry: number): number {
-    return this.#store.isTombstone(entry) ? FLAG_TOMBSTONE : 0;
-  }
-
-  #writeLastId(target: Int32Array, targetWord: number, record: number, slot: number): void {
-    const source = this.#store.consensus.words(record);
-    const ringWord = this.#store.consensus.ringWord(record, slot);
-    if (slot > 0 && readU53(source, ringWord) === slot) copyWords(target, targetWord, source, ringWord + 2, 4);
-    else target.fill(0, targetWord, targetWord + 4);
-  }
-
   // -- ACCEPT -----------------------------------------------------------------------------------------------------
 
   #onAccept(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
-    if (!session.peer.identity.mayWrite) return this.#forbid(session, messenger, words, word);
+    const { identity } = session.peer;
+    if (!identity.mayRead || !identity.mayWrite) return this.#forbid(session, messenger, words, word);
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
+    if (!this.#isInReach(readU53(words, word + WORD_ACCEPT_BALLOT))) return this.#drops.count('ballot-too-far');
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = store.find(words, word + WORD_ACCEPT_KEY, keyBytes);
     let record = entry === NO_ENTRY ? NO_RECORD : store.consensus.find(entry);
-    const decided = this.#slot(record);
+    const decided = decidedSlot(this.#store, record);
     const slot = readU53(words, word + WORD_ACCEPT_SLOT);
-    if (decided >= slot) return this.#tellCommitted(session, messenger, words, word, entry, record);
-    if (decided < slot - 1) return this.#tellBehind(session, messenger, words, word, decided);
+    if (decided >= slot) return this.#answers.committed(session, messenger, words, word, entry, record);
+    if (decided < slot - 1) return this.#answers.behind(session, messenger, words, word, decided);
     if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT) > 0 || this.#isOutdated(entry, words, word)) {
-      return this.#refuse(session, messenger, words, word, record, 0);
+      this.nackedCount++;
+      return this.#answers.refuse(session, messenger, words, word, record, 0);
     }
     if (record !== NO_RECORD && this.#contradicts(record, words, word)) {
       this.#drops.count('stamp-conflict');
-      return this.#refuse(session, messenger, words, word, record, FLAG_CONFLICT);
+      return this.#answers.refuse(session, messenger, words, word, record, FLAG_CONFLICT);
     }
     if (record === NO_RECORD) {
       entry = entry === NO_ENTRY ? this.#addEntry(words, word + WORD_ACCEPT_KEY, keyBytes) : entry;
       record = entry === NO_ENTRY ? NO_RECORD : store.consensus.add(entry, this.#marginBytes);
-      if (record === NO_RECORD) return this.#refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
+      if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
     }
     const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]!;
     const ref = envelopeBytes === 0 ? NO_REF : store.reserve(envelopeBytes, 0);
     if (envelopeBytes !== 0 && ref === NO_REF) {
-      return this.#refuse(session, messenger, words, word, record, this.#fullFlag());
+      return this.#answers.refuse(session, messenger, words, word, record, this.#fullFlag());
     }
     if (ref !== NO_REF) store.fillReserved(ref, 0, words, valueWord, envelopeBytes);
     this.#releaseAccepted(record);
@@ -289,9 +211,7 @@ export class RmwAcceptor {
     target[at + RECORD_TOMBSTONE] = (flagsOf(words, word) & FLAG_TOMBSTONE) !== 0 ? 1 : 0;
     target[at + RECORD_REF] = ref;
     copyWords(target, at + RECORD_TAG, words, word + WORD_ACCEPT_TAG, 4);
-    if (!messenger.append(session, ACCEPTED_BYTES, 0)) return;
-    const { out } = messenger;
-    writeHead(out.control.words, out.word, MESSAGE_ACCEPTED, 0, slotOf(words, word), words[word + 1]!);
+    this.#answers.accepted(session, messenger, words, word);
   }
 
   /**
@@ -311,7 +231,7 @@ export class RmwAcceptor {
 
   /** One ballot proposes one thing; one id is proposed as one thing in a slot, whoever helps it. */
   #contradicts(record: number, words: Int32Array, word: number): boolean {
-    if (!this.#hasAccepted(record)) return false;
+    if (!hasAccepted(this.#store, record)) return false;
     const held = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     const isSameBallot = equalWords(held, at + RECORD_BALLOT, words, word + WORD_ACCEPT_BALLOT, 4);
@@ -396,6 +316,7 @@ export class RmwAcceptor {
     const at = this.#store.consensus.wordOffset(record);
     if (slot > readU53(target, at + RECORD_SLOT)) {
       writeU53(target, at + RECORD_SLOT, slot);
+      this.decidedCount++;
       this.#releaseAccepted(record);
       target.fill(0, at + RECORD_PROMISE, at + RECORD_REF);
     }
@@ -424,95 +345,12 @@ export class RmwAcceptor {
     return false;
   }
 
-  #answerCommit(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, flags: number): void {
-    if (!messenger.append(session, COMMIT_REPLY_BYTES, 0)) return;
-    const { out } = messenger;
-    writeHead(out.control.words, out.word, MESSAGE_COMMIT_REPLY, flags, slotOf(words, word), words[word + 1]!);
-  }
-
-  // -- other answers ----------------------------------------------------------------------------------------------
-
-  #tellCommitted(
-    session: Session<Peer>,
-    messenger: Messenger,
-    words: Int32Array,
-    word: number,
-    entry: number,
-    record: number,
-  ): void {
-    const store = this.#store;
-    const source = store.consensus.words(record);
-    const decided = this.#slot(record);
-    let ringCount = 0;
-    for (let place = 0; place < RECORD_RING_COUNT; place++) {
-      if (readU53(source, store.consensus.ringWord(record, place)) !== 0) ringCount++;
-    }
-    const controlBytes = COMMITTED_BYTES + ringCount * RING_ENTRY_BYTES;
-    const isTombstone = store.isTombstone(entry);
-    const withValue = !isTombstone && messenger.fits(session, controlBytes, store.envelopeBytes(entry));
-    if (!messenger.append(session, controlBytes, withValue ? store.envelopeBytes(entry) : 0)) return;
-    const { out } = messenger;
-    const target = out.control.words;
-    const flags = isTombstone ? FLAG_TOMBSTONE : withValue ? FLAG_VALUE : FLAG_PARTS;
-    writeHead(target, out.word, MESSAGE_COMMITTED, flags, slotOf(words, word), words[word + 1]!);
-    this.#writeRegister(target, out.word, entry, decided);
-    target[out.word + WORD_COMMITTED_RING_COUNT] = ringCount;
-    target[out.word + WORD_COMMITTED_RING_COUNT + 1] = 0;
-    let targetWord = out.word + WORD_COMMITTED_RING;
-    for (let place = 0; place < RECORD_RING_COUNT; place++) {
-      const ringWord = store.consensus.ringWord(record, place);
-      if (readU53(source, ringWord) === 0) continue;
-      copyWords(target, targetWord, source, ringWord, RING_ENTRY_WORDS);
-      targetWord += RING_ENTRY_WORDS;
-    }
-    if (withValue) store.copyEnvelope(entry, out.packet, out.valueWord);
-  }
-
-  #tellBehind(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, decided: number): void {
-    if (!messenger.append(session, BEHIND_BYTES, 0)) return;
-    const { out } = messenger;
-    writeHead(out.control.words, out.word, MESSAGE_BEHIND, 0, slotOf(words, word), words[word + 1]!);
-    writeU53(out.control.words, out.word + WORD_BEHIND_SLOT, decided);
-  }
-
   #forbid(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number): void {
     this.#drops.count('not-permitted');
-    this.#refuse(session, messenger, words, word, NO_RECORD, FLAG_NOT_PERMITTED);
-  }
-
-  /** @param flags Why, when it is not for the ballot. */
-  #refuse(
-    session: Session<Peer>,
-    messenger: Messenger,
-    words: Int32Array,
-    word: number,
-    record: number,
-    flags: number,
-  ): void {
-    if (!messenger.append(session, NACK_BYTES, 0)) return;
-    const { out } = messenger;
-    const target = out.control.words;
-    writeHead(target, out.word, MESSAGE_NACK, flags, slotOf(words, word), words[word + 1]!);
-    target.fill(0, out.word + WORD_NACK_SLOT, out.word + NACK_BYTES / 4);
-    if (record === NO_RECORD || flags !== 0) return;
-    const source = this.#store.consensus.words(record);
-    const at = this.#store.consensus.wordOffset(record);
-    copyWords(target, out.word + WORD_NACK_SLOT, source, at + RECORD_SLOT, 2);
-    copyWords(target, out.word + WORD_NACK_BALLOT, source, at + RECORD_PROMISE, 4);
+    this.#answers.refuse(session, messenger, words, word, NO_RECORD, FLAG_NOT_PERMITTED);
   }
 
   // -- records ----------------------------------------------------------------------------------------------------
-
-  /** The last slot decided here. */
-  #slot(record: number): number {
-    if (record === NO_RECORD) return 0;
-    return readU53(this.#store.consensus.words(record), this.#store.consensus.wordOffset(record) + RECORD_SLOT);
-  }
-
-  #hasAccepted(record: number): boolean {
-    const word = this.#store.consensus.wordOffset(record) + RECORD_BALLOT;
-    return readU53(this.#store.consensus.words(record), word) !== 0;
-  }
 
   /** Order of the promise here and the ballot in the message. */
   #comparePromise(record: number, words: Int32Array, ballotWord: number): number {
@@ -520,6 +358,12 @@ export class RmwAcceptor {
     const held = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record) + RECORD_PROMISE;
     return compareBallots(held, at, words, ballotWord);
+  }
+
+  #isInReach(number: number): boolean {
+    const isInReach = number <= this.#ballotNumberMax;
+    this.#ballotNumberMax = Math.max(this.#ballotNumberMax, Math.min(number, this.#ballotNumberMax) + BALLOT_STEP_MAX);
+    return isInReach;
   }
 
   #fullFlag(): number {

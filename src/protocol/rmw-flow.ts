@@ -281,7 +281,9 @@ export class RmwFlow {
     const others = this.#rounds.others(slot);
     if (others !== 0) {
       this.#rounds.ask(slot, others);
-      return this.#rounds.waitForTimeout(slot);
+      // Not long, for members that were never met: there may be a way without them.
+      const { picker } = this.#rounds;
+      return this.#rounds.wait(slot, Math.min(picker.rtoMs(this.#table.asked[slot]!, 0), picker.hedgeDelayMs()));
     }
     this.#settle(slot, operation);
   }
@@ -424,7 +426,9 @@ export class RmwFlow {
 
   #backOff(slot: number, operation: RmwOperation): void {
     this.#counters.backOffs++;
-    const unitMs = this.#rounds.picker.rtoMs(this.#membership.readyMask(), 0);
+    // A round trip or so, by the members that have answered: others may be gone, or were never met.
+    const { picker } = this.#rounds;
+    const unitMs = Math.min(picker.rtoMs(this.#table.replied[slot]!, 0), picker.hedgeDelayMs());
     const waitMs = this.#delays.draw(operation.attempts++, operation.sent !== 0, unitMs);
     this.#rounds.enter(slot, PHASE_BACK_OFF);
     this.#rounds.wait(slot, waitMs);

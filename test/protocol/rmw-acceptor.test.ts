@@ -206,6 +206,7 @@ test('should jump to a later slot, and merge rings', () => {
   assert.equal(ask(replica, commitOf(KEY, 10, { stamp, ring: ahead, sealed })).flags, 0);
   const committed = ask(replica, prepareOf(KEY, 5, ballot(9)));
   assert.deepEqual([committed.consensusSlot, committed.stamp], [10, stamp]);
+  assert.equal(replica.replica.acceptor.decidedCount, 3, 'slots 1, 2 and 10');
   // Slot 10 has the place of slot 2, slot 9 that of slot 1.
   assert.deepEqual(
     committed.ring.map(({ slot }) => slot).toSorted((a, b) => a - b),
@@ -289,10 +290,30 @@ test('should take ballots of the session’s own writer only', () => {
   assert.equal(ask(replica, acceptOf(KEY, 1, ballot(7), proposed({ id: id(1, OTHER) }))).type, MESSAGE_ACCEPTED);
 });
 
+test('should take no ballot far above all met before, and come nearer with each that it does not take', () => {
+  const replica = new ReplicaHarness();
+  const step = 2 ** 20;
+  const taken = (number: number): boolean => replica.ask([prepareOf(KEY, 1, ballot(number))]).length === 1;
+  assert.ok(!taken(Number.MAX_SAFE_INTEGER));
+  assert.ok(!taken(2 * step + 1 + step));
+  assert.equal(replica.drops.of('ballot-too-far'), 2);
+  assert.ok(taken(2 * step + 1), 'after some repetitions');
+  assert.ok(taken(3 * step + 1));
+  assert.equal(replica.ask([acceptOf(KEY, 1, ballot(9 * step), proposed())]).length, 0);
+  assert.equal(replica.drops.of('ballot-too-far'), 3);
+  assert.equal(
+    ask(replica, prepareOf(KEY, 1, ballot(5))).type,
+    MESSAGE_NACK,
+    'nothing is promised by what is not taken',
+  );
+  assert.deepEqual(ask(replica, prepareOf(KEY, 1, ballot(5))).ballot, ballot(3 * step + 1));
+  assert.equal(replica.replica.acceptor.nackedCount, 2);
+});
+
 test('should refuse who may not write, and promise nothing to who may not read', () => {
   for (const [permissions, messages] of [
     [{ mayWrite: false }, [prepareOf(KEY, 1, ballot(1)), acceptOf(KEY, 1, ballot(1), proposed())]],
-    [{ mayRead: false }, [prepareOf(KEY, 1, ballot(1))]],
+    [{ mayRead: false }, [prepareOf(KEY, 1, ballot(1)), acceptOf(KEY, 1, ballot(1), proposed())]],
     [{ mayWrite: false }, [commitOf(KEY, 1, { stamp: FIRST, sealed: proposed() })]],
   ] as const) {
     const replica = new ReplicaHarness();

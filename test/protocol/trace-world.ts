@@ -3,6 +3,8 @@
  * anybody can read, step by step (test/protocol/traces/). The product's own cores, with their own sealing; no datagrams.
  *
  *     put c0 key value     get c0 key     delete c0 key      an operation of a client begins
+ *     incr c0 key          swap c0 key value                 ... that adds 1; that sets, and tells what was there
+ *     cas c0 key expected value                              ... that sets if it finds what is expected
  *     deliver c0 r1 [TEXT]                                   the oldest message on its way from c0 to r1 (that is told so)
  *     drop c0 r1 [TEXT]                                      is lost
  *     repeat c0 r1 [TEXT]                                    arrives, and stays on its way
@@ -39,6 +41,7 @@ import {
   WORD_PROGRESS_BYTES,
   WORD_REPLY_COUNTER,
   WORD_REPLY_ENVELOPE_BYTES,
+  WORD_REPLY_RMW,
   WORD_REPLY_WRITER,
   WORD_STAMP_COUNTER,
   flagsOf,
@@ -46,6 +49,9 @@ import {
 } from '../../src/protocol/messages.ts';
 import { readU53 } from '../../net/bytes.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
+import { CONDITION_NONE, CONDITION_VALUE, RMW_INCREMENT, RMW_SET } from '../../src/protocol/rmw-request.ts';
+import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
+import { MESSAGE_PREPARE } from '../../src/protocol/rmw-messages.ts';
 import { HostMemory } from '../../src/store/host-memory.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
@@ -54,6 +60,7 @@ import type { Message } from './fixtures.ts';
 import type { ReadPartAsked, WritePart } from './part-fixtures.ts';
 import { readPart } from './part-fixtures.ts';
 import { DATA_KEY, ReplicaHarness } from './replica-harness.ts';
+import { describedRmw } from './rmw-described.ts';
 
 const MEMBER_COUNT = 3;
 const CLIENT_COUNT = 3;
@@ -71,6 +78,15 @@ const NAMES = new Map([
   [MESSAGE_WRITE_REPLY, 'WRITE_REPLY'],
   [MESSAGE_REPAIR, 'REPAIR'],
 ]);
+
+const INCREMENT: RmwRequest = {
+  change: RMW_INCREMENT,
+  condition: CONDITION_NONE,
+  value: new Uint8Array(0),
+  expected: new Uint8Array(0),
+  version: undefined,
+  delta: 1n,
+};
 
 interface Underway {
   readonly from: string;
@@ -105,6 +121,9 @@ export class TraceWorld {
       case 'put':
       case 'get':
       case 'delete':
+      case 'incr':
+      case 'swap':
+      case 'cas':
         this.#begin(verb, words);
         break;
       case 'deliver':
@@ -174,14 +193,22 @@ export class TraceWorld {
     return { coordinator, messenger, sealing, members, operations, nowMs: 1_000 };
   }
 
-  #begin(verb: string, [name, key, value]: string[]): void {
+  #begin(verb: string, [name, key, value, other]: string[]): void {
     const client = this.#clientOf(name!);
     const { coordinator, nowMs } = client;
-    const token = client.operations.push([verb, key, value].filter((word) => word !== undefined).join(' ')) - 1;
+    const token = client.operations.push([verb, key, value, other].filter((word) => word !== undefined).join(' ')) - 1;
     const keyBytes = bytesOf(key!);
     if (verb === 'get') coordinator.startGet(token, keyBytes, DEADLINE_MS, nowMs);
     else if (verb === 'delete') coordinator.startDelete(token, keyBytes, DEADLINE_MS, nowMs);
-    else coordinator.startPut(token, keyBytes, bytesOf(value!), DEADLINE_MS, nowMs);
+    else if (verb === 'incr') coordinator.startRmw(token, keyBytes, INCREMENT, DEADLINE_MS, nowMs);
+    else if (verb === 'swap') {
+      const request: RmwRequest = { ...INCREMENT, change: RMW_SET, value: bytesOf(value!) };
+      coordinator.startRmw(token, keyBytes, request, DEADLINE_MS, nowMs);
+    } else if (verb === 'cas') {
+      const set: RmwRequest = { ...INCREMENT, change: RMW_SET, value: bytesOf(other!) };
+      const request: RmwRequest = { ...set, condition: CONDITION_VALUE, expected: bytesOf(value!) };
+      coordinator.startRmw(token, keyBytes, request, DEADLINE_MS, nowMs);
+    } else coordinator.startPut(token, keyBytes, bytesOf(value!), DEADLINE_MS, nowMs);
     this.#seal(client);
   }
 
@@ -253,13 +280,15 @@ export class TraceWorld {
 function described(message: Message): string {
   const { control } = message;
   const type = typeOf(control, 0);
+  if (type >= MESSAGE_PREPARE) return describedRmw(message);
   const flags = flagsOf(control, 0);
   const tombstone = (flags & FLAG_TOMBSTONE) !== 0 ? ' tombstone' : '';
   switch (type) {
     case MESSAGE_READ_REPLY: {
       const byParts = (flags & FLAG_PARTS) !== 0 ? ` parts of ${control[WORD_REPLY_ENVELOPE_BYTES]} B` : '';
       const value = (flags & FLAG_VALUE) !== 0 ? ' value' : byParts;
-      return `READ_REPLY ${readU53(control, WORD_REPLY_COUNTER)}@${control[WORD_REPLY_WRITER]}${value}${tombstone}`;
+      const rmw = control[WORD_REPLY_RMW] === 0 ? '' : `+${control[WORD_REPLY_RMW]}`;
+      return `READ_REPLY ${readU53(control, WORD_REPLY_COUNTER)}@${control[WORD_REPLY_WRITER]}${rmw}${value}${tombstone}`;
     }
     case MESSAGE_STAMP_REPLY:
       return `STAMP_REPLY ${readU53(control, WORD_STAMP_COUNTER)}`;
