@@ -14,6 +14,8 @@ export interface KeyState {
    * the state ends. Follows from what is placed, so it is no part of the state's identity.
    */
   readonly namedBy: number;
+  /** A write of unknown outcome made it, and nobody has looked at it since. */
+  readonly isUnseen: boolean;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface KeyState {
  *
  * A write whose version is not known (its outcome is unknown, or nobody asked for it) has one all the same, and the first
  * that reads there tells it. An operation of unknown outcome is only placed where it takes effect: where it doesn't, it need
- * not be placed.
+ * not be placed. Nor need it where the next write comes without a look at what it made: an order without it is as good.
  *
  * @param operations All that the key's versions are named by.
  */
@@ -35,33 +37,36 @@ export function keyModelOf(operations: readonly Operation[]): Model<KeyState, Op
     if (!isPlain(operation) && operation.result === 'ok') count(versionIn(operation.expected));
   }
 
-  const enter = (value: string | null, version: string | undefined): KeyState => ({
+  const enter = (value: string | null, version: string | undefined, isUnseen: boolean): KeyState => ({
     value,
     version,
     namedBy: version === undefined ? 0 : namedBy.get(version)! - 1,
+    isUnseen,
   });
 
-  /** The state as somebody names it who reads it, or ends it. */
+  /** The state as somebody sees it who reads it, or ends it knowing what it was. */
   const see = (state: KeyState, version: string | undefined): KeyState | undefined => {
-    if (version === undefined) return state;
-    if (state.version === undefined) return enter(state.value, version);
-    return state.version === version ? { ...state, namedBy: state.namedBy - 1 } : undefined;
+    if (version === undefined) return state.isUnseen ? { ...state, isUnseen: false } : state;
+    if (state.version === undefined) return enter(state.value, version, false);
+    return state.version === version ? { ...state, namedBy: state.namedBy - 1, isUnseen: false } : undefined;
   };
 
-  const replace = (
-    state: KeyState | undefined,
-    value: string | null,
-    version: string | undefined,
-  ): KeyState | undefined => (state === undefined || state.namedBy > 0 ? undefined : enter(value, version));
+  /** @param state As the operation that ends it has seen it. */
+  const replace = (state: KeyState | undefined, value: string | null, operation: Operation): KeyState | undefined =>
+    state === undefined || state.namedBy > 0 ? undefined : enter(value, operation.version, operation.end === Infinity);
+
+  /** Of a write that does not look at what it ends. */
+  const overwrite = (state: KeyState, value: string | null, operation: Operation): KeyState | undefined =>
+    state.isUnseen ? undefined : replace(state, value, operation);
 
   /** The state that an operation ends whose condition holds there; undefined where it doesn't. */
   const meet = (state: KeyState, { expected, result }: ReadModifyWrite): KeyState | undefined => {
     const version = versionIn(expected);
-    if (version === undefined) return holds(state, expected) ? state : undefined;
+    if (version === undefined) return holds(state, expected) ? see(state, undefined) : undefined;
     if (result === 'ok') return see(state, version);
     // What nobody is known to have met may be the version of a state that nobody names.
     const isMet = state.version === undefined ? !namedBy.has(version) : state.version === version;
-    return isMet ? state : undefined;
+    return isMet ? see(state, undefined) : undefined;
   };
 
   const readModifyWrite = (state: KeyState, operation: ReadModifyWrite): KeyState | undefined => {
@@ -76,33 +81,33 @@ export function keyModelOf(operations: readonly Operation[]): Model<KeyState, Op
     }
     switch (kind) {
       case 'cas':
-        return replace(meet(state, operation), value!, version);
+        return replace(meet(state, operation), value!, operation);
       case 'delif':
-        return replace(meet(state, operation), null, version);
+        return replace(meet(state, operation), null, operation);
       case 'getset':
-        return replace(state, value!, version);
+        return result === 'ok' ? replace(state, value!, operation) : overwrite(state, value!, operation);
       case 'incr': {
         const sum = sumOf(state.value, delta!);
-        return sum === undefined || (result === 'ok' && sum !== value) ? undefined : replace(state, sum, version);
+        return sum === undefined || (result === 'ok' && sum !== value) ? undefined : replace(state, sum, operation);
       }
     }
   };
 
   return {
-    initial: { value: null, version: undefined, namedBy: 0 },
+    initial: { value: null, version: undefined, namedBy: 0, isUnseen: false },
     step(state, operation) {
       if (!isPlain(operation)) return readModifyWrite(state, operation);
       switch (operation.kind) {
         case 'get':
           return (operation.value ?? null) === state.value ? see(state, operation.version) : undefined;
         case 'put':
-          return replace(state, operation.value!, operation.version);
+          return overwrite(state, operation.value!, operation);
         case 'delete':
-          return replace(state, null, operation.version);
+          return overwrite(state, null, operation);
       }
     },
-    identify: ({ value, version }) =>
-      `${version === undefined ? '' : `${version.length} ${version}`}${value === null ? '-' : `=${value}`}`,
+    identify: ({ value, version, isUnseen }) =>
+      `${isUnseen ? '?' : ''}${version === undefined ? '' : `${version.length} ${version}`}${value === null ? '-' : `=${value}`}`,
     /** Who tells a version decides which state has it: that is a choice. */
     isReadOnly: (operation, { version }) =>
       isRead(operation) && (operation.version === undefined || version !== undefined),

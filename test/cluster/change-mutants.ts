@@ -19,7 +19,8 @@ const TWO_VALUES = /a stamp names two values/;
 
 const either = (...patterns: readonly RegExp[]): RegExp => new RegExp(patterns.map(({ source }) => source).join('|'));
 
-const ON_DECIDED = "this.#commit(slot, operation, operation.isHelping ? 'helped' : 'own', this.#membership.readyMask());";
+const ON_DECIDED =
+  "this.#commit(slot, operation, operation.isHelping ? 'helped' : 'own', this.#membership.readyMask());";
 
 export const changeMutants: readonly Mutant[] = [
   {
@@ -42,8 +43,7 @@ export const changeMutants: readonly Mutant[] = [
       {
         file: FLOW,
         find: "operation.current = operation.own;\n                this.#commit(slot, operation, 'own', this.#membership.readyMask());",
-        replace:
-          "operation.commitPurpose = 'own';\n                this.#end(slot, operation.outcome);",
+        replace: "operation.commitPurpose = 'own';\n                this.#end(slot, operation.outcome);",
       },
     ],
   },
@@ -138,7 +138,7 @@ export const changeMutants: readonly Mutant[] = [
     substitutions: [
       {
         file: ACCEPTOR,
-        find: "if (decided >= slot)\n            return this.#tellCommitted(session, messenger, words, word, entry, record);\n        if (decided < slot - 1)\n            return this.#tellBehind(session, messenger, words, word, decided);\n        if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT)",
+        find: 'if (decided >= slot)\n            return this.#tellCommitted(session, messenger, words, word, entry, record);\n        if (decided < slot - 1)\n            return this.#tellBehind(session, messenger, words, word, decided);\n        if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT)',
         replace:
           'if (decided < slot - 1)\n            return this.#tellBehind(session, messenger, words, word, decided);\n        if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT)',
       },
@@ -146,12 +146,12 @@ export const changeMutants: readonly Mutant[] = [
   },
   {
     name: 'a proposal ahead of the slot is accepted',
-    bias: 'lagging',
+    bias: 'half changes',
     failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
     substitutions: [
       {
         file: ACCEPTOR,
-        find: "if (decided < slot - 1)\n            return this.#tellBehind(session, messenger, words, word, decided);\n        if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT)",
+        find: 'if (decided < slot - 1)\n            return this.#tellBehind(session, messenger, words, word, decided);\n        if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT)',
         replace: 'if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT)',
       },
     ],
@@ -164,7 +164,7 @@ export const changeMutants: readonly Mutant[] = [
   },
   {
     name: 'the proposal of the lowest ballot is helped',
-    bias: 'lagging',
+    bias: 'lost accepts',
     failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
     substitutions: [
       {

@@ -243,7 +243,7 @@ const BIASES = {
     ...fewAtOnce(dice),
     keyCount: 1,
     clientCount: 4,
-    operationCount: 150,
+    operationCount: 80,
     changeShare: 0.4,
     weatherMs: dice.pick([4, 15]),
     links: dice.pick(['fine', 'minority'] as const),

@@ -51,7 +51,8 @@ export class Schedule {
       case 'late commits':
         for (const place of replicas) if (dice.chance(0.6)) set(`type ${MESSAGE_COMMIT} to ${place}`);
         // Its proposals are helped, and it learns of that late.
-        if (dice.chance(0.5)) this.#byName.set(`from ${dice.pick(clients)}`, { loss: 0, delayMs: dice.pick([1, 3, 8]) });
+        if (dice.chance(0.5))
+          this.#byName.set(`from ${dice.pick(clients)}`, { loss: 0, delayMs: dice.pick([1, 3, 8]) });
         return;
       case 'lagging':
         // Who has accepted is not who gets to know what was decided, and who proposed does not hear of it.
@@ -59,7 +60,8 @@ export class Schedule {
           if (dice.chance(0.4)) this.#byName.set(`type ${MESSAGE_ACCEPT} to ${place}`, { loss: 1, delayMs: 0 });
           if (dice.chance(0.6)) this.#byName.set(`type ${MESSAGE_COMMIT} to ${place}`, { loss: 1, delayMs: 0 });
         }
-        if (dice.chance(0.5)) this.#byName.set(`type ${MESSAGE_ACCEPTED} to ${dice.pick(clients)}`, { loss: 1, delayMs: 0 });
+        if (dice.chance(0.5))
+          this.#byName.set(`type ${MESSAGE_ACCEPTED} to ${dice.pick(clients)}`, { loss: 1, delayMs: 0 });
         return;
       case 'lost accepts':
         for (const place of replicas) if (dice.chance(0.6)) set(`type ${MESSAGE_ACCEPT} to ${place}`);
