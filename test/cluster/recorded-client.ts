@@ -1,7 +1,7 @@
 import type { Operation, ReadModifyWrite } from '../../bench/checker/operation.ts';
 import type { ClientNode } from '../../src/client/client-node.ts';
-import { Coordinator } from '../../src/protocol/coordinator.ts';
-import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import type { EndedStamp, OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
 import { requestOf, versionOf } from './asked-changes.ts';
 import type { AskedChange } from './asked-changes.ts';
@@ -30,6 +30,17 @@ export interface Attempt {
   end: number;
   endMs: number;
   onEnd: (() => void) | undefined;
+}
+
+/** What a core of either route has that has read-modify-writes; a version is asked for where it costs something. */
+interface ChangingCore {
+  readonly ended: EndedStamp;
+  startGet(token: number, key: Uint8Array, deadlineMs: number, nowMs: number, withVersion?: boolean): number;
+  startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number, nowMs: number): number;
+}
+
+function isChanging(core: object): core is ChangingCore {
+  return 'startRmw' in core;
 }
 
 type PlainKind = 'get' | 'put' | 'delete';
@@ -155,21 +166,23 @@ export class RecordedClient implements OperationSink {
     const { kind, change } = attempt;
     const { core } = this.node;
     const isKnown = outcome === 'ok' || outcome === 'absent' || outcome === 'mismatch';
-    const ended = isKnown && core instanceof Coordinator ? core.ended : undefined;
-    if (ended !== undefined) attempt.version = versionOf(ended);
+    const ended = isKnown && isChanging(core) ? core.ended : undefined;
+    // What a put or delete wrote a call does not tell.
+    const isTold = !attempt.isCoordinated || kind === 'get' || change !== undefined;
+    if (ended !== undefined && isTold && this.namesVersions) attempt.version = versionOf(ended);
     const hasValue = change === undefined ? kind === 'get' && outcome === 'ok' : ended?.hasValue === true;
     if (hasValue) attempt.readValue = Buffer.from(value.subarray(0, valueBytes)).toString('latin1');
   }
 
   /** Whether its route has read-modify-writes. */
   get canChange(): boolean {
-    return this.node.core instanceof Coordinator;
+    return isChanging(this.node.core);
   }
 
   /** A read-modify-write. Undefined when there is no room for another operation: nothing was started. */
   tryChange(key: string, change: AskedChange, deadlineMs: number, onEnd?: () => void): Attempt | undefined {
     const { core } = this.node;
-    if (!(core instanceof Coordinator)) throw new Error('its route has no read-modify-writes');
+    if (!isChanging(core)) throw new Error('its route has no read-modify-writes');
     const attempt = this.#attempt(change.kind, key, change.value, change, deadlineMs, onEnd);
     const { nowMs } = this.process;
     const operationId = core.startRmw(attempt.id, Buffer.from(key), requestOf(change), deadlineMs, nowMs);
@@ -190,7 +203,9 @@ export class RecordedClient implements OperationSink {
     const keyBytes = Buffer.from(key);
     const operationId =
       kind === 'get'
-        ? core.startGet(attempt.id, keyBytes, deadlineMs, nowMs)
+        ? this.namesVersions && isChanging(core)
+          ? core.startGet(attempt.id, keyBytes, deadlineMs, nowMs, true)
+          : core.startGet(attempt.id, keyBytes, deadlineMs, nowMs)
         : kind === 'put'
           ? core.startPut(attempt.id, keyBytes, Buffer.from(value!, 'latin1'), deadlineMs, nowMs)
           : core.startDelete(attempt.id, keyBytes, deadlineMs, nowMs);
@@ -242,7 +257,7 @@ export class RecordedClient implements OperationSink {
       const { key, value, readValue, start, end, outcome, version } = attempt;
       const kind = attempt.kind as PlainKind;
       if (outcome === 'ok' || outcome === 'absent') {
-        const known = this.namesVersions && version !== undefined ? { version } : {};
+        const known = version === undefined ? {} : { version };
         return [{ kind, key, value: kind === 'get' ? readValue : value, start, end, ...known }];
       }
       const isOpen = kind !== 'get' && (outcome === 'outcome-unknown' || outcome === undefined);
