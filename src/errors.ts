@@ -37,6 +37,10 @@ export const ERROR_CODES = [
   /** Missing, unreadable or inconsistent cluster files. */
   'CLUSTER_FILES',
   'PORT_IN_USE',
+  /** This machine can't make the evidence asked for; the message says what it lacks. */
+  'EVIDENCE_UNAVAILABLE',
+  /** A policy, evidence or collateral file that is missing, unreadable or wrong; the message names the place in it. */
+  'EVIDENCE_FILES',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

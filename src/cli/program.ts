@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { attestCommand } from './attest.ts';
 import { deleteCommand } from './delete.ts';
 import { devCommand } from './dev.ts';
 import { doctorCommand } from './doctor.ts';
 import { oneLine, reportFailure } from './failure.ts';
 import { getCommand } from './get.ts';
 import { initCommand } from './init.ts';
+import { measureCommand } from './measure.ts';
 import { putCommand } from './put.ts';
 import { replicaCommand } from './replica.ts';
 import { statusCommand } from './status.ts';
@@ -22,7 +24,9 @@ export function createProgram(): Command {
     .addCommand(putCommand())
     .addCommand(deleteCommand())
     .addCommand(statusCommand())
-    .addCommand(doctorCommand());
+    .addCommand(doctorCommand())
+    .addCommand(measureCommand())
+    .addCommand(attestCommand());
 }
 
 /**

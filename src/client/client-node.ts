@@ -193,9 +193,14 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     }
   }
 
-  /** Whether the next turn is due at once: there is sealing to go on with. */
+  /** When turn() is to be called next, if nothing arrives before; Infinity when nothing is in flight. */
+  get nextTurnMs(): number {
+    return Math.min(this.core.nextTickMs, this.endpoint.roomAtMs);
+  }
+
+  /** Whether the next turn is due at once: there is sealing to go on with, or what has arrived to be handled. */
   get isWorkLeft(): boolean {
-    return this.#options.sealing.pendingValueJobs > 0;
+    return this.#options.sealing.pendingValueJobs > 0 || this.endpoint.isWorkLeft;
   }
 
   /** Largest value that can be put under a key of so many bytes; in the coordinated route a call is one datagram. */

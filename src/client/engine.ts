@@ -99,11 +99,11 @@ class UdpEngine implements Engine, Operations {
       onTick: (nowMs) => this.#statusQueries.tick(nowMs),
       onStatus: (incoming, word) => this.#statusQueries.onStatus(incoming, word),
     });
-    const { links, endpoint, view, core } = this.#node;
+    const { links, endpoint, view } = this.#node;
     this.#statusQueries = new StatusQueries(configuration.members, links, endpoint, view);
     this.#loop = new TurnLoop({
       turn: (nowMs) => this.#turn(nowMs),
-      nextTurnMs: () => core.nextTickMs,
+      nextTurnMs: () => this.#node.nextTurnMs,
       isWorkLeft: () => this.#node.isWorkLeft,
     });
     processSealing.onReadyToDrain(() => this.#loop.schedule());

@@ -519,6 +519,7 @@ export class Coordinator {
     if (phase === PHASE_PULL) return this.#gets.pulls.onSilence(slot);
     if (phase === PHASE_SPREAD) return this.#onSpreadSilence(slot);
     if (phase === PHASE_FETCH && this.#gets.onFetchSilence(slot)) return;
+    if (phase === PHASE_STAMP && this.#puts.onStampSilence(slot)) return;
     this.#rounds.askAgain(slot);
   }
 

@@ -1,4 +1,5 @@
 import { readU53 } from '../../net/bytes.ts';
+import { SILENCE_MS } from '../../net/limits.ts';
 import type { ValueSealing } from '../../workers/sealing.ts';
 import { STAMP_COUNTER_MAX } from '../stamp.ts';
 import { FLAGS_REFUSED, FLAG_NOT_PERMITTED, WORD_STAMP_COUNTER, flagsOf } from './messages.ts';
@@ -22,6 +23,14 @@ export interface Writer {
   readonly writerHigh: number;
   readonly writerLow: number;
 }
+
+/**
+ * Questions sent again, each after twice the time-out of the one before: that all of them are lost to a member that is there
+ * happens once in 100,000 at a loss of 5 % each way.
+ */
+const REFUSED_ATTEMPTS_MAX = 4;
+/** And no pause of a process that lives: as long as net/ takes it for silence. */
+const REFUSED_SILENCE_MS = SILENCE_MS;
 
 export class PutFlow {
   readonly #table: OperationTable;
@@ -79,10 +88,23 @@ export class PutFlow {
 
   /** A member that lacks a key needs room for it, while those that have it may need none: it takes more than one refusal. */
   #onStampRefused(slot: number, member: number, flags: number): void {
+    this.#table.refusalFlags[slot] = flags;
     const canGoOn = this.#rounds.refuse(slot, member);
     // Nothing was written yet: the put certainly had no effect.
     if (!canGoOn || (flags & FLAG_NOT_PERMITTED) !== 0) return this.#end(slot, refusalOf(flags));
     this.#rounds.ask(slot, this.#rounds.others(slot));
+  }
+
+  /**
+   * No answer in time. True when the put has ended: some members have no room and others that a quorum would need have
+   * said nothing in spite of several questions. Waiting for the deadline would tell its caller less.
+   */
+  onStampSilence(slot: number): boolean {
+    const table = this.#table;
+    if (table.refused[slot] === 0 || table.attempt[slot]! < REFUSED_ATTEMPTS_MAX) return false;
+    if (this.#rounds.nowMs - table.phaseMs[slot]! < REFUSED_SILENCE_MS) return false;
+    this.#end(slot, refusalOf(table.refusalFlags[slot]!));
+    return true;
   }
 
   // -- SEAL -------------------------------------------------------------------------------------------------------

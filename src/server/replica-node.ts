@@ -168,7 +168,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   /** When turn() is to be called next, if nothing arrives before. */
   get nextTurnMs(): number {
-    return this.route.nextTickMs;
+    return Math.min(this.route.nextTickMs, this.endpoint.roomAtMs);
   }
 
   turn(nowMs: number): void {
@@ -199,9 +199,9 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     }
   }
 
-  /** Whether the next turn is due at once: there is sealing to go on with. */
+  /** Whether the next turn is due at once: there is sealing to go on with, or what has arrived to be handled. */
   get isWorkLeft(): boolean {
-    return this.#options.sealing.pendingValueJobs > 0;
+    return this.#options.sealing.pendingValueJobs > 0 || this.endpoint.isWorkLeft;
   }
 
   /** Ends all sessions. Transport and sealing stay the owner's. */

@@ -141,6 +141,8 @@ test('should name every limit that the other end can notice, as the code has it'
       'FLIGHT_TIMEOUT_MS_MIN',
       `Nothing acknowledged for ${limits.FLIGHT_TIMEOUT_MS_MIN} ms (doubling up to ${limits.FLIGHT_TIMEOUT_MS_MAX / 1_000} s)`,
     ],
+    ['BURST_SHARES_MAX', `(at most ${limits.BURST_SHARES_MAX};`],
+    ['BURST_REST_MS_MAX', `a rest, ${limits.BURST_REST_MS_MAX} ms at most,`],
     ['KEY_BYTES_MAX', `| key | 1 to ${said(messages.KEY_BYTES_MAX)} bytes |`],
     ['RING_COUNT', `of the last ${rmwMessages.RING_COUNT} slots`],
     ['MEMBERS_MAX', `| members | ${messages.MEMBERS_MAX} |`],
@@ -153,6 +155,8 @@ test('should name every limit that the other end can notice, as the code has it'
   }
 });
 
-test('should have golden packets for the version that it describes', () => {
-  assert.ok(text.includes(`golden/wire-v${limits.WIRE_VERSION}.json`));
+test('should describe the present version, and name its golden packets', () => {
+  const versions = [...text.matchAll(/golden\/wire-v(\d+)\.json|wire version: (\d+)|^# The wire, version (\d+)/gm)];
+  assert.equal(versions.length, 4);
+  for (const [found, ...version] of versions) assert.equal(Number(version.join('')), limits.WIRE_VERSION, found);
 });

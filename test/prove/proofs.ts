@@ -1,6 +1,7 @@
 import { attacks } from './attacks.ts';
 import { byteRate } from './byte-rate.ts';
 import { crashKill, crashStop } from './crash.ts';
+import { evidence } from './evidence.ts';
 import { freshClone } from './fresh-clone.ts';
 import { goodput } from './goodput.ts';
 import { largeValues } from './large-values.ts';
@@ -11,6 +12,7 @@ import type { Proof } from './proof.ts';
 import { simulation } from './simulation.ts';
 import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
+import { workers } from './workers.ts';
 
 /** In the order in which they are run: what fails most clearly comes first, what takes longest last. */
 export const PROOFS: readonly Proof[] = [
@@ -19,11 +21,13 @@ export const PROOFS: readonly Proof[] = [
   crashStop,
   tamper,
   attacks,
+  evidence,
   handshakeFlood,
   speed,
   goodput,
   largeValues,
   byteRate,
+  workers,
   memoryKeys,
   simulation,
   memoryFlat,
