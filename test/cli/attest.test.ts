@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { writeEvidence } from '../../src/trust/evidence/evidence-file.ts';
+import { NO_REAL_EVIDENCE, REAL_EVIDENCE, REAL_SAMPLES } from '../trust/real-evidence.ts';
 import { makeSandbox, runAvocado } from './avocado-process.ts';
 
 const SANDBOX = makeSandbox();
@@ -116,4 +118,27 @@ test('text of a stranger reaches no terminal as control characters', async () =>
 test('schema prints a JSON Schema', async () => {
   const schema = JSON.parse((await avocado(['attest', 'schema'])).stdout) as { $schema: string };
   assert.match(schema.$schema, /json-schema\.org/);
+});
+
+test('evidence of real hardware is judged at a given time, with collateral', { skip: NO_REAL_EVIDENCE }, async () => {
+  const { evidence, collateralPath } = REAL_SAMPLES[0]!;
+  writeFileSync(pathOf('real.json'), writeEvidence(evidence()));
+  const measured = Buffer.from(evidence().report.slice(0x90, 0xc0)).toString('hex');
+  const entry = { kind: 'sev-snp', measurements: [measured], revocation: 'optional' };
+  const strict = writePolicy('strict.json', { replica: [entry] });
+  const lax = writePolicy('lax.json', { replica: [{ ...entry, debug: 'allowed' }] });
+  const verify = (policy: string, ...more: string[]) =>
+    avocado(['attest', 'verify', pathOf('real.json'), '--policy', policy, '--time', '2025-06-25', ...more]);
+  const collateral = ['--collateral', join(REAL_EVIDENCE!, collateralPath)];
+  const accepted = await verify(lax, ...collateral);
+  assert.equal(accepted.exitCode, 0);
+  assert.match(accepted.stdout, /^accepted as replica\n\nVerified facts:\n {2}kind +sev-snp\n/);
+  const debugged = await verify(strict, ...collateral);
+  assert.equal(debugged.exitCode, 1);
+  assert.match(
+    debugged.stdout,
+    /^refused as replica: debug; allowed: no debugging; seen: debugging allowed\n\nVerified/,
+  );
+  // What is not verified is not shown.
+  assert.match((await verify(lax)).stdout, /^refused as replica: collateral; [^\n]*SEV-Milan[^\n]*\n$/);
 });

@@ -27,6 +27,8 @@ export interface WorldPlan {
   leafFrom: Date;
   leafUntil: Date;
   askIsAuthority: boolean;
+  arkPathLengthMax: number | undefined;
+  arkKeyUsage: number | undefined;
   leafKeys: KeyPair;
   /** Replaces the certificate's extensions. */
   leafExtensions: { oid: string; value: Uint8Array }[] | undefined;
@@ -66,6 +68,8 @@ export function makeSnpWorld(changes: Partial<WorldPlan> = {}): SnpWorld {
     leafFrom: FROM,
     leafUntil: UNTIL,
     askIsAuthority: true,
+    arkPathLengthMax: undefined,
+    arkKeyUsage: undefined,
     leafKeys: KEYS.leaf,
     leafExtensions: undefined,
     ...changes,
@@ -77,6 +81,8 @@ export function makeSnpWorld(changes: Partial<WorldPlan> = {}): SnpWorld {
     keys: KEYS.ark,
     serial: 1,
     isAuthority: true,
+    ...(plan.arkPathLengthMax === undefined ? {} : { pathLengthMax: plan.arkPathLengthMax }),
+    ...(plan.arkKeyUsage === undefined ? {} : { keyUsage: plan.arkKeyUsage }),
     ...validity,
   });
   const ask = makeCertificate({

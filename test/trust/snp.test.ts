@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { KeyUsageFlags } from '@peculiar/asn1-x509';
 import fc from 'fast-check';
 import type { Evidence, MeasuredFacts, RefusalRule, Verification } from '../../src/trust/evidence/evidence.ts';
 import { DAY_MS, leafExtensions, makeEvidence, makeReport, makeSnpWorld, NOW_MS, SMT_POLICY } from './snp-world.ts';
@@ -147,6 +148,10 @@ test("a certificate without AMD's extensions, or with the other kind's, is refus
   }
   const both = [...all, leafExtensions({ ...plan, key: 'vlek' }).at(-1)!];
   refused('malformed', { world: makeSnpWorld({ leafExtensions: both }) });
+  refused('malformed', { world: makeSnpWorld({ leafExtensions: [...all, all[2]!] }) }, /vcek is none/);
+  // Of no chip, but it names one; of a provider, but it names none.
+  refused('malformed', { world: makeSnpWorld({ key: 'vlek', leafExtensions: both }) });
+  refused('malformed', { world: makeSnpWorld({ key: 'vlek', leafExtensions: all.slice(0, -1) }) });
 });
 
 test('chain: a missing link, another root, an authority that is none', () => {
@@ -155,6 +160,7 @@ test('chain: a missing link, another root, an authority that is none', () => {
   refused('chain', { evidence: { ...makeEvidence(MILAN, makeReport(MILAN)) }, collateral: genoa.collateral() });
   refused('collateral', { evidence: { kind: 'sev-snp', report: makeReport(MILAN), certificates: [] } });
   refused('chain', { world: makeSnpWorld({ askIsAuthority: false }) });
+  refused('chain', { world: makeSnpWorld({ arkPathLengthMax: 0 }) }, /ARK-Milan/);
   // A chain of another's making, with the right names.
   const forged = makeSnpWorld({ leafFrom: new Date(NOW_MS - DAY_MS) });
   const foreign = { world: MILAN, evidence: makeEvidence(forged, makeReport(forged)) };
@@ -204,6 +210,12 @@ test('revocation lists: revoking, of another, unsigned, out of date, emptied, ga
   refused('not-yet-valid', { collateral: collateral(list({ thisUpdate: new Date(NOW_MS + 1_000) })) });
   refused('revocation-list', { collateral: collateral(list({ nextUpdate: undefined })) });
   refused('revocation-list', { collateral: collateral(list({ criticalExtension: '2.5.29.27' })) });
+  refused('revocation-list', { collateral: collateral(list({ statesOtherAlgorithm: true })) });
+  refused(
+    'revocation-list',
+    { world: makeSnpWorld({ arkKeyUsage: KeyUsageFlags.keyCertSign }) },
+    /signed by ARK-Milan/,
+  );
   refused('collateral', { collateral: collateral(new Uint8Array(0)) });
   refused('revocation-list', { collateral: collateral(Uint8Array.of(0x30, 0)) });
   refused('revocation-list', { collateral: collateral(Uint8Array.of(...list(), 0)) });

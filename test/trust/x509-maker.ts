@@ -84,6 +84,8 @@ export interface ListPlan {
   readonly nextUpdate: Date | undefined;
   readonly revokedSerials?: readonly number[];
   readonly criticalExtension?: string;
+  /** The signed part names another algorithm than the signature is of. */
+  readonly statesOtherAlgorithm?: boolean;
 }
 
 export function makeList(plan: ListPlan): Uint8Array {
@@ -97,7 +99,7 @@ export function makeList(plan: ListPlan): Uint8Array {
   );
   const tbsCertList = new x509.TBSCertList({
     version: x509.Version.v2,
-    signature: algorithm,
+    signature: plan.statesOtherAlgorithm === true ? ECDSA_SHA384 : algorithm,
     issuer: makeName(plan.issuerName ?? plan.signer.name),
     thisUpdate: new x509.Time(plan.thisUpdate),
     ...(plan.nextUpdate === undefined ? {} : { nextUpdate: new x509.Time(plan.nextUpdate) }),
@@ -132,6 +134,8 @@ const PSS_SHA384 = Buffer.from(
   '3039a00f300d06096086480165030402020500a11c301a06092a864886f70d010108300d06096086480165030402020500a203020130a303020101',
   'hex',
 );
+
+const ECDSA_SHA384 = new x509.AlgorithmIdentifier({ algorithm: '1.2.840.10045.4.3.3' });
 
 function algorithmOf(key: KeyObject): x509.AlgorithmIdentifier {
   if (key.asymmetricKeyType === 'rsa') {
