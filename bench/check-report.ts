@@ -1,6 +1,6 @@
 import type { CheckResult, Violation } from './checker/check.ts';
 import { windowTable } from './checker/describe.ts';
-import type { Operation } from './checker/operation.ts';
+import { fieldsOf } from './history-fields.ts';
 import type { HistoryCounts } from './history-reader.ts';
 import { count, seconds } from './report-text.ts';
 
@@ -28,8 +28,9 @@ export function formatCheck(report: CheckReport): string {
   if (result.violatingKeys.length > 1) lines.push(`Not linearizable: ${keyList(result.violatingKeys)}\n`);
   if (result.undecidedKeys.length > 0) {
     lines.push(
-      `Undecided, because a value was put more than once and ${count(statesMax)} states were not enough: ` +
-        `${keyList(result.undecidedKeys)}; try a greater --states, or give each put a value of its own\n`,
+      `Undecided, because a value was put more than once, or read-modify-writes overlap too much, and ` +
+        `${count(statesMax)} states were not enough: ${keyList(result.undecidedKeys)}; try a greater --states, ` +
+        `or give each put a value of its own\n`,
     );
   }
   return lines.join('');
@@ -86,23 +87,9 @@ export function checkJson({ result, counts, tookMs }: CheckReport): unknown {
             reason: violation.reason,
             explanation: violation.explanation,
             isMinimal: violation.isMinimal,
-            window: violation.window.map(operationJson),
+            window: violation.window.map(fieldsOf),
           },
         }),
-  };
-}
-
-/** As a history has it. */
-function operationJson({ process, kind, key, value, start, end }: Operation): unknown {
-  const isOpen = end === Infinity;
-  return {
-    process,
-    op: kind,
-    key,
-    value: value ?? null,
-    start,
-    end: isOpen ? null : end,
-    outcome: isOpen ? 'unknown' : 'ok',
   };
 }
 

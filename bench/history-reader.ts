@@ -1,6 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { CommandFailure, EXIT_WRONG_INPUT } from '../src/cli/failure.ts';
 import type { Operation } from './checker/operation.ts';
+import { operationOf, problemOf, shorten } from './history-fields.ts';
+import type { Fields, RawFields } from './history-fields.ts';
 
 /** Reads histories, as history.ts describes them, for the check. */
 export interface History {
@@ -110,24 +112,16 @@ class GatheredHistory {
     if (typeof fields === 'string') return fields;
     const problem = problemOf(fields);
     if (problem !== undefined) return problem;
-    const { process, op: kind, key, value, start, end, outcome } = fields as unknown as Fields;
+    const valid = fields as unknown as Fields;
     if (++this.operationCount > OPERATIONS_MAX) {
       throw wrongInput(`there are more than ${OPERATIONS_MAX} operations: check a shorter run`);
     }
-    this.#processes.add(process);
-    if (outcome === 'unknown') this.#unknown++;
-    if (outcome === 'error') this.#errors++;
-    // A get that failed saw nothing, and a delete that failed did nothing.
-    if (outcome !== 'ok' && (kind === 'get' || (kind === 'delete' && outcome === 'error'))) return undefined;
-    const operation: Operation = {
-      process,
-      kind,
-      key: this.#copyOf(key),
-      value: kind === 'delete' ? undefined : (value ?? undefined),
-      start,
-      end: end ?? Infinity,
-    };
-    (outcome === 'error' ? this.#failedPuts : this.#operations).push(operation);
+    this.#processes.add(valid.process);
+    if (valid.outcome === 'unknown') this.#unknown++;
+    if (valid.outcome === 'error') this.#errors++;
+    const operation = operationOf(valid, this.#copyOf(valid.key));
+    if (operation === undefined) return undefined;
+    (valid.outcome === 'error' ? this.#failedPuts : this.#operations).push(operation);
     return undefined;
   }
 
@@ -151,18 +145,7 @@ class GatheredHistory {
   }
 }
 
-/** A line that problemOf() finds nothing wrong with. */
-interface Fields {
-  readonly process: number;
-  readonly op: Operation['kind'];
-  readonly key: string;
-  readonly value: string | null;
-  readonly start: number;
-  readonly end: number | null;
-  readonly outcome: 'ok' | 'unknown' | 'error';
-}
-
-function parseObject(line: string): Partial<Record<keyof Fields, unknown>> | string {
+function parseObject(line: string): RawFields | string {
   let parsed: unknown;
   try {
     parsed = JSON.parse(line);
@@ -171,31 +154,6 @@ function parseObject(line: string): Partial<Record<keyof Fields, unknown>> | str
   }
   if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed;
   return `not a JSON object: ${shorten(line)}`;
-}
-
-function problemOf(fields: Partial<Record<keyof Fields, unknown>>): string | undefined {
-  const { process, op, key, value = null, start, end, outcome } = fields;
-  const not = (field: keyof Fields, expected: string): string =>
-    `"${field}" must be ${expected}, not ${shorten(JSON.stringify(fields[field]) ?? 'missing')}`;
-  if (!Number.isSafeInteger(process)) return not('process', 'a whole number');
-  if (op !== 'get' && op !== 'put' && op !== 'delete') return not('op', '"get", "put" or "delete"');
-  if (typeof key !== 'string') return not('key', 'a string');
-  if (op === 'put' && typeof value !== 'string') return not('value', 'a string in a put');
-  if (op === 'get' && typeof value !== 'string' && value !== null) return not('value', 'a string, or null for absent');
-  if (op === 'delete' && value !== null) return not('value', 'null in a delete');
-  if (outcome !== 'ok' && outcome !== 'unknown' && outcome !== 'error') {
-    return not('outcome', '"ok", "unknown" or "error"');
-  }
-  if (typeof start !== 'number') return not('start', 'a number');
-  if (outcome === 'unknown') return end === null ? undefined : not('end', 'null when the outcome is unknown');
-  if (typeof end !== 'number') return not('end', 'a number, or null when the outcome is unknown');
-  return end < start ? `"end" ${end} lies before "start" ${start}` : undefined;
-}
-
-const SHOWN_CHARS_MAX = 60;
-
-function shorten(text: string): string {
-  return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}...`;
 }
 
 function wrongInput(message: string): CommandFailure {

@@ -1,10 +1,10 @@
 /** How timeline.ts looks, by light and by night. Bars take their place from variables: --t to scale, --e in equal steps. */
 export const TIMELINE_STYLE = `
 :root { color-scheme: light dark; --ground: #fff; --text: #1b1f24; --faint: #656d76; --line: #d0d7de; --band: #f6f8fa;
-  --put: #bc4c00; --delete: #8250df; --get: #0969da; --bad: #cf222e; --good: #1a7f37; --zoom: 1; --names: 7rem; }
+  --put: #bc4c00; --delete: #8250df; --get: #0969da; --rmw: #9a6700; --bad: #cf222e; --good: #1a7f37; --zoom: 1; --names: 7rem; }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #0d1117; --text: #e6edf3; --faint: #8b949e; --line: #30363d; --band: #161b22;
-    --put: #f0883e; --delete: #bc8cff; --get: #58a6ff; --bad: #ff7b72; --good: #56d364; }
+    --put: #f0883e; --delete: #bc8cff; --get: #58a6ff; --rmw: #d29922; --bad: #ff7b72; --good: #56d364; }
 }
 body { margin: 1.5rem; background: var(--ground); color: var(--text); font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.3rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
@@ -36,7 +36,7 @@ body:has(#zoom-4:checked) { --zoom: 4; } body:has(#zoom-16:checked) { --zoom: 16
 body:has(#true-scale:checked) :is(.axis span, .guides i, .bar) { left: var(--t); }
 body:has(#true-scale:checked) .bar { width: max(3px, var(--tw)); }
 body:has(#true-scale:checked) .axis .in-scale { display: inline; } body:has(#true-scale:checked) .axis .in-steps { display: none; }
-.put { --color: var(--put); } .get { --color: var(--get); } .delete { --color: var(--delete); }
+.put { --color: var(--put); } .get { --color: var(--get); } .delete { --color: var(--delete); } .rmw { --color: var(--rmw); }
 .bar { position: absolute; left: var(--e); width: max(3px, var(--ew)); top: calc(var(--l) * .7rem + .15rem); height: .55rem;
   border-radius: 2px; background: var(--color); opacity: .6; }
 .window .bar { top: calc(var(--l) * 1.7rem + .2rem); height: 1.4rem; opacity: 1; box-sizing: border-box;
@@ -44,7 +44,7 @@ body:has(#true-scale:checked) .axis .in-scale { display: inline; } body:has(#tru
 .bar b { position: relative; padding-left: .3rem; font-size: .8rem; font-weight: 600; line-height: 1.05rem; vertical-align: top; white-space: nowrap; color: var(--text); }
 .open { --color: var(--faint); } .bar.open { border-right-style: dotted; border-radius: 2px 0 0 2px;
   mask-image: linear-gradient(to right, #000 70%, #0005); }
-.bar.open.put { --color: var(--put); } .bar.open.delete { --color: var(--delete); }
+.bar.open.put { --color: var(--put); } .bar.open.delete { --color: var(--delete); } .bar.open.rmw { --color: var(--rmw); }
 .key.open { background: linear-gradient(to right, var(--faint), transparent); }
 .bar:hover, .bar:focus { opacity: 1; outline: 2px solid var(--text); z-index: 2; mask-image: none; }
 .bar > span { display: none; }

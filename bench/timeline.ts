@@ -4,6 +4,7 @@ import type { Violation } from './checker/check.ts';
 import { resultOf } from './checker/describe.ts';
 import { nameOf } from './checker/explain.ts';
 import type { Operation } from './checker/operation.ts';
+import { isPlain } from './checker/operation.ts';
 import { count } from './report-text.ts';
 import { TIMELINE_STYLE } from './timeline-style.ts';
 
@@ -57,7 +58,7 @@ function violationPart(violation: Violation, operations: readonly Operation[]): 
 <fieldset><legend>Width</legend>
 <label><input type="radio" name="zoom" checked> 1×</label>
 ${[4, 16, 64].map((zoom) => `<label><input type="radio" name="zoom" id="zoom-${zoom}"> ${zoom}×</label>`).join('\n')}</fieldset>
-<span class="legend"><i class="key put"></i>put <i class="key delete"></i>delete <i class="key get"></i>get <i class="key open"></i>outcome unknown. Point at a bar to read it.</span>
+<span class="legend"><i class="key put"></i>put <i class="key delete"></i>delete <i class="key get"></i>get <i class="key rmw"></i>read-modify-write <i class="key open"></i>outcome unknown. Point at a bar to read it.</span>
 </div>
 <div class="scroll"><div class="track">
 <div class="guides">${axis.knots.map((time) => `<i style="${axis.place(time, time)}"></i>`).join('')}</div>
@@ -165,10 +166,11 @@ function bar(operation: Operation, lane: number, axis: Axis, isWindow: boolean):
   const isOpen = end === Infinity;
   const label = isWindow ? `<b>${escapeHtml(`${kind} ${resultOf(operation)}`)}</b>` : '';
   const times = `${microsecondsSince(axis.origin, start)} to ${isOpen ? 'unknown' : microsecondsSince(axis.origin, end)} µs`;
-  const returned = kind === 'get' ? ` ${resultOf(operation)}` : '';
-  const detail = escapeHtml(`${nameOf(operation)}${returned}, ${times}`);
+  const returned = kind === 'get' || !isPlain(operation) ? ` ${resultOf(operation)}` : '';
+  const name = isPlain(operation) ? nameOf(operation) : kind;
+  const detail = escapeHtml(`${name}${returned}, ${times}`);
   const focus = isWindow ? ' tabindex="0"' : '';
-  return `<div class="bar ${kind}${isOpen ? ' open' : ''}"${focus} style="--l:${lane};${axis.place(start, end)}">${label}<span>${detail}</span></div>`;
+  return `<div class="bar ${isPlain(operation) ? kind : 'rmw'}${isOpen ? ' open' : ''}"${focus} style="--l:${lane};${axis.place(start, end)}">${label}<span>${detail}</span></div>`;
 }
 
 function tableOf(window: readonly Operation[], axis: Axis): string {

@@ -2,20 +2,23 @@ import { assert } from '../../net/assert.ts';
 import { findContradiction } from './contradiction.ts';
 import { explainByCount, explainNeverWritten, explainWindow, findReadTooEarly, showValue } from './explain.ts';
 import { minimalWindow } from './minimal-window.ts';
-import type { Operation } from './operation.ts';
-import { partitionByKey } from './operation.ts';
+import { searchMixed } from './mixed-key.ts';
+import { explainMixed } from './mixed-window.ts';
+import type { Operation, PlainOperation } from './operation.ts';
+import { isPlain, partitionByKey } from './operation.ts';
 import { isExplainedBy } from './order.ts';
 import { registerModel } from './register-model.ts';
 import { searchOrder } from './search.ts';
 import { orderOfUniqueWrites } from './unique-writes.ts';
 
 /**
- * Whether a history of gets, puts and deletes could have come from one register a key that does each operation at one
- * instant between its start and its end.
+ * Whether a history could have come from one register a key that does each operation at one instant between its start and
+ * its end.
  *
- * Each key is judged on its own. Where its puts wrote different values an order is built directly (unique-writes.ts), and
- * has to pass the check of order.ts; where not, it is searched for (search.ts). A violation is cut down to its minimal
- * window, which the search has to find impossible too, whoever found it first.
+ * Each key is judged on its own. Where it had gets, puts and deletes only, and its puts wrote different values, an order is
+ * built directly (unique-writes.ts), and has to pass the check of order.ts; where not, it is searched for (search.ts), with
+ * read-modify-writes and versions as mixed-key.ts does. A violation is cut down to its minimal window, which the search has
+ * to find impossible too, whoever found it first.
  */
 export type Verdict = 'linearizable' | 'violation' | 'undecided';
 
@@ -79,6 +82,15 @@ export function checkHistory(operations: readonly Operation[], options: Partial<
 }
 
 function judgeKey(operations: readonly Operation[], statesMax: number): Verdict {
+  return arePlain(operations) ? judgePlain(operations, statesMax) : searchMixed(operations, statesMax).verdict;
+}
+
+/** Whether gets, puts and deletes are all there is, and no versions. */
+function arePlain(operations: readonly Operation[]): operations is readonly PlainOperation[] {
+  return operations.every((operation) => isPlain(operation) && operation.version === undefined);
+}
+
+function judgePlain(operations: readonly PlainOperation[], statesMax: number): Verdict {
   const { read, written, areUnique } = valuesOf(operations);
   for (const value of read) if (!written.has(value)) return 'violation';
   if (areUnique) {
@@ -99,7 +111,7 @@ interface Values {
   readonly areUnique: boolean;
 }
 
-function valuesOf(operations: readonly Operation[]): Values {
+function valuesOf(operations: readonly PlainOperation[]): Values {
   const read = new Set<string>();
   const written = new Set<string>();
   let putCount = 0;
@@ -115,6 +127,17 @@ function valuesOf(operations: readonly Operation[]): Values {
 function explainViolation(
   key: string,
   operations: readonly Operation[],
+  statesMax: number,
+  failedPuts: readonly Operation[],
+): Violation {
+  return arePlain(operations)
+    ? explainPlain(key, operations, statesMax, failedPuts)
+    : { key, ...explainMixed(operations, failedPuts) };
+}
+
+function explainPlain(
+  key: string,
+  operations: readonly PlainOperation[],
   statesMax: number,
   failedPuts: readonly Operation[],
 ): Violation {
@@ -136,7 +159,8 @@ function explainViolation(
     return { key, reason, explanation: explainWindow(early), window: early, isMinimal: true };
   }
   const found = areUnique ? findContradiction(operations) : undefined;
-  const isViolation = (candidate: readonly Operation[]): boolean => judgeKey(candidate, statesMax) === 'violation';
+  const isViolation = (candidate: readonly PlainOperation[]): boolean =>
+    judgePlain(candidate, statesMax) === 'violation';
   const { operations: window, isMinimal } = minimalWindow(operations, found, isViolation);
   if (window.length > WINDOW_COUNT_MAX) return { key, reason, explanation: explainByCount(window), window, isMinimal };
   const { verdict } = searchOrder(registerModel, window, WINDOW_STATES_MAX);

@@ -1,5 +1,5 @@
 import { shrink, sortedByStart } from './minimal-window.ts';
-import type { Operation } from './operation.ts';
+import type { PlainOperation } from './operation.ts';
 import { RunningMax } from './running-max.ts';
 
 /**
@@ -10,7 +10,7 @@ import { RunningMax } from './running-max.ts';
  * A part is a put with the gets of its value, a delete, or a get of nothing: whatever stands in one piece in any order
  * (unique-writes.ts says why). Part a comes before part b when something of a ends before something of b starts.
  */
-export function findContradiction(operations: readonly Operation[]): readonly Operation[] | undefined {
+export function findContradiction(operations: readonly PlainOperation[]): readonly PlainOperation[] | undefined {
   const parts = partsOf(operations);
   const pair = findPair(parts);
   if (pair !== undefined) {
@@ -24,12 +24,12 @@ export function findContradiction(operations: readonly Operation[]): readonly Op
 }
 
 interface Part {
-  readonly write: Operation;
+  readonly write: PlainOperation;
   firstEnd: number;
   lastStart: number;
 }
 
-function partsOf(operations: readonly Operation[]): Part[] {
+function partsOf(operations: readonly PlainOperation[]): Part[] {
   const parts: Part[] = [];
   const blocks = new Map<string, Part>();
   for (const operation of operations) {
@@ -47,7 +47,7 @@ function partsOf(operations: readonly Operation[]): Part[] {
   return parts;
 }
 
-function membersOf(parts: readonly Part[], operations: readonly Operation[]): Operation[] {
+function membersOf(parts: readonly Part[], operations: readonly PlainOperation[]): PlainOperation[] {
   const writes = new Set(parts.map(({ write }) => write));
   const values = new Set(parts.flatMap(({ write }) => (write.kind === 'put' ? [write.value] : [])));
   return sortedByStart(
@@ -98,7 +98,10 @@ function countBefore(lasting: readonly Part[], time: number): number {
 }
 
 /** A get of nothing after a put, and each delete that had begun by then came before that put. */
-function findLostValue(parts: readonly Part[], operations: readonly Operation[]): readonly Operation[] | undefined {
+function findLostValue(
+  parts: readonly Part[],
+  operations: readonly PlainOperation[],
+): readonly PlainOperation[] | undefined {
   const deleteEnd = new RunningMax(
     parts.flatMap(({ write }) => (write.kind === 'delete' ? [[write.start, write.end] as const] : [])),
   );

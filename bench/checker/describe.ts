@@ -1,7 +1,8 @@
 import { formatTable } from '../../src/cli/table.ts';
 import type { Violation } from './check.ts';
-import { showValue } from './explain.ts';
+import { showChange, showValue } from './explain.ts';
 import type { Operation } from './operation.ts';
+import { isPlain } from './operation.ts';
 
 /** A violation as text for people. */
 export function describeViolation({ key, reason, explanation, window }: Violation): string {
@@ -29,7 +30,15 @@ export function windowTable(
   return formatTable(aligned);
 }
 
-/** What was written, or read. */
-export function resultOf({ kind, value }: Operation): string {
-  return kind === 'delete' ? '' : `${kind === 'get' ? '-> ' : ''}${showValue(value)}`;
+/** What was written, or read, or found. */
+export function resultOf(operation: Operation): string {
+  const { kind, value, version } = operation;
+  const known = version === undefined ? '' : `, version ${version}`;
+  if (isPlain(operation)) {
+    const what = kind === 'delete' ? '' : `${kind === 'get' ? '-> ' : ''}${showValue(value)}`;
+    return what === '' ? known.slice(2) : `${what}${known}`;
+  }
+  const { result, found } = operation;
+  const seen = found === undefined ? '' : `, found ${showValue(found ?? undefined)}`;
+  return `${showChange(operation)}${result === 'mismatch' ? ': mismatch' : ''}${seen}${known}`;
 }

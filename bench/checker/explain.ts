@@ -1,4 +1,5 @@
-import type { Operation } from './operation.ts';
+import type { Expected, Operation, ReadModifyWrite } from './operation.ts';
+import { isPlain } from './operation.ts';
 import { zonesOf } from './zones.ts';
 
 /** Says in a sentence why the operations of a minimal window fit no order, for readers who have never seen one. */
@@ -13,7 +14,7 @@ export function explainWindow(operations: readonly Operation[]): string {
 
 /** Where a value was put twice, nobody knows which of the puts a get has seen; nor is each contradiction one of two. */
 export function explainByCount(operations: readonly Operation[]): string {
-  return `no order of these ${operations.length} operations gives each get what it returned`;
+  return `no order of these ${operations.length} operations gives each ${operations.every(isPlain) ? 'get ' : ''}what it returned`;
 }
 
 /** @param failedPut A put of that value which ended with an error. */
@@ -39,8 +40,23 @@ export function findReadTooEarly(operations: readonly Operation[]): readonly [Op
   return early === undefined ? undefined : [early, puts.get(early.value)!];
 }
 
-export function nameOf({ kind, value, process }: Operation): string {
-  return `${kind}${kind === 'put' ? ` ${showValue(value)}` : ''}${process === undefined ? '' : ` by process ${process}`}`;
+export function nameOf(operation: Operation): string {
+  const { kind, value, process } = operation;
+  const what = isPlain(operation) ? (kind === 'put' ? ` ${showValue(value)}` : '') : ` ${showChange(operation)}`;
+  return `${kind}${what}${process === undefined ? '' : ` by process ${process}`}`;
+}
+
+/** What a read-modify-write asks for, and an increment's new number: `if "a" then "b"`, `1 -> 42`. */
+export function showChange({ kind, value, expected, delta }: ReadModifyWrite): string {
+  const condition = expected === undefined ? '' : `if ${showExpected(expected)}`;
+  if (kind === 'incr') return `${delta}${value === undefined ? '' : ` -> ${value}`}`;
+  if (kind === 'delif') return condition;
+  return kind === 'getset' ? showValue(value) : `${condition} then ${showValue(value)}`;
+}
+
+function showExpected(expected: Expected): string {
+  if ('version' in expected) return `version ${expected.version}`;
+  return 'absent' in expected ? 'absent' : showValue(expected.value);
 }
 
 const VALUE_CHARS_MAX = 40;

@@ -1,4 +1,4 @@
-import type { Operation } from './operation.ts';
+import type { PlainOperation } from './operation.ts';
 import { RunningMax } from './running-max.ts';
 import { zonesOf } from './zones.ts';
 
@@ -12,7 +12,7 @@ import { zonesOf } from './zones.ts';
  */
 export interface Window {
   /** By start. */
-  readonly operations: readonly Operation[];
+  readonly operations: readonly PlainOperation[];
   /** Whether without any one of them the rest fits. Else the search for less was given up. */
   readonly isMinimal: boolean;
 }
@@ -25,9 +25,9 @@ const JUDGED_MAX = 20_000_000;
  * @param isViolation Of some of the operations, by start.
  */
 export function minimalWindow(
-  operations: readonly Operation[],
-  found: readonly Operation[] | undefined,
-  isViolation: (operations: readonly Operation[]) => boolean,
+  operations: readonly PlainOperation[],
+  found: readonly PlainOperation[] | undefined,
+  isViolation: (operations: readonly PlainOperation[]) => boolean,
 ): Window {
   const deletes = operations.filter(({ kind }) => kind === 'delete');
   const from = found ?? shortestPrefix(sortedByStart(operations), isViolation);
@@ -37,7 +37,7 @@ export function minimalWindow(
   });
 }
 
-export function sortedByStart(operations: readonly Operation[]): Operation[] {
+export function sortedByStart(operations: readonly PlainOperation[]): PlainOperation[] {
   return operations.toSorted((a, b) => a.start - b.start);
 }
 
@@ -46,11 +46,11 @@ export function sortedByStart(operations: readonly Operation[]): Operation[] {
  * the instant can be halved for.
  */
 function shortestPrefix(
-  byStart: readonly Operation[],
-  isViolation: (operations: readonly Operation[]) => boolean,
-): readonly Operation[] {
+  byStart: readonly PlainOperation[],
+  isViolation: (operations: readonly PlainOperation[]) => boolean,
+): readonly PlainOperation[] {
   const ends = byStart.flatMap(({ end }) => (end < Infinity ? [end] : [])).sort((a, b) => a - b);
-  const prefixUntil = (time: number): Operation[] =>
+  const prefixUntil = (time: number): PlainOperation[] =>
     byStart.filter(({ kind, start, end }) => start <= time && (kind !== 'get' || end <= time));
   let low = 0;
   let high = ends.length - 1;
@@ -70,8 +70,8 @@ function shortestPrefix(
  * @param contradictionIn What contradicts itself in what stays: all of it or less. Undefined: nothing does.
  */
 export function shrink(
-  byStart: readonly Operation[],
-  contradictionIn: (operations: readonly Operation[]) => readonly Operation[] | undefined,
+  byStart: readonly PlainOperation[],
+  contradictionIn: (operations: readonly PlainOperation[]) => readonly PlainOperation[] | undefined,
 ): Window {
   let kept = byStart;
   let judged = 0;
@@ -90,7 +90,7 @@ export function shrink(
   }
 }
 
-function without(operations: readonly Operation[], from: number, count: number): Operation[] {
+function without(operations: readonly PlainOperation[], from: number, count: number): PlainOperation[] {
   const dropped = operations.slice(from, from + count);
   const values = new Set(dropped.flatMap(({ kind, value }) => (kind === 'put' ? [value] : [])));
   return operations.filter(
@@ -102,7 +102,10 @@ function without(operations: readonly Operation[], from: number, count: number):
  * Leaves out the gets of nothing that could be due to a delete that is missing. A delete is out of the question when it
  * began after the get had ended, or was over before a write began that was itself over before the get began.
  */
-function withoutDoubtfulReads(kept: readonly Operation[], deletes: readonly Operation[]): readonly Operation[] {
+function withoutDoubtfulReads(
+  kept: readonly PlainOperation[],
+  deletes: readonly PlainOperation[],
+): readonly PlainOperation[] {
   if (deletes.length === 0) return kept;
   const keptSet = new Set(kept);
   const missing = deletes.filter((operation) => !keptSet.has(operation));

@@ -1,11 +1,11 @@
 import type { Model } from './model.ts';
-import type { Operation } from './operation.ts';
+import type { PlainOperation } from './operation.ts';
 
 /** Null: absent, as every key is at first. */
 export type RegisterState = string | null;
 
-/** One key of the store. */
-export const registerModel: Model<RegisterState, Operation> = {
+/** One key that only gets, puts and deletes are known of. */
+export const registerModel: Model<RegisterState, PlainOperation> = {
   initial: null,
   step(state, { kind, value }) {
     switch (kind) {

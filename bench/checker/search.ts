@@ -18,13 +18,17 @@ export type SearchResult =
 /** The memory of what was tried takes two bytes a character: 256 MiB. */
 const MEMORY_CHARS_MAX = 2 ** 27;
 
-/** @param statesMax Tried before it gives up. */
+/**
+ * @param statesMax Tried before it gives up.
+ * @param sorted Which of those that may come next to try first, when it should not be by start.
+ */
 export function searchOrder<State, Op extends Interval>(
   model: Model<State, Op>,
   operations: readonly Op[],
   statesMax: number,
+  sorted?: (candidates: readonly number[]) => readonly number[],
 ): SearchResult {
-  return new Search(model, operations, statesMax).run();
+  return new Search(model, operations, statesMax, sorted).run();
 }
 
 interface Placed<State> {
@@ -34,6 +38,7 @@ interface Placed<State> {
   readonly isChoice: boolean;
 }
 
+const NONE = -1;
 /** Bits of a character of the memory's keys. */
 const WORD_BITS = 16;
 const WORD_FULL = 0xffff;
@@ -41,9 +46,12 @@ const WORD_FULL = 0xffff;
 class Search<State, Op extends Interval> {
   readonly #model: Model<State, Op>;
   readonly #statesMax: number;
+  readonly #sorted: ((candidates: readonly number[]) => readonly number[]) | undefined;
   /** Place of an operation -> its index. Places are by start, so that what is placed is nearly a prefix of them. */
   readonly #indexes: number[];
   readonly #operations: Op[];
+  /** The way back: its index -> its place. */
+  readonly #placeOf: Int32Array;
   /** Event of a start: its place. Event of an end: count + its place. The list's head: 2 * count. */
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
@@ -56,12 +64,20 @@ class Search<State, Op extends Interval> {
   readonly #tried = new Set<string>();
   #triedChars = 0;
 
-  constructor(model: Model<State, Op>, operations: readonly Op[], statesMax: number) {
+  constructor(
+    model: Model<State, Op>,
+    operations: readonly Op[],
+    statesMax: number,
+    sorted: ((candidates: readonly number[]) => readonly number[]) | undefined,
+  ) {
     this.#model = model;
     this.#statesMax = statesMax;
+    this.#sorted = sorted;
     this.#indexes = operations.map((_, index) => index).sort((a, b) => operations[a]!.start - operations[b]!.start);
     this.#operations = this.#indexes.map((index) => operations[index]!);
     const count = this.#operations.length;
+    this.#placeOf = new Int32Array(count);
+    for (let place = 0; place < count; place++) this.#placeOf[this.#indexes[place]!] = place;
     this.#next = new Int32Array(2 * count + 1);
     this.#previous = new Int32Array(2 * count + 1);
     this.#head = 2 * count;
@@ -72,37 +88,62 @@ class Search<State, Op extends Interval> {
 
   run(): SearchResult {
     let state = this.#placeReads(this.#model.initial);
-    let event = this.#next[this.#head]!;
+    let triedLast = NONE;
     while (this.#endedLeft > 0) {
       if (this.#tried.size > this.#statesMax || this.#triedChars > MEMORY_CHARS_MAX) return { verdict: 'undecided' };
-      if (this.#isStart(event)) {
-        const after = this.#model.step(state, this.#operations[event]!);
-        if (after !== undefined && this.#isNew(event, after)) {
-          this.#place({ place: event, stateBefore: state, isChoice: true });
-          state = this.#placeReads(after);
-          event = this.#next[this.#head]!;
-        } else {
-          event = this.#next[event]!;
-        }
+      const place = this.#nextChoice(state, triedLast);
+      if (place !== NONE) {
+        this.#place({ place, stateBefore: state, isChoice: true });
+        state = this.#placeReads(this.#model.step(state, this.#operations[place]!)!);
+        triedLast = NONE;
       } else {
         const choice = this.#takeBack();
         if (choice === undefined) return { verdict: 'violation' };
         state = choice.stateBefore;
-        event = this.#next[choice.place]!;
+        triedLast = choice.place;
       }
     }
     return { verdict: 'linearizable', order: this.#placed.map(({ place }) => this.#indexes[place]!) };
+  }
+
+  /** The next after `triedLast` that fits and leads to what was not tried before, or NONE. */
+  #nextChoice(state: State, triedLast: number): number {
+    if (this.#sorted === undefined) {
+      let event = this.#next[triedLast === NONE ? this.#head : triedLast]!;
+      for (; this.#isStart(event); event = this.#next[event]!) if (this.#isChoice(state, event)) return event;
+      return NONE;
+    }
+    const candidates: number[] = [];
+    for (let event = this.#next[this.#head]!; this.#isStart(event); event = this.#next[event]!) {
+      candidates.push(this.#indexes[event]!);
+    }
+    const sorted = this.#sorted(candidates);
+    const from = triedLast === NONE ? 0 : sorted.indexOf(this.#indexes[triedLast]!) + 1;
+    for (let i = from; i < sorted.length; i++) {
+      const place = this.#placeOf[sorted[i]!]!;
+      if (this.#isChoice(state, place)) return place;
+    }
+    return NONE;
+  }
+
+  #isChoice(state: State, place: number): boolean {
+    const after = this.#model.step(state, this.#operations[place]!);
+    return after !== undefined && this.#isNew(place, after);
   }
 
   /**
    * A read that may come next and fits the state does come next: it changes nothing, so whatever order fits without it
    * fits with it in front. Only what may change the state is a choice.
    */
-  #placeReads(state: State): State {
+  #placeReads(from: State): State {
+    let state = from;
     for (let event = this.#next[this.#head]!; this.#isStart(event); event = this.#next[event]!) {
       const operation = this.#operations[event]!;
-      if (!this.#model.isReadOnly(operation) || this.#model.step(state, operation) === undefined) continue;
+      if (!this.#model.isReadOnly(operation, state)) continue;
+      const after = this.#model.step(state, operation);
+      if (after === undefined) continue;
       this.#place({ place: event, stateBefore: state, isChoice: false });
+      state = after;
     }
     return state;
   }

@@ -1,11 +1,10 @@
 import { readU53 } from '../../net/bytes.ts';
-import { SILENCE_MS } from '../../net/limits.ts';
 import type { ValueSealing } from '../../workers/sealing.ts';
 import { STAMP_COUNTER_MAX } from '../stamp.ts';
 import { FLAGS_REFUSED, FLAG_NOT_PERMITTED, WORD_STAMP_COUNTER, flagsOf } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
 import { OPERATION_PUT, PHASE_SEAL, PHASE_STAMP, PHASE_WRITE } from './operation-table.ts';
-import type { EndOperation } from './outcome.ts';
+import type { EndOperation, Outcome } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import { memberCountOf } from './quorum.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
@@ -23,14 +22,6 @@ export interface Writer {
   readonly writerHigh: number;
   readonly writerLow: number;
 }
-
-/**
- * Questions sent again, each after twice the time-out of the one before: that all of them are lost to a member that is there
- * happens once in 100,000 at a loss of 5 % each way.
- */
-const REFUSED_ATTEMPTS_MAX = 4;
-/** And no pause of a process that lives: as long as net/ takes it for silence. */
-const REFUSED_SILENCE_MS = SILENCE_MS;
 
 export class PutFlow {
   readonly #table: OperationTable;
@@ -96,15 +87,12 @@ export class PutFlow {
   }
 
   /**
-   * No answer in time. True when the put has ended: some members have no room and others that a quorum would need have
-   * said nothing in spite of several questions. Waiting for the deadline would tell its caller less.
+   * The deadline has passed in STAMP: some members have no room, and too few of the others have answered. That there is no
+   * room says more than that there was no time; not before, as a member that was away may come back.
    */
-  onStampSilence(slot: number): boolean {
+  stampRefusal(slot: number): Outcome | undefined {
     const table = this.#table;
-    if (table.refused[slot] === 0 || table.attempt[slot]! < REFUSED_ATTEMPTS_MAX) return false;
-    if (this.#rounds.nowMs - table.phaseMs[slot]! < REFUSED_SILENCE_MS) return false;
-    this.#end(slot, refusalOf(table.refusalFlags[slot]!));
-    return true;
+    return table.refused[slot] === 0 ? undefined : refusalOf(table.refusalFlags[slot]!);
   }
 
   // -- SEAL -------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { History } from '../../bench/history-reader.ts';
+import { fieldsOf } from '../../bench/history-fields.ts';
 import { readHistory } from '../../bench/history-reader.ts';
 import { CommandFailure, EXIT_WRONG_INPUT } from '../../src/cli/failure.ts';
 
@@ -58,6 +59,27 @@ test('lines are found whole wherever the pieces of a big file end', async () => 
   assert.ok(operations.every(({ value }, i) => value === `ä-${i}`));
 });
 
+const CAS =
+  '{"process":0,"op":"cas","key":"k","expected":{"value":"a"},"value":"b","version":"07","start":1,"end":2,"outcome":"ok"}';
+const GETSET = '{"process":0,"op":"getset","key":"k","value":"b","found":null,"start":1,"end":2,"outcome":"ok"}';
+const INCR = '{"process":0,"op":"incr","key":"k","delta":"-1","value":"41","start":1,"end":2,"outcome":"ok"}';
+const DELIF =
+  '{"process":0,"op":"delif","key":"k","expected":{"version":"07"},"found":"b","version":"08","start":1,"end":2,"outcome":"mismatch"}';
+
+test('read-modify-writes, and back to lines', async () => {
+  const unknown = INCR.replace('"41"', 'null').replace('"end":2,"outcome":"ok"', '"end":null,"outcome":"unknown"');
+  const failed = CAS.replace('"outcome":"ok"', '"outcome":"error"');
+  const { operations, failedPuts, counts } = await read([CAS, GETSET, INCR, DELIF, unknown, failed].join('\n'));
+  assert.deepEqual(counts, { operations: 6, processes: 1, unknown: 1, errors: 1 });
+  assert.deepEqual(failedPuts, []);
+  assert.deepEqual(
+    operations.map(fieldsOf),
+    [CAS, GETSET, INCR, DELIF.replace('"key":"k",', '"key":"k","value":null,'), unknown].map(
+      (line) => JSON.parse(line) as unknown,
+    ),
+  );
+});
+
 test('what is wrong with a line, and what is expected', async () => {
   const ok = LINES.put;
   const wrong: [text: string, expected: RegExp][] = [
@@ -66,7 +88,7 @@ test('what is wrong with a line, and what is expected', async () => {
       /bad\.jsonl line 2: not JSON, or cut off: \{"process":0,"op"; a line looks like \{"process"/,
     ],
     [`${ok}\n\n[1]\n`, /line 3: not a JSON object: \[1\]/],
-    [ok.replace('"put"', '"pot"'), /line 1: "op" must be "get", "put" or "delete", not "pot"/],
+    [ok.replace('"put"', '"pot"'), /line 1: "op" must be one of get, put, .*, incr, not "pot"/],
     [ok.replace('"process":0', '"process":"a"'), /"process" must be a whole number, not "a"/],
     [ok.replace('"key":"k"', '"key":null'), /"key" must be a string, not null/],
     [ok.replace('"value":"a"', '"value":null'), /"value" must be a string in a put, not null/],
@@ -77,6 +99,24 @@ test('what is wrong with a line, and what is expected', async () => {
     [ok.replace('"outcome":"ok"', '"outcome":"unknown"'), /"end" must be null when the outcome is unknown, not 2000/],
     [ok.replace('"outcome":"ok"', '"outcome":"fine"'), /"outcome" must be "ok", "unknown" or "error", not "fine"/],
     [ok.replace('"end":2000', '"end":999'), /"end" 999 lies before "start" 1000/],
+    [
+      ok.replace('"outcome":"ok"', '"outcome":"mismatch"'),
+      /"outcome" must be "ok", "unknown" or "error", not "mismatch"/,
+    ],
+    [ok.replace('"op":"put"', '"op":"put","version":7'), /"version" must be a string, not 7/],
+    [CAS.replace('"outcome":"ok"', '"outcome":"no"'), /"outcome" must be "ok", "mismatch", "unknown" or "error"/],
+    [CAS.replace('{"value":"a"}', '{"value":"a","absent":true}'), /"expected" must be \{"value":...\}, .* or/],
+    [CAS.replace('{"value":"a"}', '{"absent":false}'), /"expected" must be/],
+    [CAS.replace('"expected":{"value":"a"},', ''), /"expected" must be .*, not missing/],
+    [CAS.replace('"value":"b"', '"value":null'), /"value" must be a string in a cas, not null/],
+    [
+      CAS.replace('{"value":"a"}', '{"version":"1"}').replace('"ok"', '"mismatch"').replace(',"version":"07"', ''),
+      /"version" must be what was found, in a mismatch of versions, not missing/,
+    ],
+    [GETSET.replace('"found":null,', ''), /"found" must be what was there, null for nothing, not missing/],
+    [GETSET.replace('"found":null', '"found":5'), /"found" must be a string, or null for absent, not 5/],
+    [INCR.replace('"-1"', '-1'), /"delta" must be a whole number as text, not -1/],
+    [INCR.replace('"value":"41"', '"value":null'), /"value" must be the new number as text, not null/],
     ['\n', /bad\.jsonl holds no operations: give a file that avocado bench --history wrote/],
   ];
   for (const [text, expected] of wrong) {

@@ -27,6 +27,8 @@ const STILL_MS = 10;
 /** An operation that nobody can answer. */
 const UNANSWERED_MS = 3_000;
 
+const GET_AND_SET = (value: string) => ({ kind: 'getset', value, expected: undefined, delta: undefined }) as const;
+
 /** What must hold when the faults of a random run have stopped. Each check says what is wrong, or undefined. */
 export class CalmChecks {
   /** The longest that an operation took. */
@@ -58,22 +60,37 @@ export class CalmChecks {
     const gets = this.#forAll(workers, keys, (client, key, onEnd) =>
       client.tryStart('get', key, undefined, RECOVERY_MS_MAX, onEnd),
     );
-    for (const { startMs, endMs, outcome } of [...puts, ...gets]) {
+    const changes = this.#changeAll(writers);
+    for (const { startMs, endMs, outcome } of [...puts, ...gets, ...changes]) {
       if (outcome === 'ok') this.recoveryMs = Math.max(this.recoveryMs, endMs - startMs);
     }
     if (this.#isHonest && this.#cluster.observer.overrunCount > overrunCount) {
       return 'in calm honest senders overrun a receive buffer';
     }
-    const failed = [...puts, ...gets].find(
+    const failed = [...puts, ...gets, ...changes].find(
       (attempt) => !this.#isFine(attempt) && !this.#hasGoneWithItsReplica(attempt),
     );
     return failed === undefined ? undefined : `in calm a ${failed.kind} of ${failed.key} ends as ${failed.outcome}`;
+  }
+
+  /** All at once change the same keys. */
+  #changeAll(writers: readonly RecordedClient[]): Attempt[] {
+    const { changeShare } = this.#plan;
+    const able = writers.filter((client) => client.canChange);
+    if (changeShare === 0) return [];
+    return this.#forAll(able, this.#work.keys, (client, key, onEnd) =>
+      client.tryChange(key, GET_AND_SET(this.#work.smallValue()), RECOVERY_MS_MAX, onEnd),
+    );
   }
 
   /** Nobody sends but processes that keep to what they are granted, and what they sent in the storm has arrived. */
   get #isHonest(): boolean {
     const { hostile, strangers, garbageFloods, handshakeFlood, clogs } = this.#plan;
     return !hostile && !strangers && !garbageFloods && !handshakeFlood && !clogs;
+  }
+
+  get #hasLargeValues(): boolean {
+    return this.#plan.largeShare > 0 || this.#plan.oddLengths || this.#plan.mixedDatagrams;
   }
 
   #newValue(): string {
@@ -132,6 +149,7 @@ export class CalmChecks {
   /** Whether an operation in calm may end so. */
   #isFine({ kind, outcome, isCoordinated }: Attempt): boolean {
     if (outcome === 'ok') return true;
+    if (outcome === 'value-too-large' && this.#hasLargeValues) return true;
     // Put by a client of the direct route, over the space that a call has.
     if (kind === 'get' && isCoordinated && outcome === 'too-large') return true;
     const { memory, hasReader, crashing } = this.#plan;

@@ -18,11 +18,16 @@ import {
   MESSAGE_WRITE_REPLY,
   OPERATION_SLOTS_MAX,
 } from '../../src/protocol/messages.ts';
+import { showChange } from '../../bench/checker/explain.ts';
+import { ChangeObserver } from './change-observer.ts';
 import { shorten } from './messages-seen.ts';
 import type { Message } from './messages-seen.ts';
 import type { SealingObserver } from './observed-sealing.ts';
 import type { Attempt } from './recorded-client.ts';
 import type { WorldObserver } from './world-observer.ts';
+
+/** What showChange() does not show. */
+const ANY = { key: '', result: 'unknown', start: 0, end: 0 } as const;
 
 /** What was seen of an operation on its way. */
 interface Trail {
@@ -46,14 +51,17 @@ export class ClientObserver implements SealingObserver {
   readonly #quorum: number;
   /** By slot of the client's table: the operation that has it, or had it last. */
   readonly #trails = new Map<number, Trail>();
+  readonly #changes: ChangeObserver;
 
   constructor(world: WorldObserver, name: string, quorum: number) {
     this.#world = world;
+    this.#changes = new ChangeObserver(world);
     this.#name = name;
     this.#quorum = quorum;
   }
 
   onStarted(attempt: Attempt): void {
+    this.#changes.onStarted(this.#slotOf(attempt), attempt);
     this.#trails.set(attempt.operationId % OPERATION_SLOTS_MAX, {
       attempt,
       isOver: false,
@@ -67,23 +75,28 @@ export class ClientObserver implements SealingObserver {
       counterMax: 0,
     });
     if (!this.#world.isTraced) return;
-    const { id, kind, key, value } = attempt;
-    const what = `${kind} ${shorten(key)}${value === undefined ? '' : ` ${shorten(value)}`}`;
+    const { id, kind, key, value, change } = attempt;
+    const asked =
+      change === undefined ? (value === undefined ? '' : shorten(value)) : showChange({ ...ANY, ...change });
+    const what = `${kind} ${shorten(key)} ${asked}`;
     this.#world.tell(`${this.#name} begins ${id}: ${what} in slot ${this.#slotOf(attempt)}`);
   }
 
   onEnded(attempt: Attempt): void {
     const { kind, outcome } = attempt;
     this.#world.coverage.outcomes.add(outcome!);
+    this.#changes.onEnded(this.#slotOf(attempt), attempt);
     if (this.#world.isTraced) {
-      const { id, key, readValue, startMs, endMs } = attempt;
-      const read = readValue === undefined ? '' : ` ${shorten(readValue)}`;
+      const { id, key, readValue, startMs, endMs, version } = attempt;
+      const known = version === undefined ? '' : ` version ${version}`;
+      const read = `${readValue === undefined ? '' : ` ${shorten(readValue)}`}${known}`;
       const tookMs = (endMs - startMs).toFixed(3);
       this.#world.tell(`${this.#name} ends ${id}: ${kind} ${shorten(key)} -> ${outcome}${read} after ${tookMs} ms`);
     }
     const trail = this.#trails.get(this.#slotOf(attempt));
     if (trail?.attempt !== attempt) return;
     trail.isOver = true;
+    if (attempt.change !== undefined) return;
     if (kind === 'get') this.#onGetEnded(trail);
     else if (outcome === 'ok') {
       this.#world.rule(kind === 'put' ? 'put in two rounds' : 'delete in two rounds');
@@ -111,6 +124,7 @@ export class ClientObserver implements SealingObserver {
   onSealing(messages: readonly Message[]): void {
     for (const message of messages) {
       const { type, flags, slot, generation, key } = message;
+      this.#changes.onSent(message);
       if (type === MESSAGE_WRITE_PART || type === MESSAGE_READ_PART) this.#onPartSent(message);
       if (type !== MESSAGE_READ && type !== MESSAGE_STAMP && type !== MESSAGE_WRITE) continue;
       const trail = this.#trails.get(slot);
@@ -140,7 +154,9 @@ export class ClientObserver implements SealingObserver {
   }
 
   onOpened(messages: readonly Message[]): void {
-    for (const { type, flags, slot, counter } of messages) {
+    for (const message of messages) {
+      const { type, flags, slot, counter } = message;
+      this.#changes.onReceived(message);
       if (type === MESSAGE_WRITE_PROGRESS && (flags & FLAG_BUSY) !== 0) {
         this.#world.rule('replica busy with other parts');
       }

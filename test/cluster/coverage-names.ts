@@ -44,6 +44,29 @@ export const PROTOCOL_RULES = {
   'replica lost the calls of a client': 'it is another process, or has forgotten the stream',
   'session renewed with calls under way':
     'a handshake with a replica that a CALL was sent to and has not been answered by',
+  // Read-modify-writes: a replica's records, looked at after each datagram (consensus-ledger.ts).
+  'slot decided': 'its slot has grown',
+  'slots jumped over': 'its slot has grown by more than one',
+  'accepted and not decided': 'its slot has grown, and the ring has another id than what it had accepted there',
+  'promise overtaken by a higher ballot': 'a promise in one slot has grown',
+  'accepted again under a higher ballot': 'what is accepted in one slot is the same, its ballot has grown',
+  'accepted instead of another': 'what is accepted in one slot is another id',
+  'rings merged': 'an earlier id has come into a ring',
+  // Read-modify-writes: what their coordinators did (change-observer.ts).
+  'read-modify-write in three rounds': 'ended ok after one ballot, with PREPARE, ACCEPT and COMMIT',
+  'ballot lost': 'NACK of an older ballot',
+  'proposal of another helped': 'ACCEPT of an id that is not its own',
+  'own proposal found accepted': 'PROMISE with its own id',
+  'own proposal sent again as it is': 'ACCEPTs of its own id in one slot, under two ballots',
+  'proposed in another slot': 'ACCEPTs of its own id in two slots',
+  'COMMIT to who is behind': 'BEHIND, and then a COMMIT to that member',
+  'told that the slot is decided': 'COMMITTED',
+  'own id found in a ring': 'COMMITTED with its own id in the ring, and ended ok or mismatch',
+  'compare that fails is a read': 'ended mismatch, and no ACCEPT of its own id was sent',
+  'compare that fails is decided in a slot': 'ended mismatch, and an ACCEPT of its own id was sent',
+  'read-modify-write without effect for certain':
+    'ended by its deadline or cancelled, with no ACCEPT of its own id sent',
+  'unknown read-modify-write that took effect': 'ended as outcome-unknown, and its value was read',
   // Operations.
   hedge: 'counter of the coordinator',
   retransmission: 'counter of the coordinator',
@@ -119,6 +142,11 @@ export const FAULTS = [
   'client goes in the middle of a transfer',
   'session renewed in the middle of a transfer',
   'replica forgets what it has of values',
+  // In the middle of a read-modify-write.
+  'proposal known to some only',
+  'decision known to some only',
+  'client goes in the middle of a read-modify-write',
+  'replica crashes in the middle of a read-modify-write',
   // Strangers.
   'authenticated and hostile',
   'unknown static key',

@@ -53,6 +53,7 @@ import {
   writeHead,
 } from '../../src/protocol/messages.ts';
 import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
+import { sendHostileChange } from './hostile-changes.ts';
 import type { OddClient } from './odd-client.ts';
 
 /**
@@ -159,6 +160,12 @@ const TRICKS: readonly Trick[] = [
     }),
   sendCall,
   sendCall,
+  ...Array.from(
+    { length: 5 },
+    (): Trick => (client, member) => {
+      sendHostileChange(client, member, client.dice.pick(HOSTILE_KEYS));
+    },
+  ),
   (client, member) =>
     client.send(member, STATUS_REQUEST_BYTES, 0, ({ control, word }) => {
       writeHead(control.words, word, MESSAGE_STATUS_REQUEST, 0, 0, 0);

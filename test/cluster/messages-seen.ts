@@ -52,6 +52,42 @@ import {
   slotOf,
   typeOf,
 } from '../../src/protocol/messages.ts';
+import {
+  FLAG_ACCEPTED,
+  MESSAGE_ACCEPT,
+  MESSAGE_ACCEPTED,
+  MESSAGE_BEHIND,
+  MESSAGE_COMMIT,
+  MESSAGE_COMMITTED,
+  MESSAGE_COMMIT_REPLY,
+  MESSAGE_NACK,
+  MESSAGE_PREPARE,
+  MESSAGE_PROMISE,
+  WORD_ACCEPTED_BALLOT,
+  WORD_ACCEPTED_ID,
+  WORD_ACCEPT_BALLOT,
+  WORD_ACCEPT_COUNTER,
+  WORD_ACCEPT_ID,
+  WORD_ACCEPT_KEY,
+  WORD_ACCEPT_SLOT,
+  WORD_ACCEPT_WRITER,
+  WORD_BEHIND_SLOT,
+  WORD_COMMITTED_RING,
+  WORD_COMMITTED_RING_COUNT,
+  RING_ENTRY_WORDS,
+  WORD_COMMIT_COUNTER,
+  WORD_COMMIT_KEY,
+  WORD_COMMIT_SLOT,
+  WORD_COMMIT_WRITER,
+  WORD_NACK_BALLOT,
+  WORD_NACK_SLOT,
+  WORD_PREPARE_BALLOT,
+  WORD_PREPARE_KEY,
+  WORD_PREPARE_SLOT,
+  WORD_REGISTER_COUNTER,
+  WORD_REGISTER_SLOT,
+  WORD_REGISTER_WRITER,
+} from '../../src/protocol/rmw-messages.ts';
 import { STATE_KINDS } from '../../src/protocol/state-message.ts';
 
 /**
@@ -75,8 +111,18 @@ export interface Message {
   /** CALL: how often it was sent before; else 0. */
   readonly attempt: number;
   readonly callOutcome: CallOutcome | undefined;
+  /** Of read-modify-writes: slot of the key, and ballot and id as text where the message has them. */
+  readonly decision: Decision | undefined;
   /** Its first word in the control part that it was read from. */
   readonly word: number;
+}
+
+export interface Decision {
+  readonly slot: number;
+  readonly ballot: string | undefined;
+  readonly id: string | undefined;
+  /** COMMITTED: ids of the last slots. */
+  readonly ring: readonly string[];
 }
 
 export const MESSAGE_NAMES = {
@@ -99,6 +145,15 @@ export const MESSAGE_NAMES = {
   [MESSAGE_CALL_REPLY]: 'CALL_REPLY',
   [MESSAGE_CALL_OPEN]: 'CALL_OPEN',
   [MESSAGE_CALL_OPENED]: 'CALL_OPENED',
+  [MESSAGE_PREPARE]: 'PREPARE',
+  [MESSAGE_PROMISE]: 'PROMISE',
+  [MESSAGE_COMMITTED]: 'COMMITTED',
+  [MESSAGE_BEHIND]: 'BEHIND',
+  [MESSAGE_NACK]: 'NACK',
+  [MESSAGE_ACCEPT]: 'ACCEPT',
+  [MESSAGE_ACCEPTED]: 'ACCEPTED',
+  [MESSAGE_COMMIT]: 'COMMIT',
+  [MESSAGE_COMMIT_REPLY]: 'COMMIT_REPLY',
 } as const;
 export type MessageName = (typeof MESSAGE_NAMES)[keyof typeof MESSAGE_NAMES];
 
@@ -137,6 +192,7 @@ function messageAt(words: Int32Array, word: number): Message {
     state: type === MESSAGE_STATE ? STATE_KINDS[words[word + WORD_STATE]! & 0xff] : undefined,
     attempt: type === MESSAGE_CALL ? words[word + WORD_CALL_ATTEMPT]! : 0,
     callOutcome: type === MESSAGE_CALL_REPLY ? CALL_OUTCOMES[flagsOf(words, word)] : undefined,
+    decision: isOfReadModifyWrite(type) ? decisionAt(words, word) : undefined,
     word,
   };
 }
@@ -160,9 +216,66 @@ function fieldsOf(type: number): readonly [number, number, number] {
       return [0, WORD_STAMP_COUNTER, 0];
     case MESSAGE_CALL:
       return [WORD_CALL_KEY, 0, 0];
+    case MESSAGE_PREPARE:
+      return [WORD_PREPARE_KEY, 0, 0];
+    case MESSAGE_ACCEPT:
+      return [WORD_ACCEPT_KEY, WORD_ACCEPT_COUNTER, WORD_ACCEPT_WRITER];
+    case MESSAGE_COMMIT:
+      return [WORD_COMMIT_KEY, WORD_COMMIT_COUNTER, WORD_COMMIT_WRITER];
+    case MESSAGE_PROMISE:
+    case MESSAGE_COMMITTED:
+      return [0, WORD_REGISTER_COUNTER, WORD_REGISTER_WRITER];
     default:
       return [0, 0, 0];
   }
+}
+
+export function isOfReadModifyWrite(type: number): boolean {
+  return type >= MESSAGE_PREPARE && type <= MESSAGE_COMMIT_REPLY;
+}
+
+function decisionAt(words: Int32Array, word: number): Decision {
+  const slot = (at: number): number => readU53(words, word + at);
+  const ballot = (at: number): string => `${readU53(words, word + at)}.${writerAt(words, word + at + 2)}`;
+  const id = (at: number): string => idAt(words, word + at);
+  const none = { slot: 0, ballot: undefined, id: undefined, ring: [] };
+  switch (typeOf(words, word)) {
+    case MESSAGE_PREPARE:
+      return { ...none, slot: slot(WORD_PREPARE_SLOT), ballot: ballot(WORD_PREPARE_BALLOT) };
+    case MESSAGE_ACCEPT:
+      return { ...none, slot: slot(WORD_ACCEPT_SLOT), ballot: ballot(WORD_ACCEPT_BALLOT), id: id(WORD_ACCEPT_ID) };
+    case MESSAGE_COMMIT:
+      return { ...none, slot: slot(WORD_COMMIT_SLOT) };
+    case MESSAGE_PROMISE:
+      if ((flagsOf(words, word) & FLAG_ACCEPTED) === 0) return { ...none, slot: slot(WORD_REGISTER_SLOT) };
+      return {
+        ...none,
+        slot: slot(WORD_REGISTER_SLOT),
+        ballot: ballot(WORD_ACCEPTED_BALLOT),
+        id: id(WORD_ACCEPTED_ID),
+      };
+    case MESSAGE_COMMITTED: {
+      const ringCount = words[word + WORD_COMMITTED_RING_COUNT]!;
+      const entryWord = (entry: number): number => word + WORD_COMMITTED_RING + entry * RING_ENTRY_WORDS + 2;
+      const ring = Array.from({ length: ringCount }, (_, entry) => idAt(words, entryWord(entry)));
+      return { ...none, slot: slot(WORD_REGISTER_SLOT), ring };
+    }
+    case MESSAGE_BEHIND:
+      return { ...none, slot: slot(WORD_BEHIND_SLOT) };
+    case MESSAGE_NACK:
+      return { ...none, slot: slot(WORD_NACK_SLOT), ballot: ballot(WORD_NACK_BALLOT) };
+    default:
+      return none;
+  }
+}
+
+function idAt(words: Int32Array, word: number): string {
+  return `${writerAt(words, word)}#${readU53(words, word + 2)}`;
+}
+
+/** The low half: enough to tell them apart. */
+function writerAt(words: Int32Array, word: number): string {
+  return (words[word]! >>> 0).toString(16).padStart(8, '0');
 }
 
 function keyAt(words: Int32Array, word: number, keyBytes: number): string {
@@ -197,6 +310,13 @@ export function describe(message: Message): string {
   if (type === MESSAGE_CALL) parts.push(CALL_KINDS[flags]!, `attempt ${message.attempt}`);
   else if (callOutcome !== undefined) parts.push(callOutcome);
   else for (const [flag, name] of FLAG_NAMES) if ((flags & flag) !== 0) parts.push(name);
+  if (message.decision !== undefined) {
+    const { slot: decided, ballot, id } = message.decision;
+    parts.push(`slot ${decided}`);
+    if (ballot !== undefined) parts.push(`ballot ${ballot}`);
+    if (id !== undefined) parts.push(`id ${id}`);
+    if (message.decision.ring.length > 0) parts.push(`ring ${message.decision.ring.join(' ')}`);
+  }
   if (envelopeBytes > 0) parts.push(`${envelopeBytes} B`);
   if (state !== undefined) parts.push(state);
   if (type === MESSAGE_WRITE_PART) parts.push(`part ${part}`);

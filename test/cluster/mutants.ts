@@ -5,12 +5,15 @@
 import type { Substitution } from '../tooling/mutated-copy.ts';
 import type { Bias } from './random-plan.ts';
 
+/** A file in test/protocol/traces. */
+export type Script = `${string}.trace`;
+
 export interface Mutant {
   readonly name: string;
   /** What a run must say: a mutant that only breaks down proves nothing. */
   readonly failure: RegExp;
-  /** The runs that show it soon. */
-  readonly bias: Bias;
+  /** The runs that show it soon; or a script of single steps, where chance would seldom bring it about. */
+  readonly bias: Bias | Script;
   readonly substitutions: readonly Substitution[];
 }
 

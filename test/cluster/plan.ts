@@ -16,6 +16,10 @@ export interface Plan {
 
   // Work.
   readonly keyCount: number;
+  /** Of operations: read-modify-writes. */
+  readonly changeShare: number;
+  /** Keys of even or of odd index hold numbers. */
+  readonly numberKeys: 0 | 1;
   /** Of the longest key. */
   readonly keyBytesMax: number;
   readonly clientCount: number;
@@ -71,6 +75,10 @@ export interface Plan {
   readonly sendTrouble: boolean;
   /** What goes wrong does so while a large value is on its way (part-faults.ts). */
   readonly partFaults: boolean;
+  /** What goes wrong does so in the middle of a read-modify-write (change-faults.ts). */
+  readonly changeFaults: boolean;
+  /** Kinds of messages of read-modify-writes that many are lost of, or that come late, at some replicas, others each time. */
+  readonly changeSchedule: 'even' | 'late commits' | 'lost accepts' | 'lagging' | 'one starved' | 'any';
   /** How far clocks jump forwards; 0: they don't. */
   readonly clockJumpMsMax: number;
   readonly wallClockJumps: boolean;
@@ -123,7 +131,17 @@ export function drawRoutes(dice: Dice, coordinatedShare: number): Route[] {
   return Array.from({ length: CLIENTS_MAX }, () => (dice.chance(coordinatedShare) ? 'coordinated' : 'direct'));
 }
 
-export function drawPlan(dice: Dice): Plan {
+/** From dice of its own, so that runs without are what they were before there were any. */
+export function drawChanges(dice: Dice): Pick<Plan, 'changeShare' | 'numberKeys' | 'changeFaults' | 'changeSchedule'> {
+  return {
+    changeShare: dice.chance(0.5) ? dice.pick([0.2, 0.5, 0.9]) : 0,
+    numberKeys: dice.pick([0, 1]),
+    changeFaults: dice.chance(0.3),
+    changeSchedule: dice.pick(['even', 'even', 'any']),
+  };
+}
+
+export function drawPlan(dice: Dice): Omit<Plan, keyof ReturnType<typeof drawChanges>> {
   const mode = dice.pick<SecurityMode>(['secure', 'secure', 'secure', 'secure', 'authenticated', 'plaintext']);
   const memberCount = dice.pick([3, 3, 3, 3, 3, 3, 5, 5, 7]);
   const faultsMax = (memberCount - 1) / 2;

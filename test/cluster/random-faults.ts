@@ -3,6 +3,7 @@ import type { Fault } from './coverage-names.ts';
 import type { Dice } from './dice.ts';
 import { HostTampering } from './host-tampering.ts';
 import { LinkFaults } from './link-faults.ts';
+import { ChangeFaults } from './change-faults.ts';
 import { CALM, nameOf } from './lossy-network.ts';
 import { PartFaults } from './part-faults.ts';
 import type { Plan } from './plan.ts';
@@ -40,11 +41,15 @@ export class RandomFaults {
   readonly #links: LinkFaults;
   readonly #strangers: StrangerFaults;
   readonly #parts: PartFaults | undefined;
+  readonly #changes: ChangeFaults | undefined;
+  readonly #changeDice: Dice;
   #calm = false;
   #restartCount = 0;
   #stuck: SimulatedProcess | undefined;
 
-  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, work: RandomWork) {
+  /** @param changeDice For what goes wrong with read-modify-writes. */
+  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, work: RandomWork, changeDice: Dice) {
+    this.#changeDice = changeDice;
     const { keys } = work;
     this.#cluster = cluster;
     this.#plan = plan;
@@ -53,13 +58,14 @@ export class RandomFaults {
     this.#faults = cluster.observer.coverage.faults;
     this.#links = new LinkFaults(cluster, plan, dice, keys);
     this.#strangers = new StrangerFaults(cluster, plan, dice.split());
-    if (!plan.partFaults) return;
-    this.#parts = new PartFaults(cluster, dice.split(), {
-      crash: (replica) => this.#crash(replica),
+    const options = {
+      crash: (replica: SimulatedReplica) => this.#crash(replica),
       killClient: () => work.replaceClient(),
       crashing: plan.crashing,
       newcomers: plan.newcomers,
-    });
+    };
+    if (plan.partFaults) this.#parts = new PartFaults(cluster, dice.split(), options);
+    if (plan.changeFaults && plan.changeShare > 0) this.#changes = new ChangeFaults(cluster, changeDice, options);
   }
 
   begin(): void {
@@ -71,6 +77,7 @@ export class RandomFaults {
     if (crashesOnVote && crashing.length > 0) observer.onVoted = (name) => this.#crashOnVote(name);
     this.#tamper();
     this.#parts?.begin();
+    this.#changes?.begin();
     if (clockJumpMsMax > 0) this.#jumpLater();
     if (sendTrouble && this.#dice.chance(0.5)) this.#holdSocket();
     if (wallClockJumps) this.#jumpWallClockLater();
@@ -89,6 +96,7 @@ export class RandomFaults {
     network.calm();
     this.#strangers.end();
     this.#parts?.end();
+    this.#changes?.end();
     for (const replica of replicas) replica.endCopy();
     for (const process of this.#processes()) {
       process.resume();
@@ -117,9 +125,13 @@ export class RandomFaults {
     const { network } = this.#cluster;
     network.weather = dice.chance(0.3) ? CALM : drawWeather(dice, plan);
     this.#cluster.observer.tell(`weather: ${describeWeather(network.weather)}`);
-    if (plan.schedule !== 'even') {
-      network.schedule = Schedule.draw(dice, this.#processes().map(nameOf), plan.schedule);
+    if (plan.schedule !== 'even' || plan.changeSchedule !== 'even') {
+      network.schedule =
+        plan.schedule === 'even' ? new Schedule() : Schedule.draw(dice, this.#processes().map(nameOf), plan.schedule);
       if (plan.losesReplies) network.schedule.lose(MESSAGE_CALL_REPLY, REPLY_LOSS);
+      const { replicas, clients } = this.#cluster;
+      const [members, others] = [replicas, clients].map((nodes) => nodes.map(({ process }) => nameOf(process)));
+      network.schedule.disturbChanges(this.#changeDice, plan.changeSchedule, members!, others!);
       this.#cluster.observer.tell(`schedule: ${network.schedule.describe()}`);
     }
     if (plan.pauses && dice.chance(0.5)) this.#pause(dice.pick(this.#processes()));

@@ -2,7 +2,7 @@ import { DATAGRAM_BYTES_ETHERNET, DATAGRAM_BYTES_MIN } from '../../net/limits.ts
 import type { Dice } from './dice.ts';
 import { Dice as SeededDice } from './dice.ts';
 import type { Plan } from './plan.ts';
-import { IDLE_MS, PROCESSES, SESSION_LIFE_MS, drawPlan, drawRoutes } from './plan.ts';
+import { IDLE_MS, PROCESSES, SESSION_LIFE_MS, drawChanges, drawPlan, drawRoutes } from './plan.ts';
 
 /** Biases of random runs: each lays some of the plan down, whatever the dice said, so that rare schedules come often. */
 
@@ -41,6 +41,19 @@ const QUIET = {
   strangers: false,
   handshakeFlood: false,
   garbageFloods: false,
+} satisfies Partial<Plan>;
+
+/** Read-modify-writes mixed with plain operations, with nothing else to do. */
+const CHANGES = {
+  changeShare: 0.6,
+  changeFaults: true,
+  changeSchedule: 'even' as Plan['changeSchedule'],
+  deleteShare: 0,
+  thinkMsMax: 0,
+  hasteShare: 0,
+  cancelShare: 0,
+  operationCount: 40,
+  memory: 'ample',
 } satisfies Partial<Plan>;
 
 const BIASES = {
@@ -186,7 +199,86 @@ const BIASES = {
       hostile,
     };
   },
+  /** Many read-modify-writes on one key at once. */
+  contention: (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    keyCount: dice.pick([1, 1, 2]),
+    clientCount: 4,
+    outstanding: dice.pick([1, 3, 6]),
+    schedule: dice.pick(['even', 'mild'] as const),
+    changeFaults: dice.chance(0.5),
+  }),
+  /** Decisions that reach some replicas late, or not at all. */
+  'late commits': (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    ...fewAtOnce(dice),
+    clientCount: dice.integer(3, 4),
+    changeSchedule: 'late commits' as const,
+  }),
+  /** Compares that fail, on values that some replicas lack. */
+  'failed compares': (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    ...fewAtOnce(dice),
+    keyCount: 1,
+    clientCount: dice.integer(3, 4),
+    // No numbers.
+    numberKeys: 1 as const,
+    splits: true,
+    changeSchedule: dice.pick(['lost accepts', 'late commits', 'one starved'] as const),
+  }),
+  /** Proposals that reach some replicas only. */
+  'lost accepts': (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    ...fewAtOnce(dice),
+    changeSchedule: 'lost accepts' as const,
+  }),
+  /** Replicas that have accepted what they do not get to know the end of, and others that go on without them. */
+  lagging: (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    ...fewAtOnce(dice),
+    keyCount: 1,
+    clientCount: 4,
+    operationCount: 80,
+    changeShare: 0.4,
+    weatherMs: dice.pick([4, 15]),
+    links: dice.pick(['fine', 'minority'] as const),
+    changeSchedule: 'lagging' as const,
+  }),
+  /** One proposer is slow: others help it, and overtake it. */
+  'one starved': (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    ...fewAtOnce(dice),
+    clientCount: dice.integer(3, 4),
+    changeSchedule: 'one starved' as const,
+  }),
+  /** Coordinators and replicas that go in the middle of read-modify-writes, and links that break just then. */
+  'half changes': (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    ...fewAtOnce(dice),
+    memberCount: dice.pick([3, 3, 5]),
+    changeSchedule: dice.pick(['even', 'any'] as const),
+    newcomers: dice.chance(0.7),
+    crashing: dice.chance(0.4) ? [dice.integer(0, 2)] : [],
+    restartsMax: 2,
+    hasteShare: dice.pick([0, 0.2]),
+  }),
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
+
+function fewAtOnce(dice: Dice) {
+  return {
+    keyCount: dice.pick([1, 1, 2]),
+    outstanding: dice.pick([1, 1, 2]),
+    splits: dice.chance(0.3),
+    links: dice.pick(['fine', 'fine', 'bad', 'minority'] as const),
+  };
+}
 
 export type Bias = keyof typeof BIASES;
 export const biases = Object.keys(BIASES) as Bias[];
@@ -201,6 +293,8 @@ const SHARES: Partial<Record<Bias, number>> = {
   formation: 2,
   limits: 3,
   'large values': 3,
+  contention: 2,
+  'half changes': 2,
 };
 const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
 
@@ -209,8 +303,9 @@ export function biasOf(seed: number): Bias {
   return new SeededDice(seed ^ 0x5eed).pick(SHARED_BIASES);
 }
 
-export function drawBiasedPlan(dice: Dice, bias: Bias): Plan {
-  const plan: Plan = { ...drawPlan(dice), ...BIASES[bias](dice) };
+/** @param changeDice What is drawn of read-modify-writes. */
+export function drawBiasedPlan(dice: Dice, changeDice: Dice, bias: Bias): Plan {
+  const plan: Plan = { ...drawChanges(changeDice), ...drawPlan(dice), ...BIASES[bias](dice) };
   return {
     ...plan,
     // In plaintext nobody could notice.

@@ -32,6 +32,8 @@ export interface RunResult {
 
 /** The faults end at the latest after so much simulated time. */
 const STORM_MS_MAX = 1_000;
+/** Tells the seed's dice for read-modify-writes from its others. */
+const CHANGE_SEED = 0x7e57;
 /** @param isTraced The trace shows each datagram and message. */
 export function runSeed(seed: number, bias: Bias = biasOf(seed), isTraced = false): RunResult {
   const run = new RandomRun(seed, bias, isTraced);
@@ -65,7 +67,7 @@ class RandomRun {
 
   constructor(seed: number, bias: Bias, isTraced: boolean) {
     this.#dice = new Dice(seed);
-    const plan = drawBiasedPlan(this.#dice, bias);
+    const plan = drawBiasedPlan(this.#dice, new Dice(seed ^ CHANGE_SEED), bias);
     this.#plan = plan;
     this.#isTraced = isTraced;
     this.#cluster = new SimulatedCluster({
@@ -77,8 +79,9 @@ class RandomRun {
       isCryptoSlow: (name) => plan.slowProcesses.has(name),
       isTraced,
     });
-    this.#work = new RandomWork(this.#cluster, plan, this.#dice.split());
-    this.#faults = new RandomFaults(this.#cluster, plan, this.#dice.split(), this.#work);
+    this.#work = new RandomWork(this.#cluster, plan, this.#dice.split(), new Dice(seed ^ CHANGE_SEED));
+    if (plan.changeShare > 0) this.#cluster.consensus.watchKeys(this.#work.keys);
+    this.#faults = new RandomFaults(this.#cluster, plan, this.#dice.split(), this.#work, new Dice(~seed ^ CHANGE_SEED));
   }
 
   get operationCount(): number {
@@ -120,8 +123,9 @@ class RandomRun {
   }
 
   #judge(): string | undefined {
-    const { instances, conflictingKeys, observer } = this.#cluster;
+    const { instances, conflictingKeys, observer, consensus } = this.#cluster;
     const { keys } = this.#work;
+    if (consensus.problem !== undefined) return consensus.problem;
     const conflictCount = observer.coverage.drops.of('stamp-conflict');
     if (keys.some((key) => conflictingKeys.has(key)) || (!this.#plan.hostile && conflictCount > 0)) {
       return 'a stamp names two values';
@@ -172,9 +176,8 @@ class RandomRun {
     const attempts = clients.flatMap((client) => client.attempts);
     const read = new Set(attempts.flatMap(({ readValue }) => (readValue === undefined ? [] : [readValue])));
     for (const { kind, outcome, value } of attempts) {
-      if (kind === 'put' && outcome === 'outcome-unknown' && read.has(value!)) {
-        observer.rule('unknown outcome that took effect');
-      }
+      if (outcome !== 'outcome-unknown' || value === undefined || !read.has(value)) continue;
+      observer.rule(kind === 'put' ? 'unknown outcome that took effect' : 'unknown read-modify-write that took effect');
     }
   }
 }

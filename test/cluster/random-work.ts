@@ -6,6 +6,7 @@ import type { Dice } from './dice.ts';
 import { HOSTILE_KEYS, isHostileKey } from './hostile-client.ts';
 import type { Operation } from '../../bench/checker/operation.ts';
 import type { Plan } from './plan.ts';
+import { RandomChanges } from './random-changes.ts';
 import type { Attempt, RecordedClient } from './recorded-client.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import { sendStatusRequest } from '../../src/protocol/status-message.ts';
@@ -32,12 +33,15 @@ export class RandomWork {
   readonly #cluster: SimulatedCluster;
   readonly #plan: Plan;
   readonly #dice: Dice;
+  readonly #changes: RandomChanges;
   /** Keys that the empty value was put under: values are unique, so that is done once. */
   readonly #emptied = new Set<string>();
   #valueCount = 0;
   #isOver = false;
 
-  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice) {
+  /** @param changeDice For read-modify-writes. */
+  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, changeDice: Dice) {
+    this.#changes = new RandomChanges(plan, changeDice);
     this.#cluster = cluster;
     this.#plan = plan;
     this.#dice = dice;
@@ -57,6 +61,7 @@ export class RandomWork {
         ...(i === clientCount - 1 && smallDatagrams && { datagramBytes: 1_200 }),
         ...(mixedDatagrams && { datagramBytes: DATAGRAM_SIZES[i % DATAGRAM_SIZES.length]! }),
       });
+      client.namesVersions = this.#plan.changeShare > 0;
       if (startsCalm) this.#cluster.connect(client);
     }
   }
@@ -95,7 +100,10 @@ export class RandomWork {
   /** One more, over the next of the plan's routes. */
   addClient(): RecordedClient {
     const { routes } = this.#plan;
-    return this.#cluster.addClient(undefined, { route: routes[this.#cluster.clients.length] ?? routes[0] ?? 'direct' });
+    const route = routes[this.#cluster.clients.length] ?? routes[0] ?? 'direct';
+    const client = this.#cluster.addClient(undefined, { route });
+    client.namesVersions = this.#plan.changeShare > 0;
+    return client;
   }
 
   /** Unique, and short enough for every client. */
@@ -142,7 +150,10 @@ export class RandomWork {
     const { cancelShare } = this.#plan;
     const { observer, time } = this.#cluster;
     if (dice.chance(STATUS_SHARE)) this.#askStatus(client);
-    const attempt = this.#tryAny(client, onEnd);
+    const attempt: Attempt | undefined = this.#tryAny(client, () => {
+      this.#changes.learn(attempt!);
+      onEnd?.();
+    });
     if (attempt === undefined) {
       observer.rule('no room for another operation');
       return false;
@@ -158,15 +169,24 @@ export class RandomWork {
     return true;
   }
 
-  #tryAny(client: RecordedClient, onEnd: (() => void) | undefined): Attempt | undefined {
+  #tryAny(client: RecordedClient, onEnd: () => void): Attempt | undefined {
     const dice = this.#dice;
     const { getShares, deleteShare, hostile } = this.#plan;
     const key = hostile && dice.chance(HOSTILE_KEY_SHARE) ? dice.pick(HOSTILE_KEYS) : dice.pick(this.keys);
     const deadlineMs = this.#drawDeadlineMs();
+    const isNumber = this.#changes.isNumber(this.keys.indexOf(key));
+    if (client.canChange && this.#changes.isNext) {
+      const change = this.#changes.draw(key, isNumber, () => this.#newValueOf(client, key, isNumber));
+      return client.tryChange(key, change, deadlineMs, onEnd);
+    }
     const getShare = getShares[this.#cluster.clients.indexOf(client)] ?? getShares[0]!;
     if (dice.chance(getShare)) return client.tryStart('get', key, undefined, deadlineMs, onEnd);
     if (dice.chance(deleteShare)) return client.tryStart('delete', key, undefined, deadlineMs, onEnd);
-    return client.tryStart('put', key, this.#newValue(client, key), deadlineMs, onEnd);
+    return client.tryStart('put', key, this.#newValueOf(client, key, isNumber), deadlineMs, onEnd);
+  }
+
+  #newValueOf(client: RecordedClient, key: string, isNumber: boolean): string {
+    return isNumber ? this.#changes.newNumber(this.#valueCount++) : this.#newValue(client, key);
   }
 
   #drawDeadlineMs(): number {

@@ -1,7 +1,10 @@
-import type { Operation } from '../../bench/checker/operation.ts';
+import type { Operation, ReadModifyWrite } from '../../bench/checker/operation.ts';
 import type { ClientNode } from '../../src/client/client-node.ts';
-import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import type { EndedStamp, OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
+import { requestOf, versionOf } from './asked-changes.ts';
+import type { AskedChange } from './asked-changes.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 
 /** An operation that a test started, and what has become of it. */
@@ -11,6 +14,8 @@ export interface Attempt {
   readonly isCoordinated: boolean;
   readonly key: string;
   readonly value: string | undefined;
+  /** Of a read-modify-write. */
+  readonly change: AskedChange | undefined;
   readonly start: number;
   readonly startMs: number;
   /** On the process's own clock. */
@@ -18,12 +23,27 @@ export interface Attempt {
   operationId: number;
   /** Undefined while it runs. */
   outcome: Outcome | undefined;
-  /** Get that ended 'ok'. */
+  /** Get that ended 'ok'; what a read-modify-write found, or made of a number. */
   readValue: string | undefined;
+  /** What was read, written or found. */
+  version: string | undefined;
   end: number;
   endMs: number;
   onEnd: (() => void) | undefined;
 }
+
+/** What a core of either route has that has read-modify-writes; a version is asked for where it costs something. */
+interface ChangingCore {
+  readonly ended: EndedStamp;
+  startGet(token: number, key: Uint8Array, deadlineMs: number, nowMs: number, withVersion?: boolean): number;
+  startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number, nowMs: number): number;
+}
+
+function isChanging(core: object): core is ChangingCore {
+  return 'startRmw' in core;
+}
+
+type PlainKind = 'get' | 'put' | 'delete';
 
 /** Timers are a millisecond coarse (src/protocol/timer-wheel.ts). */
 const DEADLINE_SLACK_MS = 2;
@@ -46,6 +66,8 @@ export class RecordedClient implements OperationSink {
   readonly process: SimulatedProcess;
   readonly attempts: Attempt[] = [];
   observer: OperationObserver | undefined;
+  /** Whether its history names versions: plain histories are judged faster without. */
+  namesVersions = false;
   readonly #journal: Journal;
   #running: Attempt[] = [];
   #node: ClientNode | undefined;
@@ -102,7 +124,7 @@ export class RecordedClient implements OperationSink {
   }
 
   #startSurely(
-    kind: Operation['kind'],
+    kind: PlainKind,
     key: string,
     value: string | undefined,
     deadlineMs: number,
@@ -135,48 +157,64 @@ export class RecordedClient implements OperationSink {
     this.#running = this.#running.filter((other) => other !== attempt);
     attempt.end = this.#journal.nextNumber();
     attempt.endMs = this.#journal.nowMs();
-    if (attempt.kind === 'get' && outcome === 'ok') {
-      attempt.readValue = Buffer.from(value.subarray(0, valueBytes)).toString('latin1');
-    }
+    this.#learn(attempt, outcome, value, valueBytes);
     this.observer?.onEnded(attempt);
     attempt.onEnd?.();
   }
 
+  #learn(attempt: Attempt, outcome: Outcome, value: Uint8Array, valueBytes: number): void {
+    const { kind, change } = attempt;
+    const { core } = this.node;
+    const isKnown = outcome === 'ok' || outcome === 'absent' || outcome === 'mismatch';
+    const ended = isKnown && isChanging(core) ? core.ended : undefined;
+    // What a put or delete wrote a call does not tell.
+    const isTold = !attempt.isCoordinated || kind === 'get' || change !== undefined;
+    if (ended !== undefined && isTold && this.namesVersions) attempt.version = versionOf(ended);
+    const hasValue = change === undefined ? kind === 'get' && outcome === 'ok' : ended?.hasValue === true;
+    if (hasValue) attempt.readValue = Buffer.from(value.subarray(0, valueBytes)).toString('latin1');
+  }
+
+  /** Whether its route has read-modify-writes. */
+  get canChange(): boolean {
+    return isChanging(this.node.core);
+  }
+
+  /** A read-modify-write. Undefined when there is no room for another operation: nothing was started. */
+  tryChange(key: string, change: AskedChange, deadlineMs: number, onEnd?: () => void): Attempt | undefined {
+    const { core } = this.node;
+    if (!isChanging(core)) throw new Error('its route has no read-modify-writes');
+    const attempt = this.#attempt(change.kind, key, change.value, change, deadlineMs, onEnd);
+    const { nowMs } = this.process;
+    const operationId = core.startRmw(attempt.id, Buffer.from(key), requestOf(change), deadlineMs, nowMs);
+    return this.#started(attempt, operationId);
+  }
+
   /** Undefined when there is no room for another one: nothing was started. */
   tryStart(
-    kind: Operation['kind'],
+    kind: PlainKind,
     key: string,
     value: string | undefined,
     deadlineMs: number,
     onEnd: (() => void) | undefined,
   ): Attempt | undefined {
-    const token = this.attempts.length;
-    const attempt: Attempt = {
-      id: token,
-      kind,
-      isCoordinated: this.node.route === 'coordinated',
-      key,
-      value,
-      start: this.#journal.nextNumber(),
-      startMs: this.#journal.nowMs(),
-      deadlineAtMs: this.process.nowMs + deadlineMs,
-      operationId: TABLE_FULL,
-      outcome: undefined,
-      readValue: undefined,
-      end: Infinity,
-      endMs: Infinity,
-      onEnd,
-    };
+    const attempt = this.#attempt(kind, key, value, undefined, deadlineMs, onEnd);
     const { core } = this.node;
     const { nowMs } = this.process;
     const keyBytes = Buffer.from(key);
-    attempt.operationId =
+    const operationId =
       kind === 'get'
-        ? core.startGet(token, keyBytes, deadlineMs, nowMs)
+        ? this.namesVersions && isChanging(core)
+          ? core.startGet(attempt.id, keyBytes, deadlineMs, nowMs, true)
+          : core.startGet(attempt.id, keyBytes, deadlineMs, nowMs)
         : kind === 'put'
-          ? core.startPut(token, keyBytes, Buffer.from(value!, 'latin1'), deadlineMs, nowMs)
-          : core.startDelete(token, keyBytes, deadlineMs, nowMs);
-    if (attempt.operationId === TABLE_FULL) return undefined;
+          ? core.startPut(attempt.id, keyBytes, Buffer.from(value!, 'latin1'), deadlineMs, nowMs)
+          : core.startDelete(attempt.id, keyBytes, deadlineMs, nowMs);
+    return this.#started(attempt, operationId);
+  }
+
+  #started(attempt: Attempt, operationId: number): Attempt | undefined {
+    if (operationId === TABLE_FULL) return undefined;
+    attempt.operationId = operationId;
     this.attempts.push(attempt);
     this.#running.push(attempt);
     this.observer?.onStarted(attempt);
@@ -184,14 +222,61 @@ export class RecordedClient implements OperationSink {
     return attempt;
   }
 
+  #attempt(
+    kind: Operation['kind'],
+    key: string,
+    value: string | undefined,
+    change: AskedChange | undefined,
+    deadlineMs: number,
+    onEnd: (() => void) | undefined,
+  ): Attempt {
+    return {
+      id: this.attempts.length,
+      kind,
+      isCoordinated: this.node.route === 'coordinated',
+      key,
+      value,
+      change,
+      start: this.#journal.nextNumber(),
+      startMs: this.#journal.nowMs(),
+      deadlineAtMs: this.process.nowMs + deadlineMs,
+      operationId: TABLE_FULL,
+      outcome: undefined,
+      readValue: undefined,
+      version: undefined,
+      end: Infinity,
+      endMs: Infinity,
+      onEnd,
+    };
+  }
+
   /** What the checker is to explain: errors that promise no effect are left out, unknown outcomes stay open. */
   history(): Operation[] {
-    return this.attempts.flatMap(({ kind, key, value, readValue, start, end, outcome }): Operation[] => {
+    return this.attempts.flatMap((attempt): Operation[] => {
+      if (attempt.change !== undefined) return changeHistory(attempt, attempt.change);
+      const { key, value, readValue, start, end, outcome, version } = attempt;
+      const kind = attempt.kind as PlainKind;
       if (outcome === 'ok' || outcome === 'absent') {
-        return [{ kind, key, value: kind === 'get' ? readValue : value, start, end }];
+        const known = version === undefined ? {} : { version };
+        return [{ kind, key, value: kind === 'get' ? readValue : value, start, end, ...known }];
       }
       const isOpen = kind !== 'get' && (outcome === 'outcome-unknown' || outcome === undefined);
       return isOpen ? [{ kind, key, value, start, end: Infinity }] : [];
     });
   }
+}
+
+function changeHistory(attempt: Attempt, { kind, value, expected, delta }: AskedChange): Operation[] {
+  const { key, readValue, version, start, end, outcome } = attempt;
+  const asked = { kind, key, value, expected, delta, start } as const;
+  const known = version === undefined ? {} : { version };
+  if (outcome === 'ok') {
+    const learnt: Partial<ReadModifyWrite> =
+      kind === 'incr' ? { value: readValue } : kind === 'getset' ? { found: readValue ?? null } : {};
+    return [{ ...asked, result: 'ok', end, ...learnt, ...known }];
+  }
+  if (outcome === 'mismatch') return [{ ...asked, result: 'mismatch', end, found: readValue ?? null, ...known }];
+  if (outcome === 'not-an-integer' || outcome === 'overflow') return [{ ...asked, result: 'mismatch', end }];
+  const isOpen = outcome === 'outcome-unknown' || outcome === undefined;
+  return isOpen ? [{ ...asked, result: 'unknown', end: Infinity }] : [];
 }

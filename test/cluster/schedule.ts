@@ -1,6 +1,8 @@
+import { MESSAGE_ACCEPT, MESSAGE_ACCEPTED, MESSAGE_COMMIT } from '../../src/protocol/rmw-messages.ts';
 import type { Dice } from './dice.ts';
 import type { Message } from './messages-seen.ts';
-import { MESSAGE_NAMES } from './messages-seen.ts';
+import { MESSAGE_NAMES, isOfReadModifyWrite } from './messages-seen.ts';
+import type { Plan } from './plan.ts';
 
 /**
  * Biased schedules: uniform random delays seldom make the orders that matter, so a run draws who and what is slow or
@@ -13,6 +15,8 @@ export interface Bias {
 }
 
 const NO_BIAS: Bias = { loss: 0, delayMs: 0 };
+type ChangeSchedule = Plan['changeSchedule'];
+const CHANGE_TYPES = Object.keys(MESSAGE_NAMES).map(Number).filter(isOfReadModifyWrite);
 const TYPES = Object.keys(MESSAGE_NAMES).map(Number);
 
 export class Schedule {
@@ -32,6 +36,49 @@ export class Schedule {
       if (dice.chance(share)) schedule.#byName.set(`type ${type} to ${dice.pick(places)}`, drawBias(dice));
     }
     return schedule;
+  }
+
+  /**
+   * Kinds of messages of read-modify-writes that are slow or lost on their way to one place or another, beside what there is.
+   *
+   * @param clients Places of clients: one of them is the one that starves.
+   */
+  disturbChanges(dice: Dice, how: ChangeSchedule, replicas: readonly string[], clients: readonly string[]): void {
+    const set = (name: string): void => void this.#byName.set(name, drawBias(dice));
+    switch (how) {
+      case 'even':
+        return;
+      case 'late commits':
+        for (const place of replicas) if (dice.chance(0.6)) set(`type ${MESSAGE_COMMIT} to ${place}`);
+        // Its proposals are helped, and it learns of that late.
+        if (dice.chance(0.5))
+          this.#byName.set(`from ${dice.pick(clients)}`, { loss: 0, delayMs: dice.pick([1, 3, 8]) });
+        return;
+      case 'lagging':
+        // Who has accepted is not who gets to know what was decided, and who proposed does not hear of it.
+        for (const place of replicas) {
+          if (dice.chance(0.4)) this.#byName.set(`type ${MESSAGE_ACCEPT} to ${place}`, { loss: 1, delayMs: 0 });
+          if (dice.chance(0.6)) this.#byName.set(`type ${MESSAGE_COMMIT} to ${place}`, { loss: 1, delayMs: 0 });
+        }
+        if (dice.chance(0.5))
+          this.#byName.set(`type ${MESSAGE_ACCEPTED} to ${dice.pick(clients)}`, { loss: 1, delayMs: 0 });
+        return;
+      case 'lost accepts':
+        for (const place of replicas) if (dice.chance(0.6)) set(`type ${MESSAGE_ACCEPT} to ${place}`);
+        if (dice.chance(0.3)) set(`type ${MESSAGE_ACCEPTED}`);
+        return;
+      case 'one starved': {
+        const starved = dice.pick(clients);
+        this.#byName.set(`from ${starved}`, { loss: 0, delayMs: dice.pick([2, 5, 10]) });
+        this.#byName.set(`to ${starved}`, { loss: 0, delayMs: dice.pick([0.5, 2, 5]) });
+        return;
+      }
+      case 'any':
+        for (const type of CHANGE_TYPES) {
+          if (dice.chance(0.25)) set(`type ${type}`);
+          if (dice.chance(0.4)) set(`type ${type} to ${dice.pick([...replicas, ...clients])}`);
+        }
+    }
   }
 
   /** So many messages of a type are lost, whatever was drawn. */

@@ -17,6 +17,7 @@ import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
 import { ReorderingSealing } from '../workers/reordering-sealing.ts';
 import { CallObserver, watchCalls } from './call-observer.ts';
 import { ClientObserver } from './client-observer.ts';
+import { ConsensusLedger } from './consensus-ledger.ts';
 import { Dice } from './dice.ts';
 import { LossyNetwork } from './lossy-network.ts';
 import { NonceLedger } from './nonce-ledger.ts';
@@ -79,6 +80,7 @@ export class SimulatedCluster {
   readonly network: LossyNetwork;
   readonly observer: WorldObserver;
   readonly nonces = new NonceLedger();
+  readonly consensus: ConsensusLedger;
   readonly replicas: SimulatedReplica[] = [];
   readonly clients: RecordedClient[] = [];
   /** What happened besides operations, for people. */
@@ -99,6 +101,7 @@ export class SimulatedCluster {
     this.network = new LossyNetwork(this.time, this.dice.split(), this.observer.coverage);
     this.observer.watchNetwork(this.network);
     this.memberCount = options.memberCount ?? 3;
+    this.consensus = new ConsensusLedger(this.observer, this.quorum);
     for (let index = 0; index < this.memberCount; index++) this.replicas.push(new SimulatedReplica(this, index));
   }
 
@@ -284,6 +287,7 @@ export class SimulatedCluster {
     this.observer.watchDrops(name, node.drops);
     this.#sealings.set(process, sealing);
     watchCalls(this.observer, node);
+    this.consensus.watch(name, node);
     sealing.observer = new ReplicaObserver(this.observer, name, node, (key) => this.conflictingKeys.add(key));
     return node;
   }

@@ -7,24 +7,16 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { TraceWorld } from './trace-world.ts';
+import { playTrace } from './play-trace.ts';
 
 /** From dist/test/protocol/. */
 const directory = fileURLToPath(new URL('../../../test/protocol/traces/', import.meta.url));
-const INDENT = '    ';
 
 for (const file of readdirSync(directory).filter((name) => name.endsWith('.trace'))) {
   test(`step by step: ${file}`, () => {
     const path = join(directory, file);
     const kept = readFileSync(path, 'utf8');
-    const world = new TraceWorld();
-    const played = kept
-      .split('\n')
-      .filter((line) => !line.startsWith(INDENT))
-      .flatMap((line) =>
-        line === '' || line.startsWith('#') ? [line] : [line, ...world.step(line).map((said) => INDENT + said)],
-      )
-      .join('\n');
+    const played = playTrace(kept);
     if (process.env['UPDATE_TRACES'] === '1') writeFileSync(path, played);
     else assert.equal(played, kept);
   });

@@ -1,0 +1,110 @@
+import { numberIn } from './integers.ts';
+import { keyModelOf, versionIn } from './key-model.ts';
+import type { Operation } from './operation.ts';
+import { isPlain, isRead } from './operation.ts';
+import { searchOrder } from './search.ts';
+import type { SearchResult } from './search.ts';
+
+/**
+ * Searches the history of a key that had read-modify-writes, or whose versions are known, for an order.
+ *
+ * Where versions are known it tries them in the order of their texts first: a store whose versions grow explains itself
+ * that way at once. Whatever the order is worth, the search goes through all others when it doesn't fit.
+ */
+export function searchMixed(operations: readonly Operation[], statesMax: number): SearchResult {
+  const needed = withoutUnneeded(operations);
+  const { verdict, ...rest } = searchOrder(keyModelOf(operations), needed, statesMax, byVersion(needed));
+  if (verdict !== 'linearizable') return { verdict };
+  const indexes = new Map(operations.map((operation, index) => [operation, index]));
+  const { order } = rest as { order: readonly number[] };
+  return { verdict, order: order.map((index) => indexes.get(needed[index]!)!) };
+}
+
+/** What the operation tells of a value that was there: before it if it changed the key, else all along. */
+export function valueSeen(operation: Operation): string | null | undefined {
+  if (isPlain(operation)) return operation.kind === 'get' ? (operation.value ?? null) : undefined;
+  const { kind, result, expected, found, value, delta } = operation;
+  if (found !== undefined || result !== 'ok') return found;
+  if (kind === 'incr') {
+    const before = String(BigInt(value!) - delta!);
+    return before === '0' ? undefined : before;
+  }
+  if (expected === undefined || 'version' in expected) return undefined;
+  return 'absent' in expected ? null : expected.value;
+}
+
+/** What the key holds once the operation has had its effect; undefined when that depends. */
+export function valueAfter(operation: Operation): string | null | undefined {
+  const { kind, value } = operation;
+  if (kind === 'delete' || kind === 'delif') return null;
+  return kind === 'get' ? undefined : value;
+}
+
+/**
+ * A write of unknown outcome of whose value nothing is known to have been seen is never needed: whatever comes next ends
+ * that value without a look at it. Where somebody may have looked and nobody knows at what, all are kept.
+ */
+function withoutUnneeded(operations: readonly Operation[]): readonly Operation[] {
+  const seen = new Set<string | null>();
+  const versions = new Set(operations.map(({ version }) => version));
+  let isSumUnknown = false;
+  for (const operation of operations) {
+    const value = valueSeen(operation);
+    if (value !== undefined) seen.add(value);
+    if (isPlain(operation)) continue;
+    const { kind, result, expected, found } = operation;
+    const version = versionIn(expected);
+    if (version !== undefined && !versions.has(version)) return operations;
+    if (result === 'mismatch' && found === undefined) return operations;
+    if (expected !== undefined && 'value' in expected) seen.add(expected.value);
+    // 0 is what absent counts as, too.
+    if (kind === 'incr' && result === 'ok') seen.add('0').add(null);
+    if (kind === 'incr' && result === 'unknown') isSumUnknown = true;
+    if (expected !== undefined && 'absent' in expected) seen.add(null);
+  }
+  return operations.filter((operation) => {
+    if (operation.end < Infinity || isRead(operation)) return true;
+    const value = valueAfter(operation);
+    if (value === undefined || seen.has(value)) return true;
+    return isSumUnknown && (value === null || numberIn(value) !== undefined);
+  });
+}
+
+/** Text after every other. */
+const LAST = '\uffff';
+
+/**
+ * In the order of versions, the write before who reads it: the first of them, then whatever has no place among them, then the rest. What has an unknown
+ * outcome comes after what has not: an order needs few of those.
+ */
+function byVersion(operations: readonly Operation[]): (candidates: readonly number[]) => readonly number[] {
+  const versionOf = new Map<string | null, string>();
+  for (const operation of operations) {
+    if (isRead(operation) && operation.version !== undefined) {
+      const value = valueSeen(operation);
+      if (value !== undefined && value !== null) versionOf.set(value, operation.version);
+    }
+  }
+  const ranks = operations.map((operation) => {
+    const { version, end } = operation;
+    if (version !== undefined) return version;
+    const value = end === Infinity ? valueAfter(operation) : undefined;
+    return typeof value === 'string' ? (versionOf.get(value) ?? LAST) : LAST;
+  });
+  const order = (a: number, b: number): number => {
+    if (ranks[a]! !== ranks[b]!) return ranks[a]! < ranks[b]! ? -1 : 1;
+    const isReadA = isRead(operations[a]!);
+    if (isReadA !== isRead(operations[b]!)) return isReadA ? 1 : -1;
+    const isOpenA = operations[a]!.end === Infinity;
+    const isOpenB = operations[b]!.end === Infinity;
+    if (isOpenA !== isOpenB) return isOpenA ? 1 : -1;
+    return operations[a]!.start - operations[b]!.start;
+  };
+  return (candidates) => {
+    const sorted = [...candidates].sort(order);
+    const firstLast = sorted.findIndex((index) => ranks[index] === LAST);
+    if (firstLast <= 0) return sorted;
+    const [first, ...ranked] = sorted.slice(0, firstLast);
+    return [first!, ...sorted.slice(firstLast), ...ranked];
+  };
+}

@@ -1,0 +1,225 @@
+/**
+ * Rules of read-modify-writes left out on purpose, each of which once gave a counterexample in a model of the protocol.
+ * Random runs of its bias show it, from seed 1 on; or a script of single steps, where they seldom do.
+ */
+import type { Mutant } from './mutants.ts';
+
+const FLOW = 'src/protocol/rmw-flow.js';
+const VALUES = 'src/protocol/rmw-values.js';
+const PROMISES = 'src/protocol/rmw-promises.js';
+const REQUESTS = 'src/protocol/rmw-requests.js';
+const ACCEPTOR = 'src/protocol/rmw-acceptor.js';
+const RECORDS = 'src/store/consensus-records.js';
+
+const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written|a version was replaced twice/;
+/** Or what no replica may do, which is seen before any client can be misled by it (consensus-ledger.ts). */
+const DECIDED_TWICE = /is decided twice|is decided as .* says/;
+const OLDER_THAN_SLOT = /a stamp older than what that slot made/;
+const TWO_VALUES = /a stamp names two values/;
+
+const either = (...patterns: readonly RegExp[]): RegExp => new RegExp(patterns.map(({ source }) => source).join('|'));
+
+const ON_DECIDED =
+  "this.#commit(slot, operation, operation.isHelping ? 'helped' : 'own', this.#membership.readyMask());";
+
+export const changeMutants: readonly Mutant[] = [
+  {
+    name: 'answer at the majority of ACCEPT',
+    bias: 'late commits',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: FLOW,
+        find: ON_DECIDED,
+        replace: `${ON_DECIDED}\n        if (!operation.isHelping)\n            this.#end(slot, operation.outcome);`,
+      },
+    ],
+  },
+  {
+    name: 'answer on learning without a quorum that holds it',
+    bias: 'rmw-learnt.trace',
+    failure: /c0 incr k: ok 1[^]*c2 get k: absent/,
+    substitutions: [
+      {
+        file: FLOW,
+        find: "operation.current = operation.own;\n                this.#commit(slot, operation, 'own', this.#membership.readyMask());",
+        replace: "operation.commitPurpose = 'own';\n                this.#end(slot, operation.outcome);",
+      },
+    ],
+  },
+  {
+    name: 'one acknowledgement of COMMIT is enough',
+    bias: 'late commits',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: FLOW,
+        find: 'if (memberCountOf(this.#holdersOf(slot, operation)) < this.#quorum)',
+        replace: 'if (memberCountOf(this.#holdersOf(slot, operation)) < 1)',
+      },
+    ],
+  },
+  {
+    name: 'no ring: a slot that is decided was decided by another',
+    bias: 'one starved',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: FLOW, find: "if (verdict === 'own') {", replace: 'if (false) {' }],
+  },
+  {
+    name: 'move on without evidence for what was sent',
+    bias: 'one starved',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      { file: FLOW, find: "if (verdict === 'unknown') {", replace: 'if (false) {' },
+      // Eight decisions in between are rare; with a ring of one it is as safe.
+      { file: RECORDS, find: 'export const RECORD_RING_COUNT = 8;', replace: 'export const RECORD_RING_COUNT = 1;' },
+    ],
+  },
+  {
+    // Alone the shortcut does no harm here: it is come to only where what was sent is known to have come to nothing.
+    name: 'what was sent is computed anew in its slot, and a compare that fails answered as a read',
+    bias: 'contention',
+    failure: either(NOT_LINEARIZABLE, DECIDED_TWICE, TWO_VALUES),
+    substitutions: [
+      { file: VALUES, find: 'if (!operation.everSent) {', replace: 'if (true) {' },
+      {
+        file: FLOW,
+        find: "if (operation.sent === operation.slot)\n            return this.#accept(slot, operation, operation.own);\n        assert(operation.sent === 0, 'a slot is left only with evidence');",
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'a COMMIT without the value is taken',
+    bias: 'late commits',
+    failure: OLDER_THAN_SLOT,
+    substitutions: [
+      { file: ACCEPTOR, find: 'return FLAG_LACKING;', replace: ';' },
+      {
+        file: ACCEPTOR,
+        find: 'if (order < 0) {',
+        replace: 'if (order < 0 && (flags & (FLAG_VALUE | FLAG_TOMBSTONE)) !== 0) {',
+      },
+      {
+        file: REQUESTS,
+        find: 'const hasValue = !isTombstone && ',
+        replace: 'const hasValue = false && ',
+      },
+    ],
+  },
+  {
+    name: 'a promise is forgotten',
+    bias: 'contention',
+    failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
+    substitutions: [
+      {
+        file: ACCEPTOR,
+        find: 'copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'a proposal below the promise is accepted',
+    bias: 'contention',
+    failure: /a promise is forgotten/,
+    substitutions: [
+      {
+        file: ACCEPTOR,
+        find: 'if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT) > 0 || ',
+        replace: 'if (',
+      },
+    ],
+  },
+  {
+    name: 'a proposal for a past slot is accepted',
+    bias: 'lost accepts',
+    failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
+    substitutions: [
+      {
+        file: ACCEPTOR,
+        find: 'const slot = readU53(words, word + WORD_ACCEPT_SLOT);\n        if (decided >= slot)',
+        replace: 'const slot = readU53(words, word + WORD_ACCEPT_SLOT);\n        if (false)',
+      },
+    ],
+  },
+  {
+    name: 'a proposal ahead of the slot is accepted',
+    bias: 'half changes',
+    failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
+    substitutions: [
+      {
+        file: ACCEPTOR,
+        find: 'if (decided < slot - 1)\n            return this.#answers.behind(session, messenger, words, word, decided);\n        if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT)',
+        replace: 'if (this.#comparePromise(record, words, word + WORD_ACCEPT_BALLOT)',
+      },
+    ],
+  },
+  {
+    name: 'what was accepted is not helped',
+    bias: 'contention',
+    failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
+    substitutions: [{ file: FLOW, find: 'if (operation.hasAccepted) {', replace: 'if (false) {' }],
+  },
+  {
+    name: 'the proposal of the lowest ballot is helped',
+    bias: 'lost accepts',
+    failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
+    substitutions: [
+      {
+        file: PROMISES,
+        find: 'compareBallots(words, word + WORD_ACCEPTED_BALLOT, operation.acceptedBallot, 0) > 0;',
+        replace: 'compareBallots(words, word + WORD_ACCEPTED_BALLOT, operation.acceptedBallot, 0) < 0;',
+      },
+    ],
+  },
+  {
+    name: 'help with the own base',
+    bias: 'half changes',
+    failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
+    substitutions: [
+      {
+        file: FLOW,
+        find: 'const { accepted } = operation;\n',
+        replace:
+          'const { accepted } = operation;\n        accepted.setStamp(this.#table.counter[slot], this.#table.writerHigh[slot], this.#table.writerLow[slot], this.#table.rmw[slot] + 1);\n',
+      },
+    ],
+  },
+  {
+    name: 'help under the own id',
+    bias: 'contention',
+    failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
+    substitutions: [
+      {
+        file: FLOW,
+        find: 'const { accepted } = operation;\n',
+        replace: 'const { accepted } = operation;\n        accepted.words.set(operation.own.words.subarray(0, 4));\n',
+      },
+    ],
+  },
+  {
+    name: 'the base is that of the first reply',
+    bias: 'contention',
+    failure: either(NOT_LINEARIZABLE, OLDER_THAN_SLOT),
+    substitutions: [
+      {
+        file: PROMISES,
+        find: 'if (order < 0)\n        return order;',
+        replace: 'if (order < 0 || (order > 0 && table.holders[slot] !== 0))\n        return -1;',
+      },
+    ],
+  },
+  {
+    name: 'what was accepted is kept across slots',
+    bias: 'contention',
+    failure: either(DECIDED_TWICE, /more is accepted than promised/),
+    substitutions: [
+      {
+        file: ACCEPTOR,
+        find: 'this.#releaseAccepted(record);\n            target.fill(0, at + RECORD_PROMISE, at + RECORD_REF);',
+        replace: 'target.fill(0, at + RECORD_PROMISE, at + RECORD_PROMISE + 4);',
+      },
+    ],
+  },
+];
