@@ -4,12 +4,12 @@ import type { Client } from 'avocado-kv';
 import type { IncrementShare, IncrementsDone } from './increments.ts';
 import { counterName } from './increments.ts';
 
-const DEADLINE_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 30_000;
 const TELL_INTERVAL_MS = 50;
 
 async function run(share: IncrementShare): Promise<IncrementsDone> {
-  const { clusterDirectory, route, clients: clientCount, keys, increments } = share;
-  const options = { cluster: clusterDirectory, route, deadlineMs: DEADLINE_MS, connectTimeoutMs: DEADLINE_MS };
+  const { clusterDirectory, route, clients: clientCount, keys, increments, deadlineMs } = share;
+  const options = { cluster: clusterDirectory, route, deadlineMs, connectTimeoutMs: CONNECT_TIMEOUT_MS };
   const clients = await Promise.all(Array.from({ length: clientCount }, () => connect(options)));
   const done = { acknowledged: 0, errors: {} as Record<string, number>, mostOfOne: 0, leastOfOne: Infinity };
   let left = increments;

@@ -13,6 +13,8 @@ export interface IncrementShare {
   readonly keys: number;
   /** That are to be acknowledged to this process. */
   readonly increments: number;
+  /** Of each. */
+  readonly deadlineMs: number;
 }
 
 export interface IncrementsDone {
@@ -53,7 +55,7 @@ const CHILD = fileURLToPath(new URL('increment-child.js', import.meta.url));
 
 /** @param options Counters that nobody has used before; numbers are of all processes together. */
 export async function runIncrements(options: IncrementsOptions): Promise<IncrementsResult> {
-  const { clusterDirectory, route = 'direct', clients, keys, increments, processes, strikeAt } = options;
+  const { clusterDirectory, route = 'direct', clients, keys, increments, deadlineMs, processes, strikeAt } = options;
   const progress = new Array<number>(processes).fill(0);
   let hasStruck = false;
   const onProgress = (index: number, acknowledged: number): void => {
@@ -75,6 +77,7 @@ export async function runIncrements(options: IncrementsOptions): Promise<Increme
             clusterDirectory,
             route,
             keys,
+            deadlineMs,
             clients: shareOf(clients, index, processes),
             increments: shareOf(increments, index, processes),
           },

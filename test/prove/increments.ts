@@ -11,6 +11,7 @@ const INCREMENTS = 100_000;
 const QUICK_INCREMENTS = 10_000;
 const KEY_COUNTS = [1, 100];
 const VICTIM = 1;
+const DEADLINE_MS = 30_000;
 
 export const increments: Proof = {
   name: 'increments',
@@ -35,6 +36,7 @@ async function prove({ quick, progress }: ProofContext, keys: number): Promise<C
       processes: PROCESSES,
       keys,
       increments: wanted,
+      deadlineMs: DEADLINE_MS,
       strikeAt: wanted / 2,
       strike: () => process.kill(cluster.processIds[VICTIM]!, 'SIGKILL'),
     });
