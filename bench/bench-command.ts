@@ -8,6 +8,10 @@ import { formatChaos } from './chaos/report.ts';
 import { runChaos } from './chaos/run.ts';
 import { runCompare } from './compare.ts';
 import { formatCompare } from './compare-report.ts';
+import { runContention } from './contention.ts';
+import { contentionFlags, contentionOptionsOf } from './contention-options.ts';
+import type { ContentionFlags } from './contention-options.ts';
+import { formatContention, problemOf } from './contention-report.ts';
 import { runGoodput } from './goodput.ts';
 import { goodputFlags, goodputOptionsOf } from './goodput-options.ts';
 import type { GoodputFlags } from './goodput-options.ts';
@@ -27,21 +31,19 @@ import { workersFlags, workersOptionsOf } from './workers/options.ts';
 import type { WorkersFlags } from './workers/options.ts';
 import { formatWorkers } from './workers/report.ts';
 import { runWorkers } from './workers/run.ts';
-import { INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
+import { ATOMIC_DESCRIPTION, INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
 
-/**
- * Adds `avocado bench` with `compare`, `goodput` and `sizes`. Flags belong to the command that they stand behind, or `bench` would
- * take theirs, which have the same names; each command above has to agree to that.
- */
+/** Adds `avocado bench` with `compare`, `goodput` and `sizes`, whose flags have the same names (program.ts tells them apart). */
 export function addBench(program: Command): Command {
-  return program.enablePositionalOptions().addCommand(benchCommand());
+  return program.addCommand(benchCommand());
 }
 
 /** What is easily taken for something else. */
 const OPERATIONS_HELP = `Operations:
   ${UPDATE_DESCRIPTION}
   ${INSERT_DESCRIPTION}
-  ${RMW_DESCRIPTION}`;
+  ${RMW_DESCRIPTION}
+  with --atomic: ${ATOMIC_DESCRIPTION}`;
 
 function benchCommand(): Command {
   const bench = new Command('bench')
@@ -56,11 +58,13 @@ Examples:
   avocado bench --connect --read 0 --outstanding 1
   avocado bench --clients 64 --processes 2 --outstanding 16
   avocado bench --workload F --fields 10 --field-bytes 100
+  avocado bench --workload F --atomic
   avocado bench --workload D --value-bytes 64:60,256:30,4096:10
   avocado bench --workload C --outstanding 1 --beside "put 16000 x 4"
   avocado bench compare --workloads A,B,C,D,F
   avocado bench goodput --receive-buffer 212992
   avocado bench sizes --sizes 256,4KiB,64KiB
+  avocado bench contention --keys 1,100
   avocado bench --chaos --seed 7
   avocado bench --chaos --replicas 5 --duration 60 --history chaos.jsonl --json report.json
   avocado bench --chaos --chaos-faults stop,partition,delay
@@ -71,7 +75,7 @@ ${chaosHelp()}`,
     )
     .action(benchAction);
   for (const option of [...benchFlags(), ...chaosFlags()]) bench.addOption(option);
-  const subcommands = [compareCommand(), goodputCommand(), sizesCommand(), workersCommand()];
+  const subcommands = [compareCommand(), contentionCommand(), goodputCommand(), sizesCommand(), workersCommand()];
   for (const command of subcommands) bench.addCommand(command);
   return bench;
 }
@@ -106,6 +110,22 @@ Examples:
     .action(measureGoodput);
   for (const option of goodputFlags()) goodput.addOption(option);
   return goodput;
+}
+
+function contentionCommand(): Command {
+  const contention = new Command('contention')
+    .description('Increment few counters from many clients, on a cluster of its own, and check the sums afterwards.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado bench contention
+  avocado bench contention --keys 1 --clients 64 --outstanding 4 --json contention.json
+  avocado bench contention --keys 3 --clients 8 --history increments.jsonl`,
+    )
+    .action(measureContention);
+  for (const option of contentionFlags()) contention.addOption(option);
+  return contention;
 }
 
 function compareCommand(): Command {
@@ -185,6 +205,17 @@ async function measureGoodput(flags: GoodputFlags): Promise<void> {
   const progress = createProgress(process.stderr, options.quiet);
   const report = await untilSignal((signal) => runGoodput(options, { signal, progress }));
   finish(report, formatGoodput(report), options.jsonPath);
+}
+
+async function measureContention(flags: ContentionFlags): Promise<void> {
+  const options = contentionOptionsOf(flags);
+  const progress = createProgress(process.stderr, options.quiet);
+  const report = await untilSignal((signal) => runContention(options, { signal, progress }));
+  finish(report, formatContention(report), options.jsonPath);
+  for (const round of report.rounds) {
+    const problem = problemOf(round);
+    if (problem !== undefined) throw new CommandFailure(`error: ${problem}`, EXIT_FAILED);
+  }
 }
 
 async function measureWorkers(flags: WorkersFlags): Promise<void> {

@@ -83,6 +83,7 @@ export function medianRun(results: readonly RunResult[]): RunResult {
     ...first,
     durationMs: median((result) => result.durationMs),
     operations: sum((result) => result.operations),
+    completed: sum((result) => result.completed),
     opsPerSec: median((result) => result.opsPerSec),
     clientOpsPerSec: {
       min: median((result) => result.clientOpsPerSec.min),
@@ -102,6 +103,8 @@ export function medianRun(results: readonly RunResult[]): RunResult {
     writeBacks: sum((result) => result.writeBacks),
     tampered: sum((result) => result.tampered),
     repairs: sum((result) => result.repairs),
+    helped: sum((result) => result.helped),
+    backOffs: sum((result) => result.backOffs),
     cpuUsPerOp: {
       replicas: replicasCpu.length === 0 ? null : medianOf(replicasCpu),
       clients: median((result) => result.cpuUsPerOp.clients),

@@ -15,15 +15,32 @@ import { pipeline } from 'node:stream/promises';
 export interface HistorySink {
   /** Nanoseconds since the run's start. */
   nowNs(): number;
-  /** @param endNs Null exactly when the outcome is unknown. */
+  /**
+   * @param endNs Null exactly when the outcome is unknown.
+   * @param rest Of read-modify-writes and of gets before them.
+   */
   record(
-    op: 'get' | 'put',
+    op: HistoryOp,
     key: string,
     value: string | null,
     startNs: number,
     endNs: number | null,
-    outcome: 'ok' | 'unknown' | 'error',
+    outcome: HistoryOutcome,
+    rest?: HistoryRest,
   ): void;
+}
+
+export type HistoryOp = 'get' | 'put' | 'cas' | 'incr';
+
+/** Mismatch: of a read-modify-write, what it found did not allow it. */
+export type HistoryOutcome = 'ok' | 'mismatch' | 'unknown' | 'error';
+
+/** Fields of some operations only (docs/checking.md). */
+export interface HistoryRest {
+  readonly version?: string;
+  readonly expected?: { readonly version: string };
+  readonly delta?: string;
+  readonly found?: string | null;
 }
 
 /** Lines are gathered up to this size: a system call a line would cost more than the operation. */
@@ -50,16 +67,18 @@ export class HistoryWriter implements HistorySink {
   }
 
   record(
-    op: 'get' | 'put',
+    op: HistoryOp,
     key: string,
     value: string | null,
     startNs: number,
     endNs: number | null,
-    outcome: 'ok' | 'unknown' | 'error',
+    outcome: HistoryOutcome,
+    rest?: HistoryRest,
   ): void {
     // Keys and ids are letters, digits and hyphens, so that nothing needs escaping.
     const valueText = value === null ? 'null' : `"${value}"`;
-    this.#lines += `{"process":${this.#clientIndex},"op":"${op}","key":"${key}","value":${valueText},"start":${startNs},"end":${endNs},"outcome":"${outcome}"}\n`;
+    const restText = rest === undefined ? '' : `,${JSON.stringify(rest).slice(1, -1)}`;
+    this.#lines += `{"process":${this.#clientIndex},"op":"${op}","key":"${key}","value":${valueText},"start":${startNs},"end":${endNs},"outcome":"${outcome}"${restText}}\n`;
     if (this.#lines.length >= BUFFER_CHARS) this.flush();
   }
 

@@ -12,7 +12,7 @@ import { RECORD_KEY_BYTES_MAX, RecordValues } from './record.ts';
 import type { RecordKeys } from './record.ts';
 import { countsSince } from './result.ts';
 import { SizeChoice } from './value-sizes.ts';
-import { ScrambledZipfian, SkewedLatest } from './zipfian.ts';
+import { ScrambledZipfian, SkewedLatest, UniformChoice } from './zipfian.ts';
 
 /**
  * One client of the bench: an engine with its own socket, sessions and writer id, and a closed loop that drives it.
@@ -159,6 +159,7 @@ export class LoadClient {
     const { clientCount, records } = this.#task;
     this.#sizes.reseed(sizesRandom(seed, this.#index));
     const random = new Random(seed, this.#index);
+    if (write === 'increment') return { readProportion, write, random, records: new UniformChoice(random, records) };
     if (write !== 'insert') {
       return { readProportion, write, random, records: new ScrambledZipfian(random, records) };
     }

@@ -1,13 +1,30 @@
 import { assert } from '../net/assert.ts';
 import { TABLE_FULL } from '../src/client/operations.ts';
+import { add } from '../src/client/read-modify-write.ts';
+import { CONDITION_VERSION, RMW_SET } from '../src/protocol/rmw-request.ts';
+import type { RmwRequest, Stamp } from '../src/protocol/rmw-request.ts';
 import type { Operations, OperationSink, Outcome } from '../src/client/operations.ts';
 import type { HistorySink } from './history.ts';
 import type { Inserts } from './inserts.ts';
 import { LoadPhase } from './load-phase.ts';
-import { INSERT, READ, RMW, UPDATE, WindowMeter } from './load-window.ts';
+import { WindowMeter } from './load-window.ts';
 import type { LoadWindow } from './load-window.ts';
+import { recordOperation } from './operation-history.ts';
+import {
+  ATOMIC_GET,
+  ATOMIC_SET,
+  FIRST_KINDS,
+  INCREMENT,
+  INSERT,
+  READ,
+  RMW,
+  RMW_GET,
+  RMW_PUT,
+  UPDATE,
+  isFirstHalf,
+  isGet,
+} from './operation-kinds.ts';
 import type { Random } from './random.ts';
-import { idInValue } from './record.ts';
 import type { RecordKeys, RecordValues } from './record.ts';
 import type { WriteType } from './workload.ts';
 import type { RecordChoice } from './zipfian.ts';
@@ -19,7 +36,7 @@ import type { RecordChoice } from './zipfian.ts';
  *
  * Each outstanding operation has a slot, whose index is its token. One reading of the clock a completion ends one
  * operation and starts the next. A read-modify-write keeps its slot for its get and then its put; as in YCSB nothing keeps
- * others from writing in between.
+ * others from writing in between. An atomic one has a compare-and-set in place of the put, and as many as it takes.
  */
 export interface LoadLoopOptions {
   readonly keys: RecordKeys;
@@ -46,11 +63,12 @@ export interface Mix {
 export const WRONG_VALUE = 'wrong value';
 export const MISSING_RECORD = 'missing record';
 
-/** What is in flight in a slot: an operation by its type, or a half of a read-modify-write. */
-const RMW_GET = RMW;
-const RMW_PUT = RMW + 1;
+const ADD_ONE = add(1n);
+const NO_BYTES = new Uint8Array(0);
 
-const KINDS: Readonly<Record<WriteType, number>> = { update: UPDATE, insert: INSERT, rmw: RMW_GET };
+function setIfUnchanged(version: Stamp, value: Uint8Array): RmwRequest {
+  return { change: RMW_SET, condition: CONDITION_VERSION, version, value, expected: NO_BYTES, delta: 0n };
+}
 
 type Phase = 'idle' | 'load' | 'run' | 'drain';
 
@@ -71,6 +89,8 @@ export class LoadLoop implements OperationSink {
   readonly #valueBytes: Int32Array;
   /** Of a read-modify-write's get. */
   readonly #pairStartMs: Float64Array;
+  /** That an atomic one has read, and expects. */
+  readonly #versions: Stamp[] = [];
 
   /** Grows with each put of this client, retries included, so that no two values are the same. */
   #lastSequence = 0;
@@ -125,7 +145,7 @@ export class LoadLoop implements OperationSink {
     const { write = 'update' } = mix;
     assert(write !== 'insert' || mix.inserts !== undefined, 'inserts have their records from somewhere');
     this.#mix = mix;
-    this.#writeKind = KINDS[write];
+    this.#writeKind = FIRST_KINDS[write];
     this.#startAll();
   }
 
@@ -206,7 +226,7 @@ export class LoadLoop implements OperationSink {
       }
       kind = READ;
     }
-    if (kind === RMW_GET) this.#pairStartMs[slot] = nowMs;
+    if (isFirstHalf(kind)) this.#pairStartMs[slot] = nowMs;
     this.#kind[slot] = kind;
     this.#record[slot] = records.next();
   }
@@ -214,7 +234,7 @@ export class LoadLoop implements OperationSink {
   /** In a drain too: a pair is one operation. */
   #startSecondHalf(slot: number, nowMs: number): void {
     if (this.#closed) return;
-    this.#kind[slot] = RMW_PUT;
+    this.#kind[slot] = this.#kind[slot] === RMW_GET ? RMW_PUT : ATOMIC_SET;
     this.#start(slot, nowMs);
   }
 
@@ -224,15 +244,21 @@ export class LoadLoop implements OperationSink {
     const record = this.#record[slot]!;
     this.#startMs[slot] = nowMs;
     if (history !== undefined) this.#startNs[slot] = history.nowNs();
+    const kind = this.#kind[slot]!;
     let operationId: number;
-    if (isGet(this.#kind[slot]!)) {
-      operationId = operations.startGet(slot, keys.key(record), deadlineMs);
+    if (isGet(kind)) {
+      operationId = operations.startGet(slot, keys.key(record), deadlineMs, kind === ATOMIC_GET);
+    } else if (kind === INCREMENT) {
+      operationId = operations.startRmw(slot, keys.key(record), ADD_ONE, deadlineMs);
     } else {
       const sequence = ++this.#lastSequence;
       this.#sequence[slot] = sequence;
       const value = values.write(keys.fingerprintLow(record), keys.fingerprintHigh(record), sequence);
       this.#valueBytes[slot] = value.length;
-      operationId = operations.startPut(slot, keys.key(record), value, deadlineMs);
+      operationId =
+        kind === ATOMIC_SET
+          ? operations.startRmw(slot, keys.key(record), setIfUnchanged(this.#versions[slot]!, value), deadlineMs)
+          : operations.startPut(slot, keys.key(record), value, deadlineMs);
     }
     assert(operationId !== TABLE_FULL, 'the engine has a place for each outstanding operation');
     this.#inFlight++;
@@ -250,23 +276,29 @@ export class LoadLoop implements OperationSink {
   /** Returns whether the slot goes on with the second half of its operation. */
   #runEnded(slot: number, outcome: Outcome, value: Uint8Array, valueBytes: number, nowMs: number): boolean {
     const kind = this.#kind[slot]!;
-    const error = isGet(kind)
-      ? this.#readError(slot, outcome, value, valueBytes)
-      : outcome === 'ok'
-        ? undefined
-        : outcome;
+    const error = this.#errorOf(slot, outcome, value, valueBytes);
     if (error !== undefined) {
       this.#runFailed(slot, outcome, error);
       return false;
     }
-    this.#meter.valueMoved(isGet(kind), isGet(kind) ? valueBytes : this.#valueBytes[slot]!);
     const latencyMs = nowMs - this.#startMs[slot]!;
-    if (kind === RMW_GET) {
+    if (kind === ATOMIC_GET || kind === ATOMIC_SET) this.#versions[slot] = { ...this.#operations!.ended };
+    if (outcome === 'mismatch') {
+      this.#meter.conflictMet();
+      return true;
+    }
+    if (kind === INCREMENT) {
+      this.completed++;
+      this.#meter.operationEnded(RMW, latencyMs);
+      return false;
+    }
+    this.#meter.valueMoved(isGet(kind), isGet(kind) ? valueBytes : this.#valueBytes[slot]!);
+    if (isFirstHalf(kind)) {
       this.#meter.halfEnded(READ, latencyMs);
       return true;
     }
     this.completed++;
-    if (kind === RMW_PUT) {
+    if (kind === RMW_PUT || kind === ATOMIC_SET) {
       this.#meter.halfEnded(UPDATE, latencyMs);
       this.#meter.operationEnded(RMW, nowMs - this.#pairStartMs[slot]!);
       return false;
@@ -284,6 +316,15 @@ export class LoadLoop implements OperationSink {
     this.errors.set(error, (this.errors.get(error) ?? 0) + 1);
   }
 
+  #errorOf(slot: number, outcome: Outcome, value: Uint8Array, valueBytes: number): string | undefined {
+    const kind = this.#kind[slot]!;
+    if (isGet(kind)) return this.#readError(slot, outcome, value, valueBytes);
+    if (outcome === 'ok') return undefined;
+    if (outcome !== 'mismatch') return outcome;
+    // The state that was found in place of the expected one: a record that is there, and right.
+    return this.#readError(slot, this.#operations!.ended.hasValue ? 'ok' : 'absent', value, valueBytes);
+  }
+
   #readError(slot: number, outcome: Outcome, value: Uint8Array, valueBytes: number): string | undefined {
     if (outcome === 'absent') return MISSING_RECORD;
     if (outcome !== 'ok') return outcome;
@@ -295,20 +336,13 @@ export class LoadLoop implements OperationSink {
 
   #recordHistory(slot: number, outcome: Outcome, value: Uint8Array, valueBytes: number): void {
     const { keys, values, history } = this.#options;
-    const endNs = history!.nowNs();
-    const key = keys.keyString(this.#record[slot]!);
-    const startNs = this.#startNs[slot]!;
-    if (isGet(this.#kind[slot]!)) {
-      const found = outcome === 'ok' ? idInValue(value, valueBytes) : null;
-      history!.record('get', key, found, startNs, endNs, outcome === 'ok' || outcome === 'absent' ? 'ok' : 'error');
-      return;
-    }
-    const id = values.idOf(this.#sequence[slot]!);
-    if (outcome === 'outcome-unknown') history!.record('put', key, id, startNs, null, 'unknown');
-    else history!.record('put', key, id, startNs, endNs, outcome === 'ok' ? 'ok' : 'error');
+    const started = {
+      kind: this.#kind[slot]!,
+      key: keys.keyString(this.#record[slot]!),
+      startNs: this.#startNs[slot]!,
+      id: values.idOf(this.#sequence[slot]!),
+      expected: this.#versions[slot],
+    };
+    recordOperation(history!, started, outcome, value, valueBytes, this.#operations!.ended);
   }
-}
-
-function isGet(kind: number): boolean {
-  return kind === READ || kind === RMW_GET;
 }

@@ -11,6 +11,8 @@ export interface LoadWindow extends Readonly<Record<OperationType, LatencyHistog
   /** Bytes of values that gets returned, and that puts wrote (once, however many replicas took them). */
   readonly readBytes: number;
   readonly writtenBytes: number;
+  /** Compare-and-sets that met another version, and were tried again. */
+  readonly conflicts: number;
 }
 
 /** Types by number, for the measured path. */
@@ -30,6 +32,7 @@ export class WindowMeter {
   #operations = 0;
   #readBytes = 0;
   #writtenBytes = 0;
+  #conflicts = 0;
   #latencies = newLatencies();
 
   begin(nowMs: number): void {
@@ -37,6 +40,7 @@ export class WindowMeter {
     this.#operations = 0;
     this.#readBytes = 0;
     this.#writtenBytes = 0;
+    this.#conflicts = 0;
     this.#latencies = newLatencies();
     this.#isOpen = true;
   }
@@ -50,6 +54,7 @@ export class WindowMeter {
       operations: this.#operations,
       readBytes: this.#readBytes,
       writtenBytes: this.#writtenBytes,
+      conflicts: this.#conflicts,
       read,
       update,
       insert,
@@ -62,6 +67,10 @@ export class WindowMeter {
     if (!this.#isOpen) return;
     if (isGet) this.#readBytes += valueBytes;
     else this.#writtenBytes += valueBytes;
+  }
+
+  conflictMet(): void {
+    if (this.#isOpen) this.#conflicts++;
   }
 
   /** An operation ended well. */

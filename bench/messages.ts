@@ -82,11 +82,15 @@ export interface Ran {
   readonly windowMs: number;
   /** A read-modify-write is one. */
   readonly operations: number;
+  /** Ended well since the run's start, warm-up and drain included. */
+  readonly completed: number;
   /** Of each client by itself. */
   readonly operationsByClient: readonly number[];
   /** Bytes of values that gets returned, and that puts wrote (once, however many replicas took them). */
   readonly readBytes: number;
   readonly writtenBytes: number;
+  /** Compare-and-sets that met another version, and were tried again. */
+  readonly conflicts: number;
   readonly errors: Readonly<Record<string, number>>;
   readonly byType: Readonly<Record<OperationType, RanType>>;
   /** User and system time of the load process in the window. */

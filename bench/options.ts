@@ -24,7 +24,7 @@ import type { WorkerOptions } from '../src/server/open-sealing.ts';
 import { VALUE_HEADER_BYTES } from './record.ts';
 import { largestOf, parseValueSizes, smallestOf } from './value-sizes.ts';
 import type { ValueSize } from './value-sizes.ts';
-import { WORKLOAD_NAMES, isWorkloadName, workloadOf, workloadOfProportion } from './workload.ts';
+import { ATOMIC_WORKLOAD, WORKLOAD_NAMES, isWorkloadName, workloadOf, workloadOfProportion } from './workload.ts';
 import type { Workload } from './workload.ts';
 import { LATEST_RECORDS_MIN } from './zipfian.ts';
 
@@ -122,6 +122,7 @@ interface LoadFlags {
 
 export interface BenchFlags extends LoadFlags {
   readonly workload: Workload;
+  readonly atomic?: boolean;
   readonly read?: number;
   readonly mode: SecurityMode;
   readonly route: Route;
@@ -149,6 +150,7 @@ export function workloadFlags(): Option[] {
       '--read <proportion>',
       "share of reads, 0 to 1, in place of the workload's; the rest stays what it is (0: updates only)",
     ).argParser(parseProportion),
+    new Option('--atomic', 'workload F by get and compare-and-set, again until it succeeds, in place of get and put'),
   ];
 }
 
@@ -245,12 +247,13 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
     );
   }
   checkWorkloads([flags.workload], settings);
+  const workload = flags.atomic === true ? atomic(flags.workload) : flags.workload;
   if (flags.beside !== undefined && flags.beside.outstanding * flags.beside.valueBytes > FLIGHT_BYTES_MAX) {
     throw wrongInput(`--beside puts more than ${FLIGHT_BYTES_MAX} bytes in flight: give a smaller size or number`);
   }
   return {
     ...settings,
-    workload: flags.read === undefined ? flags.workload : workloadOfProportion(flags.read, flags.workload),
+    workload: flags.read === undefined ? workload : workloadOfProportion(flags.read, workload),
     mode: flags.mode,
     route: flags.route,
     connect: flags.connect ?? false,
@@ -273,6 +276,11 @@ export function compareOptionsOf(flags: CompareFlags): CompareOptions {
     jsonPath: writablePath('--json', flags.json),
     quiet: flags.quiet ?? false,
   };
+}
+
+function atomic({ name, write }: Workload): Workload {
+  if (write === 'rmw') return ATOMIC_WORKLOAD;
+  throw wrongInput(`--atomic belongs to workload F, which has read-modify-writes: give --workload F, not ${name}`);
 }
 
 function checkWorkloads(workloads: readonly Workload[], { records }: LoadSettings): void {

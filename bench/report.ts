@@ -13,10 +13,10 @@ import type { ValueSize } from './value-sizes.ts';
 import {
   INSERT_DESCRIPTION,
   OPERATION_TYPES,
-  RMW_DESCRIPTION,
   UPDATE_DESCRIPTION,
   describeDistributions,
   describeMix,
+  describeRmw,
 } from './workload.ts';
 import type { Workload } from './workload.ts';
 
@@ -74,6 +74,7 @@ export function headOf(
   routes: readonly Route[] = ['direct'],
 ): ReportHead {
   const cores = cpus();
+  const rmw = describeRmw(workloads);
   return {
     tool,
     startedAt: new Date().toISOString(),
@@ -102,7 +103,7 @@ export function headOf(
     distribution: describeDistributions(workloads),
     update: UPDATE_DESCRIPTION,
     ...(workloads.some(({ write }) => write === 'insert') && { insert: INSERT_DESCRIPTION }),
-    ...(workloads.some(({ write }) => write === 'rmw') && { rmw: RMW_DESCRIPTION }),
+    ...(rmw !== undefined && { rmw }),
   };
 }
 
@@ -190,6 +191,12 @@ function formatFigures(report: BenchReport, result: RunResult, load: LoadSummary
       'mended',
       `${count(result.writeBacks)} write-backs, ${count(result.tampered)} tampered copies, ${count(result.repairs)} repairs`,
     ],
+    ...(result.helped + result.backOffs === 0
+      ? []
+      : [['contention', `${count(result.helped)} helped, ${count(result.backOffs)} waits for another`]]),
+    ...(result.conflicts === undefined
+      ? []
+      : [['conflicts', `${count(result.conflicts)} compare-and-sets found another version, and were tried again`]]),
     ['dropped', `${formatCounts(result.drops)}${formatOverflows(result)}`],
     ['receive buffers', formatBuffers(result)],
   ];

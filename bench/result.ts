@@ -21,6 +21,8 @@ export interface RunResult {
   readonly durationMs: number;
   /** Ended well in the window; a read-modify-write is one. */
   readonly operations: number;
+  /** Ended well from the warm-up's start to the last operation's end. */
+  readonly completed: number;
   readonly opsPerSec: number;
   /** Of the clients by themselves: the slowest, and the fastest. */
   readonly clientOpsPerSec: { readonly min: number; readonly max: number };
@@ -31,6 +33,8 @@ export interface RunResult {
   readonly latencyUs: Readonly<Partial<Record<OperationType, LatencySummary>>>;
   /** Reads, updates and inserts together: each get and put once. */
   readonly latencyUsAll: LatencySummary | null;
+  /** Compare-and-sets that met another version, and were tried again; left out where the workload has none. */
+  readonly conflicts?: number;
   /** From the warm-up's start to the last operation's end. */
   readonly errors: number;
   readonly errorsByKind: Readonly<Record<string, number>>;
@@ -39,6 +43,9 @@ export interface RunResult {
   readonly writeBacks: number;
   readonly tampered: number;
   readonly repairs: number;
+  /** Of read-modify-writes: others' that clients decided, and times that another's ballot was in the way. */
+  readonly helped: number;
+  readonly backOffs: number;
   /** Null where a replica's processor time is not known for the whole window. */
   readonly cpuUsPerOp: { readonly replicas: number | null; readonly clients: number };
   /** Left out where no process has workers. */
@@ -97,7 +104,8 @@ export function resultOf(
   for (const type of OPERATION_TYPES) {
     const latency = new LatencyHistogram();
     for (const part of parts) latency.addEncoded(part.byType[type].latency);
-    if (type !== 'rmw') all.add(latency);
+    // Those that are made of a get and a write count as these.
+    if (type !== 'rmw' || context.workload.write === 'increment') all.add(latency);
     const summary = latency.summary();
     if (summary === undefined) continue;
     latencyUs[type] = summary;
@@ -121,6 +129,7 @@ export function resultOf(
     seed: context.seed,
     durationMs: Math.max(...parts.map((part) => part.windowMs)),
     operations,
+    completed: parts.reduce((sum, part) => sum + part.completed, 0),
     opsPerSec: rateOf(parts, (part) => part.operations),
     clientOpsPerSec: clientRatesOf(parts),
     opsPerSecByType,
@@ -129,6 +138,9 @@ export function resultOf(
       written: rateOf(parts, (part) => part.writtenBytes),
     },
     latencyUs,
+    ...(context.workload.write === 'atomic rmw' && {
+      conflicts: parts.reduce((sum, part) => sum + part.conflicts, 0),
+    }),
     latencyUsAll: all.summary() ?? null,
     errors: Object.values(errorsByKind).reduce((sum, count) => sum + count, 0),
     errorsByKind,
@@ -137,6 +149,8 @@ export function resultOf(
     writeBacks: sumOf(parts, 'writeBacks'),
     tampered: sumOf(parts, 'tampered'),
     repairs: sumOf(parts, 'repairs'),
+    helped: sumOf(parts, 'helped'),
+    backOffs: sumOf(parts, 'backOffs'),
     cpuUsPerOp: {
       replicas: replicasCpuUs === undefined || operations === 0 ? null : replicasCpuUs / operations,
       clients: operations === 0 ? 0 : clientsCpuUs / operations,

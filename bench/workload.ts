@@ -8,8 +8,8 @@ export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 /** What has latencies of its own in a report. As in YCSB, both halves of a read-modify-write count as read and update too. */
 export const OPERATION_TYPES = ['read', 'update', 'insert', 'rmw'] as const;
 export type OperationType = (typeof OPERATION_TYPES)[number];
-/** What the operations of a mix that are no reads do. */
-export type WriteType = Exclude<OperationType, 'read'>;
+/** What the operations of a mix that are no reads do. The last two are reported as rmw. */
+export type WriteType = Exclude<OperationType, 'read'> | 'atomic rmw' | 'increment';
 
 export interface Workload {
   /** A letter of YCSB, or "read 0.25" for a mix by hand. */
@@ -35,6 +35,12 @@ export function workloadOf(name: WorkloadName): Workload {
   return { name, ...WORKLOADS[name] };
 }
 
+/** F with the store's own read-modify-writes: whatever others write in between is noticed. */
+export const ATOMIC_WORKLOAD: Workload = { name: 'F atomic', readProportion: 0.5, write: 'atomic rmw' };
+
+/** Increments only. */
+export const INCREMENT_WORKLOAD: Workload = { name: 'increments', readProportion: 0, write: 'increment' };
+
 /** @param base Says what the operations do that are no reads. */
 export function workloadOfProportion(readProportion: number, base: Workload): Workload {
   const { write } = base;
@@ -49,11 +55,25 @@ export const INSERT_DESCRIPTION =
 export const RMW_DESCRIPTION =
   'a read-modify-write (rmw) is a get and then a put of the same record, as in YCSB: it is not atomic; its halves count as read and update too';
 
+export const ATOMIC_DESCRIPTION =
+  'an atomic read-modify-write (rmw) is a get and then a compare-and-set on its version, again until nobody came in between; get and last compare-and-set count as read and update too';
+export const INCREMENT_DESCRIPTION = 'an increment adds 1 to a counter, in one operation of the store';
+
+/** What the report says of the operations behind "rmw", by what they are. */
+export function describeRmw(workloads: readonly Workload[]): string | undefined {
+  const written = new Set(workloads.map(({ write }) => write));
+  if (written.has('atomic rmw')) return ATOMIC_DESCRIPTION;
+  if (written.has('increment')) return INCREMENT_DESCRIPTION;
+  return written.has('rmw') ? RMW_DESCRIPTION : undefined;
+}
+
 const ZIPFIAN_DESCRIPTION = 'scrambled zipfian as in YCSB: theta 0.99 over 10^10 items';
+const UNIFORM_DESCRIPTION = 'each as often';
 const LATEST_DESCRIPTION = 'latest as in YCSB: zipfian, theta 0.99, from the last record whose insert is acknowledged';
 
 export function describeDistributions(workloads: readonly Workload[]): string {
   const descriptions = [];
+  if (workloads.some(({ write }) => write === 'increment')) return UNIFORM_DESCRIPTION;
   if (workloads.some(({ write }) => write !== 'insert')) descriptions.push(ZIPFIAN_DESCRIPTION);
   if (workloads.some(({ write }) => write === 'insert')) descriptions.push(LATEST_DESCRIPTION);
   return descriptions.join('; in workload D ');
@@ -63,6 +83,8 @@ const WRITE_NAMES: Readonly<Record<WriteType, string>> = {
   update: 'updates',
   insert: 'inserts',
   rmw: 'read-modify-writes',
+  'atomic rmw': 'atomic read-modify-writes',
+  increment: 'increments',
 };
 
 export function describeMix(mix: Omit<Workload, 'name'>): string {

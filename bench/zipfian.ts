@@ -131,3 +131,18 @@ export class ScrambledZipfian implements RecordChoice {
     return moduloOfPair(this.#pair, this.#recordCount);
   }
 }
+
+/** Every record is as likely. */
+export class UniformChoice implements RecordChoice {
+  readonly #random: Random;
+  readonly #recordCount: number;
+
+  constructor(random: Random, recordCount: number) {
+    this.#random = random;
+    this.#recordCount = recordCount;
+  }
+
+  next(): number {
+    return Math.floor(this.#random.nextDouble() * this.#recordCount);
+  }
+}

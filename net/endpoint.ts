@@ -13,7 +13,9 @@ import {
   DATAGRAM_BYTES_MIN,
   EVICT_IDLE_MS,
   HALF_OPEN_TIMEOUT_MS,
+  HANDLED_AT_ONCE_MAX,
   RETIRE_GRACE_MS,
+  SEND_SLOTS_FREE_MIN,
   SESSIONS_MAX,
   SESSION_BYTES,
   TICK_INTERVAL_MS,
@@ -138,6 +140,11 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     this.#outbox.epoch = epoch;
   }
 
+  /** When there is room again for requests that were refused for a while; Infinity when none were, or answers make room. */
+  get roomAtMs(): number {
+    return this.#handshakes.restEndMs(this.#nowMs);
+  }
+
   /** Trusted bytes the endpoint needs at most: control parts in clear, and a full table of sessions. */
   get trustedBytes(): number {
     return this.#outbox.trustedBytes + SESSIONS_MAX * SESSION_BYTES;
@@ -154,12 +161,22 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     this.#inbox.queue(datagram, host, port);
   }
 
-  /** Handles all that arrived since the last turn. Returns how many datagrams. */
+  /**
+   * Handles what has arrived: all of it, unless there is too little room for answers. Returns how many datagrams.
+   */
   turn(nowMs: number): number {
     this.#setTime(nowMs);
-    const count = this.#inbox.turn();
-    this.#sealing.drainDatagrams(this);
+    let count = 0;
+    do {
+      count += this.#inbox.turn(HANDLED_AT_ONCE_MAX);
+      this.#sealing.drainDatagrams(this);
+    } while (this.#inbox.waitingCount > 0 && this.#outbox.freeCount >= SEND_SLOTS_FREE_MIN);
     return count;
+  }
+
+  /** Something that has arrived waits for the next turn. */
+  get isWorkLeft(): boolean {
+    return this.#inbox.waitingCount > 0;
   }
 
   onDatagramOpened(token: number, opened: boolean): void {

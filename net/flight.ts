@@ -1,5 +1,7 @@
 import {
   BULK_RESERVE_PART,
+  BURST_REST_MS_MAX,
+  BURST_SHARES_MAX,
   CREDIT_AGE_MS,
   CREDIT_BYTES_MIN,
   CREDIT_OLD_PART,
@@ -16,6 +18,10 @@ import {
  * in each of its datagrams. Within it the sender's own limit is halved when there is no answer for long, and grows back by
  * what arrives. It answers to loss as in NewReno (RFC 9002, 7.3): halved, at most once in what was in flight then, and
  * grown back by a datagram a round trip.
+ *
+ * Where the limit is less than a datagram, one that is larger may go when nothing else is in flight, and a rest follows it,
+ * so that what is in flight is within the limit over time. Many that share a buffer take turns so, instead of sending a few
+ * messages at a time each.
  */
 export class Flight {
   /** Bytes that may be in flight now. */
@@ -35,6 +41,15 @@ export class Flight {
   #slowAboveBytes = Infinity;
   /** Packets up to this one were sent before the last loss was noticed: that they are lost, too, is no news. */
   #recoveryNumber = -1;
+  /** Limits that one datagram may take at once: more with each acknowledgement, one again after a loss. */
+  #burstShares = 1;
+  /** The last that took more than the limit, until it is acknowledged or given up; -1 none. */
+  #burstNumber = -1;
+  #burstBytes = 0;
+  #burstMs = 0;
+  #restUntilMs = -Infinity;
+  /** Something was refused in the rest. */
+  #isAwaited = false;
 
   readonly #datagramBytesMax: number;
 
@@ -50,8 +65,13 @@ export class Flight {
     return this.#sentBytes - this.#goneBytes;
   }
 
+  /** When there is room again for what was refused while the sender rests; Infinity when nothing was. */
+  restEndMs(nowMs: number): number {
+    return this.#isAwaited && this.#restUntilMs > nowMs ? this.#restUntilMs : Infinity;
+  }
+
   /**
-   * How large the next datagram may be; one of neededBytes may always go when nothing is in flight. Less than neededBytes:
+   * How large the next datagram may be; one of neededBytes may go when nothing is in flight and no rest is due. Less than neededBytes:
    * not now.
    * @param isBulk Leaves BULK_RESERVE_PART of the limit free.
    */
@@ -61,11 +81,14 @@ export class Flight {
       this.#grantedMs = nowMs;
       this.limitBytes = Math.min(this.limitBytes, this.#creditBytes * CREDIT_OLD_PART);
     }
+    this.#isAwaited = nowMs < this.#restUntilMs;
+    if (this.#isAwaited) return 0;
     const roomBytes = this.#roomBytes(neededBytes, isBulk);
     if (roomBytes >= neededBytes || nowMs - this.#progressMs < this.#timeoutMs) return roomBytes;
     // No answer for so long: take all of it as lost, and try again with less.
     this.#goneBytes = this.#sentBytes;
     this.#goneNumber = this.#sentNumber;
+    this.#burstNumber = -1;
     this.#progressMs = nowMs;
     this.#timeoutMs = Math.min(this.#timeoutMs * 2, FLIGHT_TIMEOUT_MS_MAX);
     this.#halve();
@@ -82,11 +105,18 @@ export class Flight {
 
   #halve(): void {
     this.limitBytes = Math.max(CREDIT_BYTES_MIN, this.limitBytes / 2);
+    this.#burstShares = 1;
   }
 
   onSent(packetNumber: number, byteCount: number, nowMs: number): void {
+    const takenBytes = byteCount + DATAGRAM_RECORD_BYTES;
     if (this.inFlightBytes === 0) this.#progressMs = nowMs;
-    this.#sentBytes += byteCount + DATAGRAM_RECORD_BYTES;
+    if (takenBytes > this.limitBytes) {
+      this.#burstNumber = packetNumber;
+      this.#burstBytes = takenBytes;
+      this.#burstMs = nowMs;
+    }
+    this.#sentBytes += takenBytes;
     this.#sentNumber = packetNumber;
     this.#sentBytesAt[packetNumber & (FLIGHT_PACKETS_MAX - 1)] = this.#sentBytes;
   }
@@ -112,12 +142,24 @@ export class Flight {
     this.#goneBytes = goneBytes;
     this.#progressMs = nowMs;
     this.#timeoutMs = FLIGHT_TIMEOUT_MS_MIN;
+    this.#burstShares = Math.min(BURST_SHARES_MAX, this.#burstShares + 1);
+    if (this.#burstNumber !== -1 && packetNumber >= this.#burstNumber) this.#rest(nowMs);
+  }
+
+  /** As long as it takes for what was in flight, rest included, to have been the limit on average. */
+  #rest(nowMs: number): void {
+    const flightMs = nowMs - this.#burstMs;
+    const restMs = flightMs * Math.max(0, this.#burstBytes / this.limitBytes - 1);
+    this.#restUntilMs = nowMs + Math.min(restMs, BURST_REST_MS_MAX);
+    this.#burstNumber = -1;
   }
 
   #roomBytes(neededBytes: number, isBulk: boolean): number {
     if (this.#sentNumber - this.#goneNumber >= FLIGHT_PACKETS_MAX - 1) return 0;
     const limitBytes = isBulk ? this.limitBytes * (1 - BULK_RESERVE_PART) : this.limitBytes;
     const roomBytes = limitBytes - this.inFlightBytes - DATAGRAM_RECORD_BYTES;
-    return this.inFlightBytes === 0 ? Math.max(roomBytes, neededBytes) : roomBytes;
+    if (this.inFlightBytes > 0) return roomBytes;
+    const burstBytes = this.limitBytes * this.#burstShares - DATAGRAM_RECORD_BYTES;
+    return Math.max(roomBytes, neededBytes, Math.min(burstBytes, this.#datagramBytesMax));
   }
 }

@@ -129,6 +129,13 @@ export class Handshakes<P> {
     return link;
   }
 
+  /** When something that links' sessions refused for a rest can be sent; Infinity when nothing was. */
+  restEndMs(nowMs: number): number {
+    let endMs = Infinity;
+    for (const { session } of this.#links) endMs = Math.min(endMs, session?.flight?.restEndMs(nowMs) ?? Infinity);
+    return endMs;
+  }
+
   tick(nowMs: number): void {
     for (const link of this.#links) this.#tickLink(link, nowMs);
   }

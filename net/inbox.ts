@@ -27,7 +27,7 @@ import {
  * The receiving half of an endpoint. The life of a datagram that arrives:
  *
  *     queue()             as the transport brings it, nothing looked at
- *     turn()              header checked, session found, handed to the sealing to open
+ *     turn()              a few at a time: header checked, session found, handed to the sealing to open
  *     onDatagramOpened()  replay window committed, messages handed to the application
  */
 
@@ -57,6 +57,9 @@ export interface InboxOptions<P> {
   onDeadSessionIdle(session: Session<P>): void;
 }
 
+/** Datagrams that were handled and still lie in the queue: seldom enough that what waits behind them is moved up. */
+const HANDLED_KEPT_MAX = 64;
+
 export class Inbox<P> {
   /** Time of the turn, handed in by the endpoint. */
   nowMs = 0;
@@ -64,6 +67,8 @@ export class Inbox<P> {
   readonly #sealing: DatagramSealing;
   readonly #drops: DropCounters;
   readonly #queue: { datagram: Uint8Array; host: string; port: number }[] = [];
+  /** The first of the queue that waits. */
+  #next = 0;
   readonly #openRegions: (Region | undefined)[] = Array.from<Region | undefined>({ length: RECEIVE_SLOTS });
   readonly #openSessions: (Session<P> | undefined)[] = Array.from<Session<P> | undefined>({ length: RECEIVE_SLOTS });
   readonly #openNumbers = new Float64Array(RECEIVE_SLOTS);
@@ -78,19 +83,31 @@ export class Inbox<P> {
   }
 
   queue(datagram: Uint8Array, host: string, port: number): void {
-    if (this.#queue.length >= RECEIVE_SLOTS) this.#drops.count('receive-slots-full');
+    if (this.waitingCount >= RECEIVE_SLOTS) this.#drops.count('receive-slots-full');
     else this.#queue.push({ datagram, host, port });
   }
 
-  /** Checks all that arrived since the last turn and hands it to the sealing. Returns how many datagrams. */
-  turn(): number {
-    const count = this.#queue.length;
-    for (let i = 0; i < count; i++) {
-      const { datagram, host, port } = this.#queue[i]!;
+  /** Datagrams that wait for their turn. */
+  get waitingCount(): number {
+    return this.#queue.length - this.#next;
+  }
+
+  /** Checks what has arrived, so many datagrams at most, and hands it to the sealing. Returns how many. */
+  turn(countMax: number): number {
+    const end = Math.min(this.#queue.length, this.#next + countMax);
+    const count = end - this.#next;
+    while (this.#next < end) {
+      const { datagram, host, port } = this.#queue[this.#next++]!;
       this.#receive(datagram, host, port);
     }
-    this.#queue.length = 0;
+    if (this.#next === this.#queue.length || this.#next >= HANDLED_KEPT_MAX) this.#forgetHandled();
     return count;
+  }
+
+  #forgetHandled(): void {
+    this.#queue.copyWithin(0, this.#next);
+    this.#queue.length -= this.#next;
+    this.#next = 0;
   }
 
   #receive(datagram: Uint8Array, host: string, port: number): void {

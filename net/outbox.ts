@@ -62,6 +62,10 @@ export class Outbox<P> {
     this.out = { control: this.#ring.control(0), word: 0, packet: this.#ring.packet(0), valueWord: 0 };
   }
 
+  get freeCount(): number {
+    return this.#ring.freeCount;
+  }
+
   get trustedBytes(): number {
     return this.#ring.trustedBytes;
   }

@@ -2,14 +2,14 @@
 export const ERROR_CODES = [
   /** A key that is empty, over 1,024 bytes, or no string or Uint8Array. */
   'INVALID_KEY',
-  /** A value larger than one datagram holds; the message names the limit. */
+  /** A value over the limit: 1 MiB, or one datagram where only that is taken; the message names it. */
   'VALUE_TOO_LARGE',
   'INVALID_ARGUMENT',
   /** The deadline passed and the operation certainly had no effect. */
   'DEADLINE_EXCEEDED',
   /** The caller aborted and the operation certainly had no effect. */
   'ABORTED',
-  /** A put or delete that may or may not take effect: deadline, abort or close came after it was sent. */
+  /** A write that may or may not take effect: deadline, abort or close came after it was sent. */
   'OUTCOME_UNKNOWN',
   /** More operations wait than the client's queue holds. */
   'QUEUE_FULL',
@@ -26,6 +26,8 @@ export const ERROR_CODES = [
   'NOT_AN_INTEGER',
   /** An increment would leave the signed 64-bit integers. Nothing was written. */
   'OVERFLOW',
+  /** Others changed the key during each attempt of an update. Nothing was written. */
+  'CONTENDED',
   /** The certificate does not permit the operation. */
   'NOT_PERMITTED',
   /** No quorum of members of one cluster instance answered. */
@@ -37,6 +39,10 @@ export const ERROR_CODES = [
   /** Missing, unreadable or inconsistent cluster files. */
   'CLUSTER_FILES',
   'PORT_IN_USE',
+  /** This machine can't make the evidence asked for; the message says what it lacks. */
+  'EVIDENCE_UNAVAILABLE',
+  /** A policy, evidence or collateral file that is missing, unreadable or wrong; the message names the place in it. */
+  'EVIDENCE_FILES',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

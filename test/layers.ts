@@ -23,6 +23,11 @@ const IMPORTERS: Readonly<Record<string, readonly string[]>> = {
   piscina: ['workers/worker-pool.ts'],
   'hdr-histogram-js': ['bench/histogram.ts'],
   commander: ['src/cli/', 'bench/', 'test/cluster/sim.ts'],
+  zod: ['src/trust/'],
+  '@peculiar/asn1-schema': ['src/trust/evidence/x509.ts', 'test/trust/'],
+  '@peculiar/asn1-x509': ['src/trust/evidence/x509.ts', 'test/trust/'],
+  asn1js: ['src/trust/evidence/x509.ts', 'test/trust/'],
+  '@phala/dcap-qvl': ['src/trust/evidence/dcap-library.ts'],
   'fast-check': ['test/'],
 };
 

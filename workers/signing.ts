@@ -2,7 +2,15 @@
  * Key pairs, signatures and hashes for whoever issues and checks certificates. Used at start and in handshakes only, so
  * it allocates freely.
  */
-import { blake2b, ed25519KeyPair, ed25519Sign, ed25519Verify, eraseBytes, randomBytes } from './sodium.ts';
+import {
+  blake2b,
+  ed25519KeyPair,
+  ed25519KeyPairOf,
+  ed25519Sign,
+  ed25519Verify,
+  eraseBytes,
+  randomBytes,
+} from './sodium.ts';
 import { STATIC_KEY_BYTES, x25519PublicKey } from './sodium.ts';
 import type { KeyPair } from './sodium.ts';
 
@@ -14,6 +22,11 @@ const HASH_BYTES = 32;
 /** Ed25519: 32 bytes public, 64 bytes secret. */
 export function generateSigningKeyPair(): KeyPair {
   return ed25519KeyPair();
+}
+
+/** Always the same one for a seed, 32 bytes: no more secret than that is. */
+export function signingKeyPairOf(seed: Uint8Array): KeyPair {
+  return ed25519KeyPairOf(seed);
 }
 
 /** 64 bytes. */

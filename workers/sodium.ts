@@ -76,6 +76,14 @@ export function ed25519KeyPair(): KeyPair {
   return { publicKey, secretKey };
 }
 
+/** The key pair that a 32-byte seed stands for. */
+export function ed25519KeyPairOf(seed: Uint8Array): KeyPair {
+  const publicKey = new Uint8Array(SIGNING_PUBLIC_KEY_BYTES);
+  const secretKey = new Uint8Array(SIGNING_SECRET_KEY_BYTES);
+  sodium.crypto_sign_seed_keypair(publicKey, secretKey, seed);
+  return { publicKey, secretKey };
+}
+
 export function ed25519Sign(message: Uint8Array, secretKey: Uint8Array): Uint8Array {
   const signature = new Uint8Array(SIGNATURE_BYTES);
   sodium.crypto_sign_detached(signature, message, secretKey);

@@ -13,6 +13,7 @@ const WRONG_INPUT_CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'VALUE_TOO_LARGE',
   'CLUSTER_FILES',
   'PORT_IN_USE',
+  'EVIDENCE_FILES',
 ]);
 
 /** Thrown by a command whose failure has no stable error code. */

@@ -1,28 +1,40 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { attestCommand } from './attest.ts';
 import { deleteCommand } from './delete.ts';
 import { devCommand } from './dev.ts';
 import { doctorCommand } from './doctor.ts';
 import { oneLine, reportFailure } from './failure.ts';
 import { getCommand } from './get.ts';
+import { incrCommand } from './incr.ts';
 import { initCommand } from './init.ts';
+import { measureCommand } from './measure.ts';
 import { putCommand } from './put.ts';
 import { replicaCommand } from './replica.ts';
 import { statusCommand } from './status.ts';
+import { updateCommand } from './update.ts';
 
-/** The `avocado` command line, but for `bench`, which a higher layer adds. */
+/**
+ * The `avocado` command line, but for `bench`, which a higher layer adds. What stands behind a command is its own: `bench
+ * compare` has options of the names of `bench`.
+ */
 export function createProgram(): Command {
   return new Command('avocado')
     .description('A confidential, linearizable, replicated in-memory key-value store for hosts that are not trusted.')
     .version(packageVersion())
+    .enablePositionalOptions()
     .addCommand(devCommand())
     .addCommand(initCommand())
     .addCommand(replicaCommand())
     .addCommand(getCommand())
     .addCommand(putCommand())
     .addCommand(deleteCommand())
+    .addCommand(incrCommand())
+    .addCommand(updateCommand())
     .addCommand(statusCommand())
-    .addCommand(doctorCommand());
+    .addCommand(doctorCommand())
+    .addCommand(measureCommand())
+    .addCommand(attestCommand());
 }
 
 /**

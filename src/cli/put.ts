@@ -1,21 +1,26 @@
 import { readFileSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import { Command } from 'commander';
+import { assertHeld, expectedOf, ifAbsentOption, ifValueOption, ifVersionOption } from './conditions.ts';
+import type { ConditionOptions } from './conditions.ts';
 import { CommandFailure, EXIT_WRONG_INPUT } from './failure.ts';
 import { clusterOption, datagramBytesOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
-interface PutOptions extends ClientOptions {
+interface PutOptions extends ClientOptions, ConditionOptions {
   readonly file?: string;
 }
 
 export function putCommand(): Command {
   return new Command('put')
-    .description('Store a value under a key.')
+    .description('Store a value under a key; with a condition that does not hold, exit code 1.')
     .argument('<key>', 'UTF-8, 1 to 1,024 bytes')
     .argument('[value]', 'the value; - reads it from standard input')
     .option('--file <path>', 'read the value from a file')
+    .addOption(ifAbsentOption())
+    .addOption(ifValueOption())
+    .addOption(ifVersionOption())
     .addOption(clusterOption())
     .addOption(timeoutOption())
     .addOption(routeOption())
@@ -28,6 +33,8 @@ Examples:
   avocado put greeting hello
   avocado put photo --file photo.jpg
   date | avocado put now -
+  avocado put leader "$HOSTNAME" --if-absent
+  avocado put light off --if-value on
   avocado put -- temperature -5`,
     )
     .action(put);
@@ -35,8 +42,14 @@ Examples:
 
 async function put(key: string, argument: string | undefined, options: PutOptions): Promise<void> {
   const value = await valueFrom(argument, options.file);
-  await withClient(options, (client, deadlineMs) => client.put(key, value, { deadlineMs }));
-  const done = { key, stored: true, valueBytes: value.length };
+  const expected = expectedOf(options);
+  const result = await withClient(options, async (client, deadlineMs) =>
+    expected === undefined
+      ? await client.put(key, value, { deadlineMs })
+      : await client.compareAndSet(key, expected, value, { deadlineMs }),
+  );
+  if (result !== undefined) assertHeld(key, 'stored', result, options.json === true);
+  const done = { key, stored: true, valueBytes: value.length, version: result?.version };
   process.stdout.write(options.json === true ? `${JSON.stringify(done)}\n` : 'ok\n');
 }
 

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { randomBytes } from '../../workers/signing.ts';
 import type { WorkerFigures } from '../../workers/process-sealing.ts';
 import { openEngine } from '../client/engine.ts';
-import type { Engine, MemberStatus, OperationSink, Outcome } from '../client/operations.ts';
+import type { Engine, MemberStatus, OperationSink, Outcome, RmwFigures } from '../client/operations.ts';
 import type { Route } from '../client/route.ts';
 import { formatBytes } from './bytes.ts';
 import { CommandFailure, EXIT_FAILED } from './failure.ts';
@@ -151,12 +151,20 @@ function memberRow(member: MemberStatus): string[] {
 function memberNotes(member: MemberStatus): string[] {
   const notes: string[] = [];
   if (member.reason !== undefined) notes.push(`replica ${member.index} is ${member.state}: ${member.reason}\n`);
+  if (member.rmw !== undefined) notes.push(`replica ${member.index} has ${describeRmw(member.rmw)}\n`);
   if (member.workers !== undefined) notes.push(`replica ${member.index} has ${describeWorkers(member.workers)}\n`);
   const drops = Object.entries(member.drops ?? {});
   if (drops.length > 0) {
     notes.push(`replica ${member.index} dropped: ${drops.map(([reason, times]) => `${reason} ${times}`).join(', ')}\n`);
   }
   return notes;
+}
+
+/** E.g. "3 keys with read-modify-writes: 120 decided, 4 ballots lost; coordinating 1 helped, 2 waits". */
+function describeRmw({ keys, decided, nacked, helped, backOffs }: RmwFigures): string {
+  const counts = [keys, decided, nacked, helped, backOffs].map((value) => value.toLocaleString('en'));
+  const coordinating = helped + backOffs === 0 ? '' : `; coordinating ${counts[3]} helped, ${counts[4]} waits`;
+  return `${counts[0]} ${keys === 1 ? 'key' : 'keys'} with read-modify-writes: ${counts[1]} decided, ${counts[2]} ballots lost${coordinating}`;
 }
 
 /** E.g. "2 workers, from 24,576 bytes on: 1,234 jobs". */

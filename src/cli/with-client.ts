@@ -3,7 +3,7 @@ import { connect } from '../index.ts';
 import type { Route } from '../client/route.ts';
 import { findCluster } from './find-cluster.ts';
 
-/** What get, put and delete share: a connection for one operation, within one time limit. */
+/** What the commands for one key share: a connection for one operation, within one time limit. */
 export interface ClientOptions {
   readonly cluster?: string;
   readonly timeout: number;

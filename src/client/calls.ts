@@ -1,10 +1,12 @@
 import { AvocadoError } from '../errors.ts';
-import type { ErrorCode } from '../errors.ts';
-import type { Engine, OperationSink, Outcome } from './operations.ts';
+import { isAnswer } from '../protocol/outcome.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
+import type { CallInput, CallKind } from './call-kind.ts';
+import { errorOf } from './failures.ts';
+import type { Engine, Operations, OperationSink, Outcome } from './operations.ts';
 import { TABLE_FULL } from './operations.ts';
 
 /** Joins the promises of the public API to operations: calls in flight by token, and a bounded queue before them. */
-export type CallKind = 'get' | 'put' | 'delete';
 
 /** Deadlines of calls that still wait for a place are looked at so often. */
 const SWEEP_INTERVAL_MS = 20;
@@ -29,17 +31,18 @@ export class Calls implements OperationSink {
   }
 
   /** @param endMs On performance.now()'s clock. */
-  run(
-    kind: CallKind,
+  run<Result>(
+    kind: CallKind<Result>,
     key: Uint8Array,
     value: Uint8Array | undefined,
+    request: RmwRequest | undefined,
     endMs: number,
     signal: AbortSignal | undefined,
-  ): Promise<Buffer | undefined> {
+  ): Promise<Result> {
     return new Promise((resolve, reject) => {
-      if (this.#closed) return reject(errorOf(kind, 'closed'));
-      if (signal?.aborted === true) return reject(errorOf(kind, 'aborted'));
-      const call = new Call(kind, key, value, endMs, resolve, reject);
+      if (this.#closed) return reject(errorOf(kind.name, 'closed'));
+      if (signal?.aborted === true) return reject(errorOf(kind.name, 'aborted'));
+      const call = new Call(kind, key, value, request, endMs, resolve as (result: unknown) => void, reject);
       if ((this.#waitingCount > 0 || !this.#start(call)) && !this.#enqueue(call)) {
         return reject(
           new AvocadoError(
@@ -56,7 +59,7 @@ export class Calls implements OperationSink {
     const call = this.#inFlight[token]!;
     this.#inFlight[token] = undefined;
     this.#freeTokens.push(token);
-    call.settle(outcome, value, valueBytes);
+    call.settle(outcome, value, valueBytes, this.#engine!.operations);
     this.#startWaiting();
   }
 
@@ -72,12 +75,7 @@ export class Calls implements OperationSink {
     const { operations } = this.#engine!;
     const token = this.#freeTokens.pop() ?? this.#inFlight.length;
     const leftMs = call.endMs - performance.now();
-    const operationId =
-      call.kind === 'get'
-        ? operations.startGet(token, call.key, leftMs)
-        : call.kind === 'put'
-          ? operations.startPut(token, call.key, call.value!, leftMs)
-          : operations.startDelete(token, call.key, leftMs);
+    const operationId = call.kind.start(operations, token, call, leftMs);
     if (operationId === TABLE_FULL) {
       this.#freeTokens.push(token);
       if (token === this.#inFlight.length) this.#inFlight.push(undefined);
@@ -133,36 +131,40 @@ export class Calls implements OperationSink {
   #drop(call: Call, outcome: Outcome): void {
     if (call.isSettled || call.operationId !== TABLE_FULL) return;
     this.#waitingCount--;
-    call.settle(outcome, EMPTY, 0);
+    call.settle(outcome, EMPTY, 0, this.#engine!.operations);
   }
 }
 
 const EMPTY = new Uint8Array(0);
 
-class Call {
-  readonly kind: CallKind;
+class Call implements CallInput {
+  /** Makes of the answer what #resolve takes. */
+  readonly kind: CallKind<unknown>;
   key: Uint8Array;
   value: Uint8Array | undefined;
+  request: RmwRequest | undefined;
   readonly endMs: number;
   /** TABLE_FULL until it is started. */
   operationId: number = TABLE_FULL;
   isSettled = false;
-  readonly #resolve: (value: Buffer | undefined) => void;
+  readonly #resolve: (result: unknown) => void;
   readonly #reject: (error: Error) => void;
   #signal: AbortSignal | undefined;
   #onAbort: (() => void) | undefined;
 
   constructor(
-    kind: CallKind,
+    kind: CallKind<unknown>,
     key: Uint8Array,
     value: Uint8Array | undefined,
+    request: RmwRequest | undefined,
     endMs: number,
-    resolve: (value: Buffer | undefined) => void,
+    resolve: (result: unknown) => void,
     reject: (error: Error) => void,
   ) {
     this.kind = kind;
     this.key = key;
     this.value = value;
+    this.request = request;
     this.endMs = endMs;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -178,55 +180,15 @@ class Call {
   copyInput(): void {
     this.key = new Uint8Array(this.key);
     if (this.value !== undefined) this.value = new Uint8Array(this.value);
+    const { request } = this;
+    if (request === undefined) return;
+    this.request = { ...request, value: new Uint8Array(request.value), expected: new Uint8Array(request.expected) };
   }
 
-  settle(outcome: Outcome, value: Uint8Array, valueBytes: number): void {
+  settle(outcome: Outcome, value: Uint8Array, valueBytes: number, { ended }: Operations): void {
     this.isSettled = true;
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
-    if (outcome === 'absent') this.#resolve(undefined);
-    else if (outcome === 'mismatch') throw new Error('no call of this client has a condition');
-    else if (outcome !== 'ok') this.#reject(errorOf(this.kind, outcome));
-    else this.#resolve(this.kind === 'get' ? Buffer.from(value.subarray(0, valueBytes)) : undefined);
+    if (isAnswer(outcome)) this.#resolve(this.kind.answer(outcome, value, valueBytes, ended));
+    else this.#reject(errorOf(this.kind.name, outcome));
   }
-}
-
-type Failure = Exclude<Outcome, 'ok' | 'absent' | 'mismatch'>;
-
-const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
-  deadline: ['DEADLINE_EXCEEDED', 'no quorum answered before the deadline; it had no effect'],
-  aborted: ['ABORTED', 'the caller aborted it; it had no effect'],
-  'outcome-unknown': [
-    'OUTCOME_UNKNOWN',
-    'it was sent but a quorum did not acknowledge it in time: it may or may not take effect; read the key to see',
-  ],
-  'trusted-memory-full': [
-    'TRUSTED_MEMORY_FULL',
-    'the replicas’ trusted memory has no room for another key; nothing was written: raise --trusted-memory of the replicas',
-  ],
-  'host-memory-full': [
-    'HOST_MEMORY_FULL',
-    'the replicas’ host memory has no room for the value; nothing was written: raise --host-memory of the replicas',
-  ],
-  unreadable: ['VALUE_UNREADABLE', 'every copy of the newest value failed its check; a new put heals the key'],
-  'stamps-exhausted': [
-    'STAMPS_EXHAUSTED',
-    'a writer has used up the stamps of this key; it had no effect: find out whose certificate did that',
-  ],
-  'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it'],
-  closed: ['CLOSED', 'the client is closed; it had no effect'],
-  'too-large': [
-    'VALUE_TOO_LARGE',
-    'the value does not fit into one datagram, as the coordinated route needs it: use the direct route for this key',
-  ],
-  'value-too-large': [
-    'VALUE_TOO_LARGE',
-    'the value found, or the new one, does not fit into one datagram, as a read-modify-write needs it; nothing was written',
-  ],
-  'not-an-integer': ['NOT_AN_INTEGER', 'the value is no decimal text of a signed 64-bit integer; nothing was written'],
-  overflow: ['OVERFLOW', 'the sum is no signed 64-bit integer; nothing was written'],
-};
-
-export function errorOf(kind: CallKind, outcome: Failure): AvocadoError {
-  const [code, text] = FAILURES[outcome];
-  return new AvocadoError(code, `${kind}: ${text}`);
 }

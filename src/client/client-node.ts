@@ -14,6 +14,7 @@ import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
 import { CallClient } from '../coordinated/call-client.ts';
 import { CALL_BYTES } from '../protocol/call-messages.ts';
+import { CALL_RMW_BYTES } from '../protocol/call-rmw.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
 import { acceptResponse, requestPayload } from '../protocol/handshake-payload.ts';
 import { MESSAGE_STATE, MESSAGE_STATUS, typeOf } from '../protocol/messages.ts';
@@ -193,9 +194,14 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     }
   }
 
-  /** Whether the next turn is due at once: there is sealing to go on with. */
+  /** When turn() is to be called next, if nothing arrives before; Infinity when nothing is in flight. */
+  get nextTurnMs(): number {
+    return Math.min(this.core.nextTickMs, this.endpoint.roomAtMs);
+  }
+
+  /** Whether the next turn is due at once: there is sealing to go on with, or what has arrived to be handled. */
   get isWorkLeft(): boolean {
-    return this.#options.sealing.pendingValueJobs > 0;
+    return this.#options.sealing.pendingValueJobs > 0 || this.endpoint.isWorkLeft;
   }
 
   /** Largest value that can be put under a key of so many bytes; in the coordinated route a call is one datagram. */
@@ -207,6 +213,13 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       valueBytesMax = Math.min(valueBytesMax, this.endpoint.valueBytesMax(session, CALL_BYTES + alignUp(keyBytes)));
     }
     return valueBytesMax;
+  }
+
+  /** Largest new and expected value of a read-modify-write together, padded each. */
+  rmwBytesMax(keyBytes: number): number {
+    // In the direct route it is the coordinator that says what is too large, as it depends on what is there.
+    if (this.#calls === undefined) return 2 * SEALED_VALUE_BYTES_MAX;
+    return this.valueBytesMax(keyBytes) - CALL_RMW_BYTES;
   }
 
   /** Ends all operations and sessions. Transport and sealing stay the owner's. */

@@ -1,18 +1,32 @@
-import type { WorkerSetting } from '../../workers/worker-count.ts';
-import { parseWorkerSetting, WORKERS_MAX } from '../../workers/worker-count.ts';
 import { AvocadoError } from '../errors.ts';
-import { KEY_BYTES_MAX } from '../protocol/messages.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
+import { count, keyBytesOf, positive, valueBytesOf, workerSetting } from './arguments.ts';
+import type { CallKind } from './call-kind.ts';
+import { DELETE, GET, PUT } from './call-kind.ts';
 import { Calls } from './calls.ts';
-import type { CallKind } from './calls.ts';
 import { openEngine } from './engine.ts';
 import type { Engine, MemberStatus } from './operations.ts';
+import {
+  add,
+  COMPARE_AND_SET,
+  DELETE_IF,
+  deleteIf,
+  GET_AND_SET,
+  GET_WITH_VERSION,
+  INCREMENT,
+  PUT_IF_ABSENT,
+  rmwBytes,
+  setIf,
+  setTo,
+} from './read-modify-write.ts';
+import type { ConditionalResult, Expected, Value, Versioned } from './read-modify-write.ts';
 import { ROUTES } from './route.ts';
 import type { Route } from './route.ts';
+import { ATTEMPTS_DEFAULT, runUpdate } from './update.ts';
+import type { Change } from './update.ts';
 
 /** A key: 1 to 1,024 bytes; strings are taken as UTF-8. */
 export type Key = string | Uint8Array;
-/** A value: up to 1 MiB; strings are taken as UTF-8. */
-export type Value = string | Uint8Array;
 
 export interface ConnectOptions {
   /** Cluster directory, as `avocado init` writes it and `avocado dev` prints it. */
@@ -46,6 +60,11 @@ export interface OperationOptions {
   readonly deadlineMs?: number;
   /** Ends the operation: ABORTED, or OUTCOME_UNKNOWN for a write that was sent. */
   readonly signal?: AbortSignal;
+}
+
+export interface UpdateOptions extends OperationOptions {
+  /** How often the function is run at most, before the update ends with CONTENDED; default 100. */
+  readonly attempts?: number;
 }
 
 /**
@@ -104,18 +123,101 @@ export class Client {
 
   /** The value of a key; undefined when it was never put, or deleted. Linearizable. */
   get(key: Key, options?: OperationOptions): Promise<Buffer | undefined> {
-    return this.#run('get', key, undefined, options);
+    return this.#run(GET, key, options);
   }
 
   /** Sets a key. Resolves once a quorum has it; it then survives the crash of a minority. */
-  async put(key: Key, value: Value, options?: OperationOptions): Promise<void> {
-    await this.#run('put', key, value, options);
+  put(key: Key, value: Value, options?: OperationOptions): Promise<void> {
+    return this.#run(PUT, key, options, value);
   }
 
   /** Removes a key, whether it was there or not. */
-  async delete(key: Key, options?: OperationOptions): Promise<void> {
-    await this.#run('delete', key, undefined, options);
+  delete(key: Key, options?: OperationOptions): Promise<void> {
+    return this.#run(DELETE, key, options);
   }
+
+  // -- read-modify-writes: each one atomic, also against plain puts and deletes ----------------------------------------
+
+  /** The value of a key and the version of its state, which absent keys have, too. As fast as get(). */
+  getWithVersion(key: Key, options?: OperationOptions): Promise<Versioned> {
+    return this.#run(GET_WITH_VERSION, key, options);
+  }
+
+  /**
+   * Sets a key if it is as expected.
+   *
+   *     const client = await connect({ cluster: './cluster' });
+   *     const { version } = await client.getWithVersion('light');
+   *     const { ok } = await client.compareAndSet('light', { version }, 'off'); // false if somebody else was here
+   *     await client.close();
+   *
+   * @param expected `{ value }` compares bytes; `{ version }` also tells a value from an equal one that came later;
+   * `{ absent: true }` is putIfAbsent().
+   * @returns `{ ok: true, version }` of the new state, or `{ ok: false, value, version }` of what was found instead.
+   */
+  compareAndSet(key: Key, expected: Expected, value: Value, options?: OperationOptions): Promise<ConditionalResult> {
+    return this.#change(COMPARE_AND_SET, key, () => setIf(expected, value), options);
+  }
+
+  /** Sets a key that was never put, or is deleted. Returns what compareAndSet() does. */
+  putIfAbsent(key: Key, value: Value, options?: OperationOptions): Promise<ConditionalResult> {
+    return this.#change(PUT_IF_ABSENT, key, () => setIf({ absent: true }, value), options);
+  }
+
+  /** Removes a key if it is as expected, by value or version. Returns what compareAndSet() does. */
+  deleteIf(key: Key, expected: Expected, options?: OperationOptions): Promise<ConditionalResult> {
+    return this.#change(DELETE_IF, key, () => deleteIf(expected), options);
+  }
+
+  /** Sets a key and returns the value that it had; undefined when it was absent. */
+  getAndSet(key: Key, value: Value, options?: OperationOptions): Promise<Buffer | undefined> {
+    return this.#change(GET_AND_SET, key, () => setTo(value), options);
+  }
+
+  /**
+   * Adds to a whole number of signed 64 bits and returns the sum; an absent key counts as 0. The number is kept as decimal
+   * text, so that get() and put() can be used on the same key.
+   *
+   * @param delta A bigint, or a number that is a safe integer; may be negative.
+   * @throws AvocadoError NOT_AN_INTEGER, OVERFLOW; the value is then as it was.
+   */
+  increment(key: Key, delta: bigint | number = 1n, options?: OperationOptions): Promise<bigint> {
+    return this.#change(INCREMENT, key, () => add(delta), options);
+  }
+
+  /**
+   * Replaces a value by what a function makes of it, so that no change of others in between is lost. The function may
+   * run several times, may be async, and removes the key by returning undefined; returning an equal value changes nothing.
+   *
+   *     const client = await connect({ cluster: './cluster' });
+   *     await client.update('list', (current) => `${current ?? ''}milk\n`);
+   *     await client.close();
+   *
+   * @returns The state that the update made, or left.
+   * @throws AvocadoError CONTENDED when others came first in all attempts; what the function throws, too.
+   */
+  async update(key: Key, change: Change, options: UpdateOptions = {}): Promise<Versioned> {
+    const attempts = count('attempts', options.attempts ?? ATTEMPTS_DEFAULT, Number.MAX_SAFE_INTEGER);
+    const endMs = performance.now() + this.#deadlineOf(options);
+    const { signal } = options;
+    const step = (): OperationOptions => ({
+      // One that has run out ends as any does, by its outcome.
+      deadlineMs: Math.max(endMs - performance.now(), Number.MIN_VALUE),
+      ...(signal !== undefined && { signal }),
+    });
+    return await runUpdate(
+      {
+        read: () => this.getWithVersion(key, step()),
+        setIf: (expected, value) => this.compareAndSet(key, expected, value, step()),
+        deleteIf: (expected) => this.deleteIf(key, expected, step()),
+        signal,
+      },
+      change,
+      attempts,
+    );
+  }
+
+  // -- many ------------------------------------------------------------------------------------------------------------
 
   /** Values in the order of the keys. Each get is an operation of its own; the first that fails rejects the call. */
   getMany(keys: Iterable<Key>, options?: OperationOptions): Promise<(Buffer | undefined)[]> {
@@ -142,51 +244,46 @@ export class Client {
     await this.#engine.close();
   }
 
-  async #run(
-    kind: CallKind,
-    key: Key,
-    value: Value | undefined,
-    options: OperationOptions = {},
-  ): Promise<Buffer | undefined> {
-    const keyBytes = bytesOf(key, 'INVALID_KEY', 'keys are strings or Uint8Arrays');
-    if (keyBytes.length === 0 || keyBytes.length > KEY_BYTES_MAX) {
-      throw new AvocadoError('INVALID_KEY', `a key has 1 to ${KEY_BYTES_MAX} bytes, this one ${keyBytes.length}`);
-    }
-    const valueBytes =
-      kind === 'put' ? bytesOf(value, 'INVALID_ARGUMENT', 'values are strings or Uint8Arrays') : undefined;
+  async #run<Result>(kind: CallKind<Result>, key: Key, options: OperationOptions = {}, value?: Value): Promise<Result> {
+    const keyBytes = keyBytesOf(key);
+    const valueBytes = kind === PUT ? valueBytesOf(value) : undefined;
     const valueBytesMax = this.#engine.operations.valueBytesMax(keyBytes.length);
     if (valueBytes !== undefined && valueBytes.length > valueBytesMax) {
-      throw new AvocadoError(
-        'VALUE_TOO_LARGE',
-        `a value has at most ${valueBytesMax} bytes, this one ${valueBytes.length}` +
-          (this.#route === 'direct'
-            ? ''
-            : ': the coordinated route takes what fits into one datagram, the direct one more'),
-      );
+      throw this.#tooLarge(kind.name, 'a value has', valueBytesMax, valueBytes.length);
     }
-    const deadlineMs = positive('deadlineMs', options.deadlineMs ?? this.#deadlineMs, Number.MAX_SAFE_INTEGER);
-    return this.#calls.run(kind, keyBytes, valueBytes, performance.now() + deadlineMs, options.signal);
+    const deadlineMs = this.#deadlineOf(options);
+    return this.#calls.run(kind, keyBytes, valueBytes, undefined, performance.now() + deadlineMs, options.signal);
   }
-}
 
-function bytesOf(data: unknown, code: 'INVALID_KEY' | 'INVALID_ARGUMENT', message: string): Uint8Array {
-  if (typeof data === 'string') return Buffer.from(data, 'utf8');
-  if (data instanceof Uint8Array) return data;
-  throw new AvocadoError(code, message);
-}
+  /** @param requestOf Called here, so that what it finds wrong rejects the promise. */
+  async #change<Result>(
+    kind: CallKind<Result>,
+    key: Key,
+    requestOf: () => RmwRequest,
+    options: OperationOptions = {},
+  ): Promise<Result> {
+    const keyBytes = keyBytesOf(key);
+    const request = requestOf();
+    const { operations } = this.#engine;
+    const bytesMax = operations.rmwBytesMax(keyBytes.length);
+    const byteCount = rmwBytes(request);
+    if (byteCount > bytesMax)
+      throw this.#tooLarge(kind.name, 'values of a read-modify-write have', bytesMax, byteCount);
+    const deadlineMs = this.#deadlineOf(options);
+    return this.#calls.run(kind, keyBytes, undefined, request, performance.now() + deadlineMs, options.signal);
+  }
 
-function positive(name: string, value: number, max: number): number {
-  if (typeof value === 'number' && value > 0 && value <= max) return value;
-  throw new AvocadoError('INVALID_ARGUMENT', `${name} is ${value}: give a positive number up to ${max}`);
-}
+  #deadlineOf({ deadlineMs = this.#deadlineMs }: OperationOptions): number {
+    return positive('deadlineMs', deadlineMs, Number.MAX_SAFE_INTEGER);
+  }
 
-function workerSetting(value: number | 'auto'): WorkerSetting {
-  const setting = parseWorkerSetting(String(value));
-  if (setting !== undefined) return setting;
-  throw new AvocadoError('INVALID_ARGUMENT', `workers is ${value}: give 'auto', or a number from 0 to ${WORKERS_MAX}`);
-}
-
-function count(name: string, value: number, max: number): number {
-  if (Number.isInteger(value)) return positive(name, value, max);
-  throw new AvocadoError('INVALID_ARGUMENT', `${name} is ${value}: give a whole number from 1 to ${max}`);
+  #tooLarge(callName: string, what: string, bytesMax: number, byteCount: number): AvocadoError {
+    return new AvocadoError(
+      'VALUE_TOO_LARGE',
+      `${callName}: ${what} at most ${bytesMax} bytes, this one ${byteCount}` +
+        (this.#route === 'direct'
+          ? ''
+          : ': the coordinated route takes what fits into one datagram, the direct one more'),
+    );
+  }
 }

@@ -4,7 +4,9 @@ import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { ProcessSealing, WorkerFigures } from '../../workers/process-sealing.ts';
 import { randomBytes } from '../../workers/signing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
+import type { EndedStamp } from '../protocol/outcome.ts';
 import { quorumOf } from '../protocol/quorum.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { datagramBytesFor, isLoopback } from '../server/datagram-bytes.ts';
 import { openSealing } from '../server/open-sealing.ts';
 import { TurnLoop } from '../server/turn-loop.ts';
@@ -99,11 +101,11 @@ class UdpEngine implements Engine, Operations {
       onTick: (nowMs) => this.#statusQueries.tick(nowMs),
       onStatus: (incoming, word) => this.#statusQueries.onStatus(incoming, word),
     });
-    const { links, endpoint, view, core } = this.#node;
+    const { links, endpoint, view } = this.#node;
     this.#statusQueries = new StatusQueries(configuration.members, links, endpoint, view);
     this.#loop = new TurnLoop({
       turn: (nowMs) => this.#turn(nowMs),
-      nextTurnMs: () => core.nextTickMs,
+      nextTurnMs: () => this.#node.nextTurnMs,
       isWorkLeft: () => this.#node.isWorkLeft,
     });
     processSealing.onReadyToDrain(() => this.#loop.schedule());
@@ -201,8 +203,16 @@ class UdpEngine implements Engine, Operations {
     return this.#node.valueBytesMax(keyBytes);
   }
 
-  startGet(token: number, key: Uint8Array, deadlineMs: number): number {
-    return this.#node.core.startGet(token, key, deadlineMs, this.#startMs());
+  rmwBytesMax(keyBytes: number): number {
+    return this.#node.rmwBytesMax(keyBytes);
+  }
+
+  get ended(): EndedStamp {
+    return this.#node.core.ended;
+  }
+
+  startGet(token: number, key: Uint8Array, deadlineMs: number, withVersion = false): number {
+    return this.#node.core.startGet(token, key, deadlineMs, this.#startMs(), withVersion);
   }
 
   startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number): number {
@@ -211,6 +221,10 @@ class UdpEngine implements Engine, Operations {
 
   startDelete(token: number, key: Uint8Array, deadlineMs: number): number {
     return this.#node.core.startDelete(token, key, deadlineMs, this.#startMs());
+  }
+
+  startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number): number {
+    return this.#node.core.startRmw(token, key, request, deadlineMs, this.#startMs());
   }
 
   cancel(operationId: number): void {

@@ -1,7 +1,8 @@
 import type { DropReason } from '../../net/drops.ts';
 import type { WorkerFigures } from '../../workers/process-sealing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
-import type { OperationSink } from '../protocol/outcome.ts';
+import type { EndedStamp, OperationSink } from '../protocol/outcome.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
 import type { Route } from './route.ts';
 import type { WorkerOptions } from '../server/open-sealing.ts';
 
@@ -21,19 +22,39 @@ export interface Operations {
   readonly active: number;
   /** Largest value beside a key of so many bytes. */
   valueBytesMax(keyBytes: number): number;
+  /** Largest new and expected value of a read-modify-write together, each rounded up to 8 bytes. */
+  rmwBytesMax(keyBytes: number): number;
   /**
    * Starts an operation and returns its id, or TABLE_FULL. Key and value are copied before the call returns.
    * The key has 1 to 1,024 bytes; a value at most valueBytesMax (asserted here, checked by the public API).
    * @param deadlineMs From now on, milliseconds.
+   * @param withVersion `ended` is to have the version; in the coordinated route that costs bytes.
    */
-  startGet(token: number, key: Uint8Array, deadlineMs: number): number;
+  startGet(token: number, key: Uint8Array, deadlineMs: number, withVersion?: boolean): number;
   startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number): number;
   startDelete(token: number, key: Uint8Array, deadlineMs: number): number;
-  /** Ends an operation now: 'aborted', or 'outcome-unknown' once a WRITE was sent. No effect on an ended one. */
+  /** Values are copied before the call returns; together they have at most rmwBytesMax. */
+  startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number): number;
+  /** Of the operation that ends, while its sink is told so: its version and what comes with it. */
+  readonly ended: EndedStamp;
+  /** Ends an operation now: 'aborted', or 'outcome-unknown' once something was sent that may take effect. No effect on an ended one. */
   cancel(operationId: number): void;
 }
 
 export type ClientCounters = CoordinatorCounters;
+
+/** Of read-modify-writes, since the replica's start. */
+export interface RmwFigures {
+  /** That had one; each takes trusted memory for good. */
+  readonly keys: number;
+  /** That the replica learnt the decision of. */
+  readonly decided: number;
+  /** Times that a greater ballot was in the way of a proposal. */
+  readonly nacked: number;
+  /** As a coordinator for others: proposals of others that it decided, and times that it had to wait for one. */
+  readonly helped: number;
+  readonly backOffs: number;
+}
 
 export interface MemberStatus {
   index: number;
@@ -66,6 +87,8 @@ export interface MemberStatus {
   operations?: number;
   /** Operations that it carried out for clients of the coordinated route. */
   calls?: number;
+  /** Left out while no key ever had a read-modify-write. */
+  rmw?: RmwFigures;
 }
 
 /** A connected client without promises on its hot path. */

@@ -1,6 +1,8 @@
 import type { Incoming } from '../../net/inbox.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
+import type { EndedStamp } from '../protocol/outcome.ts';
 import type { Peer } from '../protocol/peer.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
 
 /**
  * How a client's operations are carried out:
@@ -18,9 +20,11 @@ export interface OperationCore {
   readonly counters: CoordinatorCounters;
   /** When tick() is to be called next; Infinity when nothing is in flight. */
   readonly nextTickMs: number;
-  startGet(token: number, key: Uint8Array, deadlineMs: number, nowMs: number): number;
+  startGet(token: number, key: Uint8Array, deadlineMs: number, nowMs: number, withVersion?: boolean): number;
   startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number, nowMs: number): number;
   startDelete(token: number, key: Uint8Array, deadlineMs: number, nowMs: number): number;
+  startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number, nowMs: number): number;
+  readonly ended: EndedStamp;
   cancel(operationId: number): void;
   close(): void;
   tick(nowMs: number): void;

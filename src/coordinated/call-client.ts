@@ -6,21 +6,21 @@ import { DATAGRAM_BYTES_MAX } from '../../net/limits.ts';
 import type { Session } from '../../net/session.ts';
 import {
   CALL_BYTES,
+  CALL_DELETE,
+  CALL_GET,
+  CALL_GET_WITH_VERSION,
+  CALL_PUT,
+  CALL_RMW,
   CALL_SLOTS_MAX,
-  MESSAGE_CALL,
   MESSAGE_CALL_OPENED,
   MESSAGE_CALL_REPLY,
   NO_STREAM,
-  WORD_CALL_ATTEMPT,
-  WORD_CALL_DEADLINE_MS,
-  WORD_CALL_KEY,
-  WORD_CALL_KEY_BYTES,
   WORD_CALL_REPLY_ATTEMPT,
   WORD_CALL_REPLY_STREAM,
-  WORD_CALL_REPLY_VALUE,
   WORD_CALL_REPLY_VALUE_BYTES,
-  WORD_CALL_STREAM,
-  WORD_CALL_VALUE_BYTES,
+  callReplyHeadBytes,
+  isReadOnly,
+  wantsVersion,
 } from '../protocol/call-messages.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import {
@@ -30,16 +30,16 @@ import {
   messageEnvelopeBytes,
   slotOf,
   typeOf,
-  writeHead,
 } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
-import { OPERATION_DELETE, OPERATION_GET, OPERATION_PUT } from '../protocol/operation-table.ts';
-import type { OperationSink, Outcome } from '../protocol/outcome.ts';
+import type { EndedStamp, OperationSink, Outcome } from '../protocol/outcome.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
 import type { Peer } from '../protocol/peer.ts';
 import { hasMember } from '../protocol/quorum.ts';
 import { TimerWheel } from '../protocol/timer-wheel.ts';
 import type { HostMemory } from '../store/host-memory.ts';
 import { CALL_OUTCOMES } from './call-outcome.ts';
+import { readReplyVersion } from './call-reply.ts';
 import type { CallMembersOptions } from './call-members.ts';
 import { CallMembers } from './call-members.ts';
 import { CallSlots } from './call-slots.ts';
@@ -50,7 +50,7 @@ import { CallSlots } from './call-slots.ts';
  *
  *     waiting   nothing was sent that could still be carried out: any replica may be called
  *     sent      get: others are called, too, when the answer is overdue; the first answer counts
- *               put, delete: only the replica that has the call may carry it out. It is repeated there, and ends
+ *               all else: only the replica that has the call may carry it out. It is repeated there, and ends
  *               outcome-unknown when the replica can't say what became of it (deadline, another incarnation)
  *
  * A write never moves to another replica once it may have begun: under two stamps readers could see it, another value,
@@ -80,7 +80,6 @@ const PATIENCE_MS_MAX = 200;
 /** All replicas are busy: the first wait, which doubles with each further one. */
 const BUSY_MS_MIN = 2;
 const BUSY_DOUBLINGS_MAX = 6;
-const DEADLINE_MS_MAX = 2 ** 32 - 1;
 const ATTEMPTS_MAX = 255;
 
 export class CallClient {
@@ -98,6 +97,14 @@ export class CallClient {
   readonly #options: CallClientOptions;
   readonly #calls: CallSlots;
   readonly #timers: TimerWheel;
+  /** Of the answer at hand, when its call was to bring a version. */
+  readonly ended: EndedStamp = {
+    counter: 0,
+    writerHigh: 0,
+    writerLow: 0,
+    rmw: 0,
+    hasValue: false,
+  };
   /** The value of the answer at hand. */
   readonly #value = allocateRegion(DATAGRAM_BYTES_MAX);
   #nowMs = 0;
@@ -132,23 +139,36 @@ export class CallClient {
   // -- starting and ending ----------------------------------------------------------------------------------------
 
   /** Starts a call; its id, or -1 when table or memory is full. Key and value are copied. */
-  startGet(token: number, key: Uint8Array, deadlineMs: number, nowMs: number): number {
-    return this.#start(OPERATION_GET, token, key, NO_VALUE, deadlineMs, nowMs);
+  startGet(token: number, key: Uint8Array, deadlineMs: number, nowMs: number, withVersion = false): number {
+    const kind = withVersion ? CALL_GET_WITH_VERSION : CALL_GET;
+    return this.#start(kind, token, key, NO_VALUE, undefined, deadlineMs, nowMs);
   }
 
   startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number, nowMs: number): number {
-    return this.#start(OPERATION_PUT, token, key, value, deadlineMs, nowMs);
+    return this.#start(CALL_PUT, token, key, value, undefined, deadlineMs, nowMs);
   }
 
   startDelete(token: number, key: Uint8Array, deadlineMs: number, nowMs: number): number {
-    return this.#start(OPERATION_DELETE, token, key, NO_VALUE, deadlineMs, nowMs);
+    return this.#start(CALL_DELETE, token, key, NO_VALUE, undefined, deadlineMs, nowMs);
   }
 
-  #start(kind: number, token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number, nowMs: number): number {
+  startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number, nowMs: number): number {
+    return this.#start(CALL_RMW, token, key, request.value, request, deadlineMs, nowMs);
+  }
+
+  #start(
+    kind: number,
+    token: number,
+    key: Uint8Array,
+    value: Uint8Array,
+    request: RmwRequest | undefined,
+    deadlineMs: number,
+    nowMs: number,
+  ): number {
     assert(Number.isFinite(deadlineMs), 'a call has a deadline');
     this.#nowMs = nowMs;
     if (this.#closed) return -1;
-    const slot = this.#calls.take(kind, token, key, value, nowMs + deadlineMs);
+    const slot = this.#calls.take(kind, token, key, value, request, nowMs + deadlineMs);
     if (slot === -1) return -1;
     this.#send(slot, 0);
     return this.#operationId(slot);
@@ -174,7 +194,7 @@ export class CallClient {
   #giveUp(slot: number, reason: 'deadline' | 'aborted' | 'closed'): void {
     const calls = this.#calls;
     if (!calls.isTaken(slot)) return;
-    this.#end(slot, calls.kind[slot] !== OPERATION_GET && calls.isSent(slot) ? 'outcome-unknown' : reason, 0);
+    this.#end(slot, !isReadOnly(calls.kind[slot]!) && calls.isSent(slot) ? 'outcome-unknown' : reason, 0);
   }
 
   #end(slot: number, outcome: Outcome, valueBytes: number): void {
@@ -209,17 +229,7 @@ export class CallClient {
     if (session === undefined || stream === NO_STREAM || !messenger.append(session, CALL_BYTES + bodyBytes, 0))
       return false;
     const { out } = messenger;
-    const { words } = out.control;
-    const { word } = out;
-    writeHead(words, word, MESSAGE_CALL, calls.kind[slot]!, slot, calls.generation[slot]!);
-    words[word + WORD_CALL_KEY_BYTES] = calls.keyBytes[slot]!;
-    words[word + WORD_CALL_VALUE_BYTES] = calls.valueBytes[slot]!;
-    words[word + WORD_CALL_STREAM] = stream;
-    const leftMs = Math.ceil(calls.deadlineMs[slot]! - this.#nowMs);
-    words[word + WORD_CALL_DEADLINE_MS] = Math.min(Math.max(leftMs, 1), DEADLINE_MS_MAX);
-    words[word + WORD_CALL_ATTEMPT] = calls.attempt[slot]!;
-    words[word + WORD_CALL_ATTEMPT + 1] = 0;
-    calls.copyBody(slot, words, word + WORD_CALL_KEY);
+    calls.write(slot, out.control.words, out.word, stream, this.#nowMs);
     calls.asked[slot]! |= 1 << member;
     calls.member[slot] = member;
     calls.stream[slot] = stream;
@@ -258,7 +268,7 @@ export class CallClient {
     if (!calls.isSent(slot)) return this.#send(slot, 0);
     const member = calls.member[slot]!;
     this.members.onOverdue(member, calls.sentMs[slot]!);
-    const isGet = calls.kind[slot] === OPERATION_GET;
+    const isGet = isReadOnly(calls.kind[slot]!);
     const leftMs = calls.sentMs[slot]! + this.members.rtoMs(member, 0) - this.#nowMs;
     if (!isGet && calls.attempt[slot] === 0 && leftMs > 0) return this.#wait(slot, leftMs);
     calls.attempt[slot] = Math.min(calls.attempt[slot]! + 1, ATTEMPTS_MAX);
@@ -319,10 +329,14 @@ export class CallClient {
     // Nothing else was sent first: what answers that has made one round trip, though the call was repeated meanwhile.
     if (words[word + WORD_CALL_REPLY_ATTEMPT] === 0) this.members.onAnswer(member, this.#nowMs - calls.firstMs[slot]!);
     switch (outcome) {
-      case 'ok': {
+      case 'ok':
+      case 'absent':
+      case 'mismatch': {
+        const isWhole = readReplyVersion(words, word, this.ended) || !wantsVersion(calls.kind[slot]!);
+        if (!isWhole) return this.#options.drops.count('malformed');
         const valueBytes = words[word + WORD_CALL_REPLY_VALUE_BYTES]!;
-        copyPadded(this.#value.words, 0, words, word + WORD_CALL_REPLY_VALUE, valueBytes);
-        return this.#end(slot, 'ok', valueBytes);
+        copyPadded(this.#value.words, 0, words, word + (callReplyHeadBytes(words, word) >> 2), valueBytes);
+        return this.#end(slot, outcome, valueBytes);
       }
       case 'stream-unknown':
         // It may be of a call that was sent before, in a stream that was lost before.
@@ -333,7 +347,6 @@ export class CallClient {
       case 'deadline':
       case 'aborted':
         return this.#onNotDone(slot, member);
-      case 'absent':
       case 'outcome-unknown':
       case 'trusted-memory-full':
       case 'host-memory-full':
@@ -341,10 +354,10 @@ export class CallClient {
       case 'too-large':
       case 'stamps-exhausted':
       case 'not-permitted':
-      case 'mismatch':
       case 'not-an-integer':
       case 'overflow':
       case 'value-too-large':
+      case 'done-too-large':
         return this.#end(slot, outcome, 0);
     }
   }
@@ -369,7 +382,7 @@ export class CallClient {
     const calls = this.#calls;
     for (let slot = 0; slot < this.capacity; slot++) {
       if (!calls.isTaken(slot) || !hasMember(calls.asked[slot]!, member)) continue;
-      if (calls.kind[slot] !== OPERATION_GET) {
+      if (!isReadOnly(calls.kind[slot]!)) {
         assert(calls.stream[slot] === stream, 'a write ends with its stream');
         this.#end(slot, 'outcome-unknown', 0);
         continue;

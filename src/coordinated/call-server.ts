@@ -1,40 +1,39 @@
 import { assert } from '../../net/assert.ts';
-import { alignUp } from '../../net/bytes.ts';
+import type { Region } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
-import { Scratch } from '../../workers/scratch.ts';
 import {
   CALL_OPENED_BYTES,
   CALL_REPLY_BYTES,
+  CALL_RMW,
   MESSAGE_CALL_OPENED,
-  MESSAGE_CALL_REPLY,
   NO_STREAM,
+  REPLY_FOUND,
+  REPLY_VERSION,
   WORD_CALL_ATTEMPT,
-  WORD_CALL_DEADLINE_MS,
-  WORD_CALL_KEY,
-  WORD_CALL_KEY_BYTES,
   WORD_CALL_OPENED_STREAM,
   WORD_CALL_REPLY_ATTEMPT,
-  WORD_CALL_REPLY_STREAM,
-  WORD_CALL_REPLY_VALUE,
-  WORD_CALL_REPLY_VALUE_BYTES,
   WORD_CALL_SLOTS,
   WORD_CALL_STREAM,
-  WORD_CALL_VALUE_BYTES,
+  isReadOnly,
+  wantsVersion,
 } from '../protocol/call-messages.ts';
-import type { Coordinator } from '../protocol/coordinator.ts';
-import { KEY_BYTES_MAX, flagsOf, slotOf, writeHead } from '../protocol/messages.ts';
+import { flagsOf, slotOf, writeHead } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
-import { OPERATION_DELETE, OPERATION_GET } from '../protocol/operation-table.ts';
+import { isAnswer } from '../protocol/outcome.ts';
 import type { OperationSink, Outcome } from '../protocol/outcome.ts';
 import type { Identity } from '../trust/authority.ts';
 import type { Peer } from '../protocol/peer.ts';
 import type { TrustedBudget } from '../store/trusted-budget.ts';
+import { CallOperations } from './call-operations.ts';
+import type { OperationStarter } from './call-operations.ts';
 import { CALL_OUTCOMES, CALL_OUTCOME_NUMBERS } from './call-outcome.ts';
+import { replyBytes, writeReplyBody, writeReplyHead } from './call-reply.ts';
 import type { CallOutcome } from './call-outcome.ts';
 import type { CallStream } from './call-table.ts';
 import { CallTable } from './call-table.ts';
+import { KEPT_BYTES, KeptAnswers, NO_ANSWER } from './kept-answers.ts';
 
 /**
  * A replica's side of the coordinated route: takes calls, has each carried out once by the coordinator of its process, and
@@ -44,11 +43,9 @@ import { CallTable } from './call-table.ts';
  *     CALL of a running operation     nothing: its answer is under way
  *     CALL of a finished write        the outcome once more
  *     CALL of a finished get          run again: it has no effect, and its value is not kept
+ *     CALL of a finished read-modify-write   its answer once more, while it is kept; else outcome-unknown
  *     CALL that was followed by another in its slot   dropped: nobody waits for it
  */
-/** What it needs of the coordinator. */
-export type OperationStarter = Pick<Coordinator, 'capacity' | 'startGet' | 'startPut' | 'startDelete' | 'cancel'>;
-
 export interface CallServerOptions {
   readonly messenger: Messenger;
   readonly drops: DropCounters;
@@ -56,9 +53,6 @@ export interface CallServerOptions {
   /** Made when the first client comes. Undefined while the process has no room for one, or isn't active. */
   coordinator(): OperationStarter | undefined;
 }
-
-/** An operation's place and memory are held no longer than this, whatever a client asks for: it may call again. */
-export const CALL_DEADLINE_MS_MAX = 60_000;
 
 export class CallServer implements OperationSink {
   readonly table: CallTable;
@@ -70,12 +64,13 @@ export class CallServer implements OperationSink {
   #streams: (CallStream | undefined)[] = [];
   #slots = new Int32Array(0);
   #generations = new Int32Array(0);
-  /** Only the end of a get brings a value. */
+  /** Says whether the end brings a value and a version. */
   #kinds = new Uint8Array(0);
   #freeTokens = new Int32Array(0);
   #freeCount = 0;
-  readonly #key = new Scratch(KEY_BYTES_MAX);
-  #value: Scratch | undefined;
+  readonly #operations = new CallOperations();
+  /** Made when the first read-modify-write comes. */
+  #kept: KeptAnswers | undefined;
   #nowMs = 0;
 
   constructor(options: CallServerOptions) {
@@ -148,8 +143,8 @@ export class CallServer implements OperationSink {
       case 'running':
         return;
       case 'finished':
-        if (kind === OPERATION_GET) break;
-        return this.#answerOf(stream, slot, attempt, CALL_OUTCOMES[stream.outcome[slot]!]!);
+        if (isReadOnly(kind)) break;
+        return this.#answerAgain(stream, slot, attempt);
       case 'new':
     }
     // Nobody waits for the call that was in the slot before.
@@ -167,15 +162,14 @@ export class CallServer implements OperationSink {
   #start(stream: CallStream, slot: number, kind: number, words: Int32Array, word: number): void {
     const generation = words[word + 1]!;
     const attempt = words[word + WORD_CALL_ATTEMPT]! >>> 0;
-    const keyBytes = words[word + WORD_CALL_KEY_BYTES]!;
-    const valueBytes = words[word + WORD_CALL_VALUE_BYTES]!;
-    const token = this.#freeCount === 0 ? NO_TOKEN : this.#freeTokens[--this.#freeCount]!;
+    const canStart = this.#freeCount > 0 && (kind !== CALL_RMW || this.#canKeepAnswers());
+    const token = canStart ? this.#freeTokens[--this.#freeCount]! : NO_TOKEN;
     if (token === NO_TOKEN) return this.#refuse(stream, slot, generation, attempt, 'busy');
     this.#streams[token] = stream;
     this.#slots[token] = slot;
     this.#generations[token] = generation;
     this.#kinds[token] = kind;
-    const operationId = this.#startOperation(token, kind, words, word, keyBytes, valueBytes);
+    const operationId = this.#operations.start(this.#coordinator!, token, words, word, this.#nowMs);
     if (operationId === -1) {
       this.#release(token);
       return this.#refuse(stream, slot, generation, attempt, 'busy');
@@ -184,30 +178,12 @@ export class CallServer implements OperationSink {
     stream.begin(slot, generation, operationId, attempt);
   }
 
-  #startOperation(
-    token: number,
-    kind: number,
-    words: Int32Array,
-    word: number,
-    keyBytes: number,
-    valueBytes: number,
-  ): number {
-    const coordinator = this.#coordinator!;
-    const deadlineMs = Math.min(words[word + WORD_CALL_DEADLINE_MS]! >>> 0, CALL_DEADLINE_MS_MAX);
-    this.#key.load(words, word + WORD_CALL_KEY, keyBytes);
-    const key = this.#key.view(keyBytes);
-    if (kind === OPERATION_GET) return coordinator.startGet(token, key, deadlineMs, this.#nowMs);
-    if (kind === OPERATION_DELETE) return coordinator.startDelete(token, key, deadlineMs, this.#nowMs);
-    const value = this.#valueScratch(valueBytes);
-    value.load(words, word + WORD_CALL_KEY + (alignUp(keyBytes) >> 2), valueBytes);
-    return coordinator.startPut(token, key, value.view(valueBytes), deadlineMs, this.#nowMs);
-  }
-
-  #valueScratch(valueBytes: number): Scratch {
-    if (this.#value === undefined || this.#value.region.bytes.length < valueBytes) {
-      this.#value = new Scratch(Math.max(VALUE_SCRATCH_BYTES_MIN, valueBytes));
+  /** False when the trusted budget has no room for them. */
+  #canKeepAnswers(): boolean {
+    if (this.#kept === undefined && this.#options.budget.tryReserve(KEPT_ACCOUNT, KEPT_BYTES)) {
+      this.#kept = new KeptAnswers();
     }
-    return this.#value;
+    return this.#kept !== undefined;
   }
 
   // -- answers ----------------------------------------------------------------------------------------------------
@@ -219,19 +195,60 @@ export class CallServer implements OperationSink {
     this.#release(token);
     // The client has gone on, or has another stream.
     if (!stream.isRunning(slot, generation)) return;
+    const kind = this.#kinds[token]!;
+    if (!isAnswer(outcome)) {
+      stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[outcome]);
+      return this.#answerOf(stream, slot, stream.attempt[slot]!, outcome);
+    }
     // What was opened last may be another client's value.
-    const valueBytes = this.#kinds[token] === OPERATION_GET ? openedBytes : 0;
-    const controlBytes = CALL_REPLY_BYTES + alignUp(valueBytes);
-    const isTooLarge = outcome === 'ok' && !this.#options.messenger.fits(stream.session, controlBytes, 0);
-    const said = isTooLarge ? 'too-large' : outcome;
+    const { hasValue } = this.#coordinator!.ended;
+    const valueBytes = hasValue ? openedBytes : 0;
+    const has = wantsVersion(kind) ? REPLY_VERSION | (hasValue ? REPLY_FOUND : 0) : 0;
+    const byteCount = replyBytes(has, valueBytes);
+    const fits = this.#options.messenger.fits(stream.session, byteCount, 0);
+    const said = fits ? outcome : kind === CALL_RMW && outcome === 'ok' ? 'done-too-large' : 'too-large';
     stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[said]);
-    if (said !== 'ok') return this.#answerOf(stream, slot, stream.attempt[slot]!, said);
-    const { session, number } = stream;
-    if (!this.#append(session, number, slot, generation, stream.attempt[slot]!, 'ok', valueBytes)) return;
-    const { control, word } = this.#options.messenger.out;
-    const start = (word + WORD_CALL_REPLY_VALUE) * 4;
-    copyBytes(control.bytes, start, opened, valueBytes);
-    control.bytes.fill(0, start + valueBytes, start + alignUp(valueBytes));
+    if (!fits) return this.#answerOf(stream, slot, stream.attempt[slot]!, said);
+    if (kind === CALL_RMW) {
+      const place = this.#kept!.reserve(byteCount);
+      stream.keep(slot, place);
+      this.#writeAnswer(this.#kept!.region, this.#kept!.wordOf(place), stream, slot, outcome, has, opened, valueBytes);
+      return this.#answerAgain(stream, slot, stream.attempt[slot]!);
+    }
+    const { messenger } = this.#options;
+    if (!messenger.append(stream.session, byteCount, 0)) return;
+    this.#writeAnswer(messenger.out.control, messenger.out.word, stream, slot, outcome, has, opened, valueBytes);
+  }
+
+  #writeAnswer(
+    region: Region,
+    word: number,
+    stream: CallStream,
+    slot: number,
+    outcome: CallOutcome,
+    has: number,
+    value: Uint8Array,
+    valueBytes: number,
+  ): void {
+    const generation = stream.generation[slot]!;
+    writeReplyHead(region.words, word, outcome, stream.number, slot, generation, stream.attempt[slot]!);
+    writeReplyBody(region, word, has, this.#coordinator!.ended, value, valueBytes);
+  }
+
+  /** Of a finished write. */
+  #answerAgain(stream: CallStream, slot: number, attempt: number): void {
+    const outcome = CALL_OUTCOMES[stream.outcome[slot]!]!;
+    const place = stream.keptAnswer(slot);
+    if (place === NO_ANSWER) return this.#answerOf(stream, slot, attempt, outcome);
+    const byteCount = this.#kept!.bytesAt(place);
+    if (byteCount === 0) return this.#answerOf(stream, slot, attempt, 'outcome-unknown');
+    const { messenger } = this.#options;
+    // A session that came since may have smaller datagrams.
+    if (!messenger.fits(stream.session, byteCount, 0)) return this.#answerOf(stream, slot, attempt, 'outcome-unknown');
+    if (!messenger.append(stream.session, byteCount, 0)) return;
+    const { out } = messenger;
+    this.#kept!.copy(place, out.control.words, out.word);
+    out.control.words[out.word + WORD_CALL_REPLY_ATTEMPT] = attempt;
   }
 
   #release(token: number): void {
@@ -260,29 +277,11 @@ export class CallServer implements OperationSink {
     attempt: number,
     outcome: CallOutcome,
   ): void {
-    this.#append(session, streamNumber, slot, generation, attempt, outcome, 0);
-  }
-
-  /** False when nothing can be sent now: the client will ask again. */
-  #append(
-    session: Session<Peer>,
-    streamNumber: number,
-    slot: number,
-    generation: number,
-    attempt: number,
-    outcome: CallOutcome,
-    valueBytes: number,
-  ): boolean {
     const { messenger } = this.#options;
-    if (!messenger.append(session, CALL_REPLY_BYTES + alignUp(valueBytes), 0)) return false;
+    // When nothing can be sent now, the client will ask again.
+    if (!messenger.append(session, CALL_REPLY_BYTES, 0)) return;
     const { out } = messenger;
-    const { words } = out.control;
-    writeHead(words, out.word, MESSAGE_CALL_REPLY, CALL_OUTCOME_NUMBERS[outcome], slot, generation);
-    words[out.word + WORD_CALL_REPLY_STREAM] = streamNumber;
-    words[out.word + WORD_CALL_REPLY_VALUE_BYTES] = valueBytes;
-    words[out.word + WORD_CALL_REPLY_ATTEMPT] = attempt;
-    words[out.word + WORD_CALL_REPLY_ATTEMPT + 1] = 0;
-    return true;
+    writeReplyHead(out.control.words, out.word, outcome, streamNumber, slot, generation, attempt);
   }
 
   invariants(): void {
@@ -294,21 +293,10 @@ export class CallServer implements OperationSink {
 }
 
 const NO_TOKEN = -1;
-/** Values of usual records; larger ones make it grow. */
-const VALUE_SCRATCH_BYTES_MIN = 16 * 1024;
-
-/** Below this a loop is cheaper than the view that set() needs (80 ns). */
-const COPY_LOOP_BYTES_MAX = 64;
-
-function copyBytes(target: Uint8Array, start: number, source: Uint8Array, byteCount: number): void {
-  if (byteCount > COPY_LOOP_BYTES_MAX) {
-    target.set(source.subarray(0, byteCount), start);
-    return;
-  }
-  for (let i = 0; i < byteCount; i++) target[start + i] = source[i]!;
-}
+const KEPT_ACCOUNT = 'kept answers';
 
 /** What a client may not do itself no replica does for it. */
 function isPermitted(kind: number, identity: Identity): boolean {
-  return kind === OPERATION_GET ? identity.mayRead : identity.mayWrite;
+  // Read-modify-writes tell what was there.
+  return (identity.mayRead || !(isReadOnly(kind) || kind === CALL_RMW)) && (identity.mayWrite || isReadOnly(kind));
 }

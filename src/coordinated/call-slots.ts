@@ -1,16 +1,30 @@
 import { assert } from '../../net/assert.ts';
 import type { Region } from '../../net/bytes.ts';
 import { alignUp, copyWords } from '../../net/bytes.ts';
-import { KEY_BYTES_MAX } from '../protocol/messages.ts';
-import { OPERATION_GET } from '../protocol/operation-table.ts';
+import { KEY_BYTES_MAX, writeHead } from '../protocol/messages.ts';
+import {
+  MESSAGE_CALL,
+  WORD_CALL_ATTEMPT,
+  WORD_CALL_DEADLINE_MS,
+  WORD_CALL_KEY,
+  WORD_CALL_KEY_BYTES,
+  WORD_CALL_STREAM,
+  WORD_CALL_VALUE_BYTES,
+  isReadOnly,
+} from '../protocol/call-messages.ts';
+import { callRmwBytesOf, placeCallRmw } from '../protocol/call-rmw.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { memberCountOf } from '../protocol/quorum.ts';
 import type { HostMemory } from '../store/host-memory.ts';
 import { NO_REF } from '../store/host-memory.ts';
 
+/** Of the field. */
+const DEADLINE_MS_MAX = 2 ** 32 - 1;
+
 /** A client's calls under way, one typed array a field, preallocated. A slot's generation grows with each call in it. */
 export class CallSlots {
   readonly capacity: number;
-  /** OPERATION_* of operation-table.ts. */
+  /** CALL_* of call-messages.ts. */
   readonly kind: Uint8Array;
   readonly token: Float64Array;
   readonly generation: Int32Array;
@@ -32,8 +46,9 @@ export class CallSlots {
   readonly busy: Uint8Array;
   readonly busyCount: Uint8Array;
   readonly #taken: Uint8Array;
-  /** Key and value, each padded with zeros, in one block. */
+  /** Key and value, each padded with zeros, and what a read-modify-write has behind them, in one block. */
   readonly #bodyRef: Int32Array;
+  readonly #bodyBytes: Int32Array;
   readonly #memory: HostMemory;
   readonly #free: Int32Array;
   #freeCount: number;
@@ -58,6 +73,7 @@ export class CallSlots {
     this.busyCount = new Uint8Array(capacity);
     this.#taken = new Uint8Array(capacity);
     this.#bodyRef = new Int32Array(capacity).fill(NO_REF);
+    this.#bodyBytes = new Int32Array(capacity);
     this.#free = Int32Array.from({ length: capacity }, (_, i) => capacity - 1 - i);
     this.#freeCount = capacity;
   }
@@ -76,10 +92,19 @@ export class CallSlots {
   }
 
   /** A slot for a call, or -1 when table or memory is full. */
-  take(kind: number, token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number): number {
+  take(
+    kind: number,
+    token: number,
+    key: Uint8Array,
+    value: Uint8Array,
+    request: RmwRequest | undefined,
+    deadlineMs: number,
+  ): number {
     assert(key.length >= 1 && key.length <= KEY_BYTES_MAX, 'keys have 1 to 1,024 bytes');
     if (this.#freeCount === 0) return -1;
-    const bodyRef = this.#memory.allocate(alignUp(key.length) + alignUp(value.length));
+    const keyedBytes = alignUp(key.length) + alignUp(value.length);
+    const bodyBytes = keyedBytes + (request === undefined ? 0 : callRmwBytesOf(request));
+    const bodyRef = this.#memory.allocate(bodyBytes);
     if (bodyRef === NO_REF) return -1;
     const slot = this.#free[--this.#freeCount]!;
     const region = this.#memory.region(bodyRef);
@@ -87,7 +112,9 @@ export class CallSlots {
     const valueWord = keyWord + (alignUp(key.length) >> 2);
     placePadded(region, keyWord, key);
     if (value.length > 0) placePadded(region, valueWord, value);
+    if (request !== undefined) placeCallRmw(region, keyWord + (keyedBytes >> 2), request);
     this.#bodyRef[slot] = bodyRef;
+    this.#bodyBytes[slot] = bodyBytes;
     this.#taken[slot] = 1;
     this.kind[slot] = kind;
     this.token[slot] = token;
@@ -116,14 +143,24 @@ export class CallSlots {
     this.#free[this.#freeCount++] = slot;
   }
 
-  /** Key and value, padded each. */
+  /** What a CALL has behind its head. */
   bodyBytes(slot: number): number {
-    return alignUp(this.keyBytes[slot]!) + alignUp(this.valueBytes[slot]!);
+    return this.#bodyBytes[slot]!;
   }
 
-  copyBody(slot: number, words: Int32Array, word: number): void {
+  /** The CALL, of CALL_BYTES + bodyBytes. */
+  write(slot: number, words: Int32Array, word: number, stream: number, nowMs: number): void {
+    writeHead(words, word, MESSAGE_CALL, this.kind[slot]!, slot, this.generation[slot]!);
+    words[word + WORD_CALL_KEY_BYTES] = this.keyBytes[slot]!;
+    words[word + WORD_CALL_VALUE_BYTES] = this.valueBytes[slot]!;
+    words[word + WORD_CALL_STREAM] = stream;
+    const leftMs = Math.ceil(this.deadlineMs[slot]! - nowMs);
+    words[word + WORD_CALL_DEADLINE_MS] = Math.min(Math.max(leftMs, 1), DEADLINE_MS_MAX);
+    words[word + WORD_CALL_ATTEMPT] = this.attempt[slot]!;
+    words[word + WORD_CALL_ATTEMPT + 1] = 0;
     const ref = this.#bodyRef[slot]!;
-    copyWords(words, word, this.#memory.region(ref).words, this.#memory.wordOffset(ref), this.bodyBytes(slot) >> 2);
+    const { words: body } = this.#memory.region(ref);
+    copyWords(words, word + WORD_CALL_KEY, body, this.#memory.wordOffset(ref), this.bodyBytes(slot) >> 2);
   }
 
   invariants(): void {
@@ -132,7 +169,7 @@ export class CallSlots {
       if (!this.isTaken(slot)) assert(this.asked[slot] === 0, 'nobody is asked for a call that has ended');
       else {
         takenCount++;
-        if (this.kind[slot] !== OPERATION_GET) {
+        if (!isReadOnly(this.kind[slot]!)) {
           assert(memberCountOf(this.asked[slot]!) <= 1, 'a write is with one replica at most');
         }
       }

@@ -4,6 +4,7 @@ import { CALL_SLOTS_MAX } from '../protocol/call-messages.ts';
 import type { Peer } from '../protocol/peer.ts';
 import type { TrustedBudget } from '../store/trusted-budget.ts';
 import { TYPED_ARRAY_OVERHEAD_BYTES } from '../store/trusted-budget.ts';
+import { NO_ANSWER } from './kept-answers.ts';
 
 /**
  * What a replica remembers of its clients' calls, so that each is run once however often it arrives: by client process
@@ -54,7 +55,7 @@ export class CallStream {
   readonly state: Uint8Array;
   /** When finished: a number of CALL_OUTCOMES. */
   readonly outcome: Uint8Array;
-  /** When running: the coordinator's id of the operation. */
+  /** When running: the coordinator's id of the operation. When finished: where its answer is kept (kept-answers.ts). */
   readonly operationId: Float64Array;
   /** When running: how often the client had sent the call before the one that came first. */
   readonly attempt: Uint8Array;
@@ -115,9 +116,20 @@ export class CallStream {
   /** Also of a call that is refused without having been run: it never will be. */
   finish(slot: number, generation: number, outcome: number): void {
     if (this.state[slot] === SLOT_RUNNING) this.runningCount--;
+    this.operationId[slot] = NO_ANSWER;
     this.generation[slot] = generation;
     this.state[slot] = SLOT_FINISHED;
     this.outcome[slot] = outcome;
+  }
+
+  /** More than the outcome is kept of a finished call. */
+  keep(slot: number, place: number): void {
+    assert(this.state[slot] === SLOT_FINISHED, 'only what has ended has an answer');
+    this.operationId[slot] = place;
+  }
+
+  keptAnswer(slot: number): number {
+    return this.state[slot] === SLOT_FINISHED ? this.operationId[slot]! : NO_ANSWER;
   }
 
   isRunning(slot: number, generation: number): boolean {

@@ -290,6 +290,7 @@ export class Coordinator {
     if (phase === PHASE_FREE || phase === PHASE_ENDED) return;
     if (phase === PHASE_SPREAD) return this.#release(slot);
     if (this.#isRmw(slot)) return this.#end(slot, this.#rmws.outcomeOfGivingUp(slot, reason));
+    if (phase === PHASE_STAMP && reason === 'deadline') return this.#end(slot, this.#puts.stampRefusal(slot) ?? reason);
     this.#end(slot, phase === PHASE_WRITE && this.#table.asked[slot] !== 0 ? 'outcome-unknown' : reason);
   }
 

@@ -4,18 +4,11 @@ import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DATAGRAM_TAG_BYTES_MAX } from '
 import { HEADER_BYTES, PREAMBLE_BYTES } from '../../net/wire.ts';
 import { ENVELOPE_BYTES_MAX } from '../../workers/sealing.ts';
 import {
-  CALL_BYTES,
-  CALL_KIND_MAX,
-  CALL_OPENED_BYTES,
-  CALL_OPEN_BYTES,
-  CALL_REPLY_BYTES,
   MESSAGE_CALL,
   MESSAGE_CALL_OPEN,
   MESSAGE_CALL_OPENED,
   MESSAGE_CALL_REPLY,
-  WORD_CALL_KEY,
-  WORD_CALL_REPLY_VALUE_BYTES,
-  WORD_CALL_VALUE_BYTES,
+  callMessageBytes,
 } from './call-messages.ts';
 import {
   KEY_BYTES_MAX,
@@ -232,18 +225,11 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
       const bodyBytes = words[word + WORD_STATUS_BYTES]!;
       return bodyBytes >= 0 && bodyBytes <= bytesLeft - STATUS_BYTES ? STATUS_BYTES + alignUp(bodyBytes) : -1;
     }
-    case MESSAGE_CALL: {
-      const keyedByteCount = keyedBytes(words, word, bytesLeft, CALL_BYTES, WORD_CALL_KEY);
-      if (keyedByteCount < 0 || flags > CALL_KIND_MAX) return -1;
-      return withValueBytes(keyedByteCount, words[word + WORD_CALL_VALUE_BYTES]!, bytesLeft);
-    }
+    case MESSAGE_CALL:
     case MESSAGE_CALL_REPLY:
-      if (bytesLeft < CALL_REPLY_BYTES) return -1;
-      return withValueBytes(CALL_REPLY_BYTES, words[word + WORD_CALL_REPLY_VALUE_BYTES]!, bytesLeft);
     case MESSAGE_CALL_OPEN:
-      return bytesLeft < CALL_OPEN_BYTES ? -1 : CALL_OPEN_BYTES;
     case MESSAGE_CALL_OPENED:
-      return bytesLeft < CALL_OPENED_BYTES ? -1 : CALL_OPENED_BYTES;
+      return callMessageBytes(words, word, bytesLeft);
     default:
       return rmwMessageBytes(words, word, bytesLeft, valueBytesLeft);
   }
@@ -297,9 +283,4 @@ function writePartBytes(words: Int32Array, word: number, bytesLeft: number, valu
   if (partIndex === 0) return keyedBytes(words, word, bytesLeft, WRITE_BYTES, WORD_WRITE_KEY);
   if (words[word + WORD_KEY_BYTES] !== 0) return -1;
   return envelopeFits(partLengthBytes(partIndex, partBytes, envelopeBytes), valueBytesLeft) ? WRITE_BYTES : -1;
-}
-
-/** A value in the control part, behind so many bytes. */
-function withValueBytes(byteCount: number, valueBytes: number, bytesLeft: number): number {
-  return valueBytes >= 0 && valueBytes <= bytesLeft - byteCount ? byteCount + alignUp(valueBytes) : -1;
 }

@@ -101,6 +101,8 @@ export class OperationTable {
   readonly rereads: Uint8Array;
   /** Members that refused the write. */
   readonly refused: Uint8Array;
+  /** Flags of the latest refusal, when there is one. */
+  readonly refusalFlags: Uint8Array;
   /** Members that were to be asked, when their sessions took nothing. */
   readonly unsent: Uint8Array;
   /** Members that the write goes to by parts. */
@@ -154,6 +156,7 @@ export class OperationTable {
     this.rereads = new Uint8Array(capacity);
     this.lacking = new Uint8Array(capacity);
     this.refused = new Uint8Array(capacity);
+    this.refusalFlags = new Uint8Array(capacity);
     this.unsent = new Uint8Array(capacity);
     this.byParts = new Uint8Array(capacity);
     this.movesByParts = new Uint8Array(capacity);

@@ -24,8 +24,17 @@ export const OUTCOMES = [
   'overflow',
   /** Read-modify-writes take values of one datagram: the value found, or the new one, is larger. Nothing was changed. */
   'value-too-large',
+  /** Coordinated route: a read-modify-write was done, and the value before is too large for the client's datagrams. */
+  'done-too-large',
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
+
+/** Outcomes that answer what was asked: what was read or done, or that a condition did not hold. */
+export type Answer = Extract<Outcome, 'ok' | 'absent' | 'mismatch'>;
+
+export function isAnswer(outcome: Outcome): outcome is Answer {
+  return outcome === 'ok' || outcome === 'absent' || outcome === 'mismatch';
+}
 
 /** Ends the operation of a slot. */
 export type EndOperation = (slot: number, outcome: Outcome) => void;

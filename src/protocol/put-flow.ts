@@ -4,7 +4,7 @@ import { STAMP_COUNTER_MAX } from '../stamp.ts';
 import { FLAGS_REFUSED, FLAG_NOT_PERMITTED, WORD_STAMP_COUNTER, flagsOf } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
 import { OPERATION_PUT, PHASE_SEAL, PHASE_STAMP, PHASE_WRITE } from './operation-table.ts';
-import type { EndOperation } from './outcome.ts';
+import type { EndOperation, Outcome } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import { memberCountOf } from './quorum.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
@@ -79,10 +79,20 @@ export class PutFlow {
 
   /** A member that lacks a key needs room for it, while those that have it may need none: it takes more than one refusal. */
   #onStampRefused(slot: number, member: number, flags: number): void {
+    this.#table.refusalFlags[slot] = flags;
     const canGoOn = this.#rounds.refuse(slot, member);
     // Nothing was written yet: the put certainly had no effect.
     if (!canGoOn || (flags & FLAG_NOT_PERMITTED) !== 0) return this.#end(slot, refusalOf(flags));
     this.#rounds.ask(slot, this.#rounds.others(slot));
+  }
+
+  /**
+   * The deadline has passed in STAMP: some members have no room, and too few of the others have answered. That there is no
+   * room says more than that there was no time; not before, as a member that was away may come back.
+   */
+  stampRefusal(slot: number): Outcome | undefined {
+    const table = this.#table;
+    return table.refused[slot] === 0 ? undefined : refusalOf(table.refusalFlags[slot]!);
   }
 
   // -- SEAL -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import type { Session } from '../../net/session.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
+import type { RmwFigures } from '../client/operations.ts';
 import { ReplicaRoute } from '../coordinated/replica-route.ts';
 import { AvocadoError } from '../errors.ts';
 import { Formation } from '../protocol/formation.ts';
@@ -168,7 +169,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   /** When turn() is to be called next, if nothing arrives before. */
   get nextTurnMs(): number {
-    return this.route.nextTickMs;
+    return Math.min(this.route.nextTickMs, this.endpoint.roomAtMs);
   }
 
   turn(nowMs: number): void {
@@ -199,9 +200,9 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     }
   }
 
-  /** Whether the next turn is due at once: there is sealing to go on with. */
+  /** Whether the next turn is due at once: there is sealing to go on with, or what has arrived to be handled. */
   get isWorkLeft(): boolean {
-    return this.#options.sealing.pendingValueJobs > 0;
+    return this.#options.sealing.pendingValueJobs > 0 || this.endpoint.isWorkLeft;
   }
 
   /** Ends all sessions. Transport and sealing stay the owner's. */
@@ -273,6 +274,15 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.replica.onMessages(incoming, this.endpoint.nowMs);
   }
 
+  /** Nothing, while no key ever had a read-modify-write. */
+  #rmwFigures(): { rmw?: RmwFigures } {
+    const { acceptor } = this.replica;
+    const keys = this.store.consensus.count;
+    if (keys === 0) return {};
+    const { helped = 0, backOffs = 0 } = this.route.counters ?? {};
+    return { rmw: { keys, decided: acceptor.decidedCount, nacked: acceptor.nackedCount, helped, backOffs } };
+  }
+
   /** For `avocado status`; short enough for the smallest datagram. */
   #status(): Record<string, unknown> {
     const stats = this.store.stats();
@@ -292,6 +302,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       ...this.#options.processFigures(),
       operations: this.replica.operationCount,
       calls: this.route.calls.callCount,
+      ...this.#rmwFigures(),
     };
   }
 }

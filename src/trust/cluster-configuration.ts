@@ -3,7 +3,8 @@ import { SECURITY_MODES } from '../../net/mode.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import type { Configuration, Member } from './authority.ts';
 import { CLUSTER_ID_BYTES, STATIC_KEY_BYTES } from './certificate.ts';
-import { CLUSTER_FILE, fileError, hexOf, readClusterFile, writeClusterFile } from './cluster-files.ts';
+import { CLUSTER_FILE, fileError, readClusterFile, writeClusterFile } from './cluster-files.ts';
+import { hexOf } from './hex.ts';
 
 /** The public half of a cluster directory: cluster.json, who the members are, signed by the cluster key. */
 export interface ClusterConfiguration extends Configuration {

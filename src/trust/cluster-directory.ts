@@ -12,11 +12,11 @@ import {
   CLUSTER_KEY_FILE,
   DATA_KEY_FILE,
   fileError,
-  hexOf,
   isClusterFileName,
   replicaFile,
   writeClusterFile,
 } from './cluster-files.ts';
+import { hexOf } from './hex.ts';
 
 /**
  * A cluster directory: what `avocado init` writes and what stands in for the attestation services until they exist.

@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { randomBytes } from '../../workers/signing.ts';
 import { AvocadoError } from '../errors.ts';
+import { hexOf } from './hex.ts';
 
 /**
  * Reading and writing the JSON files of a cluster directory. What is read is checked field by field, and everything
@@ -168,8 +169,4 @@ export class FileFields {
     const advice = 'restore it from a copy, or make the cluster anew with avocado init --force';
     return fileError(this.path, `is damaged, ${this.#prefix}${name} ${rule}: ${advice}`);
   }
-}
-
-export function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }

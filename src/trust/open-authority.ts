@@ -2,8 +2,9 @@ import type { Authority, DataKeys, Verdict } from './authority.ts';
 import { CERTIFICATE_BYTES, CLUSTER_ID_BYTES, STATIC_KEY_BYTES, verifyCertificate } from './certificate.ts';
 import { readConfiguration } from './cluster-configuration.ts';
 import type { ClusterConfiguration } from './cluster-configuration.ts';
-import { CLIENT_FILE, DATA_KEY_FILE, fileError, hexOf, readClusterFile, replicaFile } from './cluster-files.ts';
+import { CLIENT_FILE, DATA_KEY_FILE, fileError, readClusterFile, replicaFile } from './cluster-files.ts';
 import type { FileFields } from './cluster-files.ts';
+import { hexOf } from './hex.ts';
 
 export type AuthorityRole =
   | { readonly role: 'replica'; readonly index: number }

@@ -98,6 +98,9 @@ test('--read replaces the mix of the workload, its ends included', () => {
 test('workloads D and F insert, and read, modify and write; --read leaves that as it is', () => {
   assert.deepEqual(bench('--workload', 'd').workload, { name: 'D', readProportion: 0.95, write: 'insert' });
   assert.deepEqual(bench('--workload', 'F').workload, { name: 'F', readProportion: 0.5, write: 'rmw' });
+  const atomic = bench('--workload', 'F', '--atomic', '--read', '0').workload;
+  assert.deepEqual(atomic, { name: 'F atomic read 0', readProportion: 0, write: 'atomic rmw' });
+  assert.throws(() => bench('--atomic'), /--atomic belongs to workload F.*not A/);
   const { workload } = bench('--workload', 'F', '--read', '0.2');
   assert.deepEqual(workload, { name: 'F read 0.2', readProportion: 0.2, write: 'rmw' });
 });

@@ -16,7 +16,19 @@ initClusterDirectory({
   mode: 'secure',
 });
 
-const COMMANDS = ['init', 'dev', 'replica', 'get', 'put', 'delete', 'status', 'doctor', 'check-history'];
+const COMMANDS = [
+  'init',
+  'dev',
+  'replica',
+  'get',
+  'put',
+  'delete',
+  'incr',
+  'update',
+  'status',
+  'doctor',
+  'check-history',
+];
 
 test('--help of each command describes it and shows examples', async () => {
   const program = await runAvocado(sandbox, ['--help']);
@@ -54,6 +66,15 @@ test('wrong input ends with code 2 and one line that says what to do', async () 
     ],
     [['put', 'k', 'v', '--file', 'f', '--cluster', clusterDirectory], /^error: give one value/],
     [['put', 'k', '--file', '/nowhere', '--cluster', clusterDirectory], /^error: \/nowhere can't be read \(ENOENT\)/],
+    [['incr', 'k', '1.5', '--cluster', clusterDirectory], /'1\.5' is invalid .*Give a whole number of signed 64 bits/],
+    [['incr', 'k', '9223372036854775808'], /Give a whole number of signed 64 bits/],
+    [['incr', 'k', '-9223372036854775809'], /Give a whole number of signed 64 bits/],
+    [['put', 'k', 'v', '--if-absent', '--if-value', 'x'], /'--if-absent' cannot be used with option '--if-value/],
+    [['put', 'k', 'v', '--if-version', 'x', '--if-value', 'x'], /cannot be used with option/],
+    [['delete', 'k', '--if-version', 'x', '--if-value', 'x'], /cannot be used with option/],
+    [['delete', 'k', '--if-absent'], /unknown option '--if-absent'/],
+    [['update', 'k'], /missing required argument 'program'/],
+    [['update', '--attempts', '0', 'k', 'cat'], /Give a whole number from 1 to 1000000/],
     [['init'], /missing required argument 'dir'/],
     [['init', clusterDirectory], /^error CLUSTER_FILES: .* holds a cluster already.*--force/],
     [['init', 'x', '--mode', 'open'], /Allowed choices are secure, authenticated, plaintext/],

@@ -1,7 +1,7 @@
 /** Replicas at their limits of trusted and of host memory: new keys are refused whole, and nothing that is there suffers. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { errorOf } from '../../src/client/calls.ts';
+import { errorOf } from '../../src/client/failures.ts';
 import type { RecordedClient } from './recorded-client.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import { connected, formed, get, put } from './steps.ts';

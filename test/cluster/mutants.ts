@@ -325,7 +325,7 @@ export const mutants: readonly Mutant[] = [
         find: 'if (isGet && this.#askAnother(slot))',
         replace: 'if (this.#askAnother(slot))',
       },
-      { file: CALL_SLOTS, find: 'if (this.kind[slot] !== OPERATION_GET) {', replace: 'if (false) {' },
+      { file: CALL_SLOTS, find: 'if (!isReadOnly(this.kind[slot])) {', replace: 'if (false) {' },
     ],
   },
   {

@@ -99,7 +99,7 @@ export class RecordedClient implements OperationSink {
         close: () => node.close(),
         invariants: () => node.invariants(),
       },
-      () => (isSlow ? 0 : node.core.nextTickMs),
+      () => (isSlow ? 0 : node.nextTurnMs),
     );
   }
 

@@ -8,6 +8,7 @@ import { DropCounters } from '../../net/drops.ts';
 import { Link } from '../../net/handshakes.ts';
 import type { Session } from '../../net/session.ts';
 import { CallClient } from '../../src/coordinated/call-client.ts';
+import { setTo } from '../../src/client/read-modify-write.ts';
 import { CallServer } from '../../src/coordinated/call-server.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from '../../src/protocol/call-messages.ts';
 import { typeOf } from '../../src/protocol/messages.ts';
@@ -34,6 +35,8 @@ interface Write {
   outcome: Outcome | undefined;
   done: number;
   begun: number;
+  /** Of a read-modify-write: the counter of the version that it ended with. */
+  counter?: number;
 }
 
 class World {
@@ -46,6 +49,7 @@ class World {
   /** The other end of each session, and whose it is. */
   readonly ends = new Map<Session<Peer>, { readonly other: Session<Peer>; readonly owner: Client | Replica }>();
   isCalm = false;
+  lastCounter = 0;
 
   constructor(seed: number) {
     this.random = new Random(seed);
@@ -169,7 +173,12 @@ class Replica {
       return this.#coordinator.end(operation, 'outcome-unknown');
     }
     world.writes.get(operation.value)!.done++;
-    this.#coordinator.end(operation, 'ok');
+    if (operation.kind === 'put') return this.#coordinator.end(operation, 'ok');
+    // What it found is of this one execution: no other answer may be told.
+    const counter = ++world.lastCounter;
+    world.writes.get(operation.value)!.counter = counter;
+    const version = { counter, writerHigh: 0, writerLow: this.index, rmw: 1 };
+    this.#coordinator.end(operation, world.chance(0.3) ? 'mismatch' : 'ok', `found at ${counter}`, version);
   }
 
   /** Nobody hears of it, so it may have taken effect. */
@@ -185,7 +194,7 @@ class Client implements OperationSink {
   readonly core: CallClient;
   readonly #world: World;
   readonly #messenger = new MessageRecorder();
-  readonly #tokens: { kind: 'get' | 'put'; name: string; endMs: number }[] = [];
+  readonly #tokens: { kind: 'get' | 'put' | 'rmw'; name: string; endMs: number }[] = [];
   endedCount = 0;
 
   constructor(world: World, index: number) {
@@ -225,12 +234,16 @@ class Client implements OperationSink {
     while (this.core.active < CAPACITY) {
       const token = this.#tokens.length;
       const name = `${this.index}/${token}`;
-      const kind = world.chance(0.3) ? 'get' : 'put';
+      const kind = world.chance(0.3) ? 'get' : world.chance(0.5) ? 'put' : 'rmw';
       this.#tokens.push({ kind, name, endMs: world.nowMs + DEADLINE_MS });
       if (kind === 'get') this.core.startGet(token, bytesOf(name), DEADLINE_MS, world.nowMs);
       else {
         world.writes.set(name, { outcome: undefined, done: 0, begun: 0 });
-        const id = this.core.startPut(token, bytesOf('key'), bytesOf(name), DEADLINE_MS, world.nowMs);
+        const [key, value] = [bytesOf('key'), bytesOf(name)];
+        const id =
+          kind === 'put'
+            ? this.core.startPut(token, key, value, DEADLINE_MS, world.nowMs)
+            : this.core.startRmw(token, key, setTo(value), DEADLINE_MS, world.nowMs);
         if (world.chance(0.02)) this.core.cancel(id);
       }
     }
@@ -249,7 +262,10 @@ class Client implements OperationSink {
     const write = world.writes.get(name)!;
     assert.equal(write.outcome, undefined, 'it ends once');
     write.outcome = outcome;
-    if (outcome === 'ok') assert.equal(write.done, 1, 'what is acknowledged was done');
+    if (outcome === 'ok' || outcome === 'mismatch') assert.equal(write.done, 1, 'what is acknowledged was done');
+    if (kind === 'put' || (outcome !== 'ok' && outcome !== 'mismatch')) return;
+    assert.equal(this.core.ended.counter, write.counter);
+    assert.equal(Buffer.from(value.subarray(0, valueBytes)).toString(), `found at ${write.counter}`);
   }
 }
 
@@ -268,7 +284,7 @@ for (const seed of Array.from({ length: 12 }, (_, i) => i + 1)) {
     for (const [name, { outcome, done, begun }] of world.writes) {
       assert.ok(done <= 1, `${name} was done ${done} times`);
       assert.notEqual(outcome, undefined, `${name} has ended`);
-      if (outcome === 'ok') ok++;
+      if (outcome === 'ok' || outcome === 'mismatch') ok++;
       else if (outcome === 'outcome-unknown') unknown++;
       else {
         assert.ok(outcome === 'deadline' || outcome === 'aborted', `${name} ended ${outcome}`);

@@ -1,6 +1,10 @@
 /** Messages as an authenticated client can send them that keeps to no rule: each type, with lengths and fields at edges. */
+import { add, deleteIf, setIf, setTo } from '../../src/client/read-modify-write.ts';
+import { versionOf } from '../../src/client/version.ts';
 import {
   CALL_BYTES,
+  CALL_KIND_MAX,
+  CALL_RMW,
   CALL_SLOTS_MAX,
   MESSAGE_CALL,
   MESSAGE_CALL_OPEN,
@@ -13,6 +17,7 @@ import {
   WORD_CALL_STREAM,
   WORD_CALL_VALUE_BYTES,
 } from '../../src/protocol/call-messages.ts';
+import { callRmwBytesOf, placeCallRmw } from '../../src/protocol/call-rmw.ts';
 import {
   ASK_BYTES,
   FLAG_REPAIR,
@@ -60,7 +65,7 @@ import {
   partLengthBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
-import { alignUp, writeU53 } from '../../net/bytes.ts';
+import { alignUp, writeU53, regionOf } from '../../net/bytes.ts';
 import type { Dice } from '../cluster/dice.ts';
 
 export interface HostileMessage {
@@ -90,6 +95,15 @@ const ANSWERS = [
   MESSAGE_READ_PART_REPLY,
 ];
 const CALLS = [MESSAGE_CALL, MESSAGE_CALL, MESSAGE_CALL_OPEN, MESSAGE_CALL_REPLY, MESSAGE_CALL_OPENED];
+const REQUESTS = [
+  setTo('set'),
+  setIf({ absent: true }, 'set'),
+  setIf({ value: 'set' }, 'other'),
+  setIf({ version: versionOf({ counter: 1, writerHigh: 0, writerLow: 1, rmw: 0 }) }, 'set'),
+  deleteIf({ value: 'other' }),
+  add(1n),
+  add(2n ** 63n - 1n),
+];
 const STREAMS = [0, 1, 1, 2, 3, 2 ** 31, -1];
 const UNKNOWN = [0, 99, 255];
 const TYPES = [
@@ -124,9 +138,13 @@ export function hostileMessage(dice: Dice, writerLow: number): HostileMessage {
 
 function call(dice: Dice): HostileMessage {
   const keyBytes = dice.chance(0.9) ? dice.integer(9, 10) : dice.pick(KEY_LENGTHS);
-  const valueBytes = dice.integer(0, 100);
-  const control = new Int32Array((CALL_BYTES + alignUp(keyBytes) + alignUp(valueBytes)) / 4);
-  writeHead(control, 0, MESSAGE_CALL, dice.integer(0, 3), dice.integer(0, 5), dice.integer(-1, 4));
+  const kind = dice.integer(0, CALL_KIND_MAX + 1);
+  const request = kind === CALL_RMW ? dice.pick(REQUESTS) : undefined;
+  const valueBytes = request === undefined ? dice.integer(0, 100) : request.value.length;
+  const plainBytes = CALL_BYTES + alignUp(keyBytes) + alignUp(valueBytes);
+  const control = new Int32Array((plainBytes + (request === undefined ? 0 : callRmwBytesOf(request))) / 4);
+  if (request !== undefined) placeCallRmw(regionOf(control.buffer), plainBytes / 4, request);
+  writeHead(control, 0, MESSAGE_CALL, kind, dice.integer(0, 5), dice.integer(-1, 4));
   control[WORD_CALL_KEY_BYTES] = keyBytes;
   control[WORD_CALL_VALUE_BYTES] = dice.chance(0.9) ? valueBytes : dice.pick(EDGES);
   control[WORD_CALL_STREAM] = dice.pick(STREAMS);

@@ -226,6 +226,27 @@ test('should refuse to send more datagrams than it has slots, until the kernel t
   );
 });
 
+test('should let what has arrived wait while there is little room for answers, and answer all of it', () => {
+  const { world, a, b, session } = connectPair({ receiveBufferBytes: 100_000_000 });
+  b.onMessage = ({ session: from, number }) => void b.send(from, number, new Uint8Array(1_300));
+  const questionCount = 4 * SEND_SLOTS;
+  for (let number = 0; number < questionCount; number++) {
+    assert.equal(a.send(session, number), true);
+    // Few in a datagram, so that it is not one datagram that asks for more than there are slots.
+    if (number % 16 === 15) a.endpoint.flush(world.nowMs);
+  }
+  world.step();
+  assert.ok(b.received.length > 0 && b.received.length <= SEND_SLOTS, `${b.received.length} were answered in one turn`);
+  assert.equal(b.endpoint.isWorkLeft, true);
+  world.run(20);
+  assert.equal(b.endpoint.isWorkLeft, false);
+  b.assertDrops({});
+  assert.deepEqual(
+    a.numbers,
+    Array.from({ length: questionCount }, (_, i) => i),
+  );
+});
+
 test('should leave slots to its sessions when strangers ask for more cookies than it has slots', () => {
   const pair = connectPair({ receiveBufferBytes: 100_000_000 });
   const { world, a, b, session } = pair;

@@ -4,6 +4,8 @@ import fc from 'fast-check';
 import { Flight } from '../../net/flight.ts';
 import {
   BULK_RESERVE_PART,
+  BURST_REST_MS_MAX,
+  BURST_SHARES_MAX,
   CREDIT_AGE_MS,
   CREDIT_BYTES_MIN,
   CREDIT_OLD_PART,
@@ -244,4 +246,63 @@ test('should leave a quarter of the credit to small messages', () => {
   for (; flight.roomBytes(DATAGRAM, 0, true) >= DATAGRAM; sent++) flight.onSent(sent, DATAGRAM, 0);
   assert.equal(sent, Math.floor((CREDIT * (1 - BULK_RESERVE_PART)) / COST));
   assert.equal(allows(flight, DATAGRAM, 0), true);
+});
+
+/** A sender whose share is a part of a datagram, after so many answers. */
+function sharing(answerCount: number): Flight {
+  const flight = new Flight(COST, 20 * COST, 0);
+  for (let number = 0; number < answerCount; number++) {
+    flight.onSent(number, DATAGRAM, 0);
+    flight.onAcknowledged(number, 0);
+  }
+  return flight;
+}
+
+test('should let a datagram take more than a small share at once, the more the longer nothing is lost', () => {
+  for (const [answerCount, shares] of [
+    [0, 1],
+    [1, 2],
+    [3, 4],
+    [BURST_SHARES_MAX, BURST_SHARES_MAX],
+    [40, BURST_SHARES_MAX],
+  ] as const) {
+    assert.equal(sharing(answerCount).roomBytes(8, 0), shares * COST - DATAGRAM_RECORD_BYTES, `${answerCount}`);
+  }
+});
+
+test('should rest after such a datagram, so that in flight is the share on average', () => {
+  const flight = sharing(40);
+  const sentMs = 10;
+  flight.onSent(40, 5 * COST - DATAGRAM_RECORD_BYTES, sentMs);
+  assert.equal(allows(flight, 8, sentMs + 1), false);
+  const acknowledgedMs = sentMs + 2;
+  flight.onAcknowledged(40, acknowledgedMs);
+  const restEndMs = sentMs + 5 * 2;
+  assert.equal(flight.restEndMs(acknowledgedMs), Infinity, 'nobody waits');
+  assert.equal(allows(flight, 8, acknowledgedMs), false);
+  assert.equal(flight.restEndMs(acknowledgedMs), restEndMs);
+  assert.equal(allows(flight, 8, restEndMs - 0.01), false);
+  assert.equal(allows(flight, 8, restEndMs), true);
+  assert.equal(flight.restEndMs(restEndMs), Infinity);
+});
+
+test('should not rest for longer than the bound, nor after a datagram within the share', () => {
+  const flight = sharing(40);
+  flight.onSent(40, DATAGRAM, 0);
+  flight.onAcknowledged(40, 19);
+  assert.equal(allows(flight, 8, 19), true);
+  flight.onSent(41, 8 * COST, 20);
+  flight.onAcknowledged(41, 1_020);
+  assert.equal(allows(flight, 8, 1_020 + BURST_REST_MS_MAX - 0.01), false);
+  assert.equal(allows(flight, 8, 1_020 + BURST_REST_MS_MAX), true);
+});
+
+test('should keep to its share after a loss', () => {
+  const timedOut = sharing(40);
+  timedOut.onSent(40, 8 * COST - DATAGRAM_RECORD_BYTES, 0);
+  assert.equal(allows(timedOut, 8, FLIGHT_TIMEOUT_MS_MIN - 1), false);
+  assert.equal(timedOut.roomBytes(8, FLIGHT_TIMEOUT_MS_MIN), timedOut.limitBytes - DATAGRAM_RECORD_BYTES);
+  const overtaken = sharing(40);
+  overtaken.onLost();
+  assert.equal(overtaken.roomBytes(8, 0), overtaken.limitBytes - DATAGRAM_RECORD_BYTES);
 });

@@ -32,6 +32,7 @@ import { seededBytes } from '../workers/random.ts';
 import { bytesOf, sealValue } from '../workers/sealing-driver.ts';
 import { CLUSTER_ID, keyPairOf, kindOf, TestWorld } from './endpoint-harness.ts';
 import type { TestEnd, TestPeer } from './endpoint-harness.ts';
+import { callAnswers, callMessages } from './golden-calls.ts';
 import type { MemoryDatagram } from './memory-transport.ts';
 
 export const EPOCH = 1;
@@ -273,6 +274,8 @@ export function recordGolden(mode: SecurityMode): Golden {
     ['data, answers to parts', replica, golden.replicaSession, partAnswers(mode).rest],
     ['data, read-modify-writes', client, session, rmwRequests(mode)],
     ['data, answers to read-modify-writes', replica, golden.replicaSession, rmwAnswers(mode)],
+    ['data, calls', client, session, callMessages()],
+    ['data, answers to calls', replica, golden.replicaSession, callAnswers()],
   ] as const) {
     const datagrams = world.record(() => {
       golden.send(from, to, messages);

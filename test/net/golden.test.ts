@@ -21,6 +21,7 @@ import {
   rmwAnswers,
   rmwRequests,
 } from './golden-recording.ts';
+import { callAnswers, callMessages } from './golden-calls.ts';
 import type { Golden } from './golden-recording.ts';
 
 /** From dist/test/net/. */
@@ -54,6 +55,8 @@ for (const mode of SECURITY_MODES) {
     deliver('data, answers to parts', to, from);
     deliver('data, read-modify-writes', from, to);
     deliver('data, answers to read-modify-writes', to, from);
+    deliver('data, calls', from, to);
+    deliver('data, answers to calls', to, from);
     assert.deepEqual(
       golden.received,
       [
@@ -65,6 +68,8 @@ for (const mode of SECURITY_MODES) {
         { at: 'client', messages: partAnswers(mode).rest },
         { at: 'replica', messages: rmwRequests(mode) },
         { at: 'client', messages: rmwAnswers(mode) },
+        { at: 'replica', messages: callMessages() },
+        { at: 'client', messages: callAnswers() },
       ].map(({ at, messages }) => ({
         at,
         epoch: EPOCH,
@@ -78,7 +83,7 @@ for (const mode of SECURITY_MODES) {
   test(`should find each type of message in them, in mode ${mode}`, () => {
     const [requests, answers] = [partRequests(mode), partAnswers(mode)];
     const parts = [...requests.first, ...requests.rest, ...answers.first, ...answers.rest];
-    const rmws = [...rmwRequests(mode), ...rmwAnswers(mode)];
+    const rmws = [...rmwRequests(mode), ...rmwAnswers(mode), ...callMessages(), ...callAnswers()];
     const types = [...clientMessages(mode), ...replicaMessages(mode), ...parts, ...rmws].map(({ control, value }) => {
       assert.equal(messageBytes(control, 0, control.length, value.length), control.length * 4);
       assert.equal((messageEnvelopeBytes(control, 0) + 7) & ~7, value.length);
@@ -86,7 +91,7 @@ for (const mode of SECURITY_MODES) {
     });
     assert.deepEqual(
       [...new Set(types)].toSorted((a, b) => a - b),
-      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 40, 41, 42, 43, 44, 45, 46, 47, 48],
+      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18, 19, 40, 41, 42, 43, 44, 45, 46, 47, 48],
     );
   });
 }

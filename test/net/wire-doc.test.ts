@@ -7,8 +7,9 @@ import { DROP_REASONS } from '../../net/drops.ts';
 import * as limits from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import * as wire from '../../net/wire.ts';
-import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-server.ts';
+import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-operations.ts';
 import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
+import { KEPT_BYTES } from '../../src/coordinated/kept-answers.ts';
 import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
 import * as callMessages from '../../src/protocol/call-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
@@ -141,18 +142,23 @@ test('should name every limit that the other end can notice, as the code has it'
       'FLIGHT_TIMEOUT_MS_MIN',
       `Nothing acknowledged for ${limits.FLIGHT_TIMEOUT_MS_MIN} ms (doubling up to ${limits.FLIGHT_TIMEOUT_MS_MAX / 1_000} s)`,
     ],
+    ['BURST_SHARES_MAX', `(at most ${limits.BURST_SHARES_MAX};`],
+    ['BURST_REST_MS_MAX', `a rest, ${limits.BURST_REST_MS_MAX} ms at most,`],
     ['KEY_BYTES_MAX', `| key | 1 to ${said(messages.KEY_BYTES_MAX)} bytes |`],
     ['RING_COUNT', `of the last ${rmwMessages.RING_COUNT} slots`],
     ['MEMBERS_MAX', `| members | ${messages.MEMBERS_MAX} |`],
     ['STREAMS_MAX', `| streams of calls in a replica | ${STREAMS_MAX}, ${STREAM_BYTES_MAX / 2 ** 20} MiB |`],
     ['STREAM_IDLE_MS', `has not called for ${STREAM_IDLE_MS / 1_000} s`],
     ['CALL_SLOTS_MAX', `| calls of a stream under way | ${said(callMessages.CALL_SLOTS_MAX)} |`],
+    ['KEPT_BYTES', `${KEPT_BYTES / 1_024} KiB of such answers`],
     ['CALL_DEADLINE_MS_MAX', `| deadline of a call | ${CALL_DEADLINE_MS_MAX / 1_000} s;`],
   ] as const) {
     assert.ok(text.replaceAll('\n  ', ' ').includes(phrase), `${name}: "${phrase}"`);
   }
 });
 
-test('should have golden packets for the version that it describes', () => {
-  assert.ok(text.includes(`golden/wire-v${limits.WIRE_VERSION}.json`));
+test('should describe the present version, and name its golden packets', () => {
+  const versions = [...text.matchAll(/golden\/wire-v(\d+)\.json|wire version: (\d+)|^# The wire, version (\d+)/gm)];
+  assert.equal(versions.length, 4);
+  for (const [found, ...version] of versions) assert.equal(Number(version.join('')), limits.WIRE_VERSION, found);
 });

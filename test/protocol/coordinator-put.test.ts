@@ -14,7 +14,7 @@ import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
 import { ENVELOPE_HEADER_BYTES } from '../../workers/sealing.ts';
 import { openValue, sealableValue } from '../workers/sealing-driver.ts';
 import { bytesOf, stampReply, writeReply } from './fixtures.ts';
-import { CoordinatorHarness, KEY } from './coordinator-harness.ts';
+import { DEADLINE_MS, CoordinatorHarness, KEY } from './coordinator-harness.ts';
 import type { Asked } from './coordinator-harness.ts';
 import { WRITER } from './replica-harness.ts';
 
@@ -172,6 +172,53 @@ test('should go on without a minority that has no room, and count only the other
     [8, 8, 8],
   );
   harness.answerWrites(writes.filter(({ member }) => member !== a!.member));
+  assert.deepEqual(harness.outcomes(), ['ok']);
+});
+
+test('should end as refused at its deadline when a member has no room and another one is gone', () => {
+  for (const isKnownToBeGone of [false, true]) {
+    for (const [flags, outcome] of [
+      [FLAG_HOST_FULL, 'host-memory-full'],
+      [FLAG_TRUSTED_FULL, 'trusted-memory-full'],
+    ] as const) {
+      const harness = new CoordinatorHarness();
+      const gone = 2;
+      if (isKnownToBeGone) harness.readyMask &= ~(1 << gone);
+      harness.put('x');
+      const asked = new Set<number>();
+      for (let ms = 0; harness.ended.length === 0; ms++) {
+        assert.ok(ms <= DEADLINE_MS, 'it ends');
+        harness.turn(1);
+        for (const stamp of harness.asked(MESSAGE_STAMP)) {
+          if (stamp.member === gone || asked.has(stamp.member)) continue;
+          asked.add(stamp.member);
+          harness.answer(stamp, stampReply(stamp, 5, stamp.member === 0 ? flags : 0));
+        }
+      }
+      assert.deepEqual(harness.outcomes(), [outcome]);
+      harness.run(500);
+      harness.assertNothingAsked();
+      harness.assertIdle();
+    }
+  }
+});
+
+test('should wait for a member whose answers are late though another one has no room', () => {
+  const harness = new CoordinatorHarness();
+  harness.put('x');
+  harness.turn(0);
+  const first = harness.asked(MESSAGE_STAMP);
+  harness.answer(first[0]!, stampReply(first[0]!, 5, FLAG_HOST_FULL));
+  harness.turn(0);
+  const [third] = harness.asked(MESSAGE_STAMP);
+  harness.answer(first[1]!, stampReply(first[1]!, 5));
+  // Longer than the first time-outs: it has been asked again meanwhile.
+  harness.run(400);
+  assert.deepEqual(harness.ended, []);
+  assert.ok(harness.asked(MESSAGE_STAMP).length > 0);
+  harness.answer(third!, stampReply(third!, 5));
+  harness.turn(0);
+  harness.answerWrites(harness.asked(MESSAGE_WRITE).filter(({ member }) => member !== first[0]!.member));
   assert.deepEqual(harness.outcomes(), ['ok']);
 });
 

@@ -1,4 +1,7 @@
-/** Read-modify-writes under random schedules: what clients are told must have one order that explains it all. */
+/**
+ * Read-modify-writes under random schedules: what clients are told must have one order that explains it all. RMW_SEEDS and
+ * RMW_SEED say how many are run, and from which one on.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
@@ -16,7 +19,7 @@ import type { Call } from './rmw-world.ts';
 import { bytesOf } from './fixtures.ts';
 
 const NONE = new Uint8Array(0);
-const SEEDS = Number(process.env['RMW_SEEDS'] ?? 150);
+const SEEDS = Number(process.env['RMW_SEEDS'] ?? 40);
 const FIRST_SEED = Number(process.env['RMW_SEED'] ?? 1);
 const STEPS_MAX = 40_000;
 
@@ -39,13 +42,12 @@ const INCREMENT: RmwRequest = {
   delta: 1n,
 };
 
-function run(world: RmwWorld, random: () => number, faults: { lossRate: number; repeatRate: number }): void {
+function run(world: RmwWorld, faults: { lossRate: number; repeatRate: number }): void {
   let steps = 0;
   while (world.unfinishedCount > 0) {
     assert.ok(++steps < STEPS_MAX, 'everything ends');
     world.step(faults);
   }
-  void random;
 }
 
 test('increments of several clients are counted once each, whatever is lost or comes twice', () => {
@@ -119,7 +121,7 @@ test('any mix of operations has an order that explains what clients were told', 
       world.step({ lossRate: 0.08, repeatRate: 0.08 });
     }
     world.begin(0, { kind: 'get' });
-    run(world, random, { lossRate: 0, repeatRate: 0 });
+    run(world, { lossRate: 0, repeatRate: 0 });
     assert.ok(explain(world.history), `seed ${seed}: ${JSON.stringify(world.history, replaceBigInt, 1)}`);
   }
 });

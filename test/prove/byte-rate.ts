@@ -1,51 +1,94 @@
 import type { CompareReport } from '../../bench/compare-report.ts';
-import { MINUTE_MS } from './proof.ts';
+import { alignColumns } from '../../bench/report-text.ts';
+import { DATAGRAM_BYTES_ETHERNET, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX } from '../../net/limits.ts';
+import { MINUTE_MS, count } from './proof.ts';
 import type { ClaimResult, Proof, ProofContext } from './proof.ts';
 import { bench } from './run-bench.ts';
 
 /**
  * Bytes of values that gets return, to the bytes that bare node:dgram moves between two processes in the same run, in
  * datagrams of the same size: what the message layer, the store and the client leave of the network.
+ *
+ * It is held in the datagrams that Ethernet carries. The larger ones, which loopback alone takes, stand beside it: there
+ * a datagram of bare node:dgram costs no more than copying it twice, and each copy of ours shows.
  */
 const VALUE_BYTES = 64 * 1024;
-/** The largest: a value and its envelope take two. */
-const DATAGRAM_BYTES = 65_504;
+/** Ethernet's jumbo frames of 9,000 bytes, less 28 of headers. */
+const DATAGRAM_BYTES_JUMBO = 8_968;
+const OTHER_DATAGRAM_BYTES = [DATAGRAM_BYTES_JUMBO, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX] as const;
 const OF_RAW_MIN = 0.6;
 const ROUNDS = 3;
 const DURATION_S = 3;
 const QUICK_DURATION_S = 2;
 
+interface Rates {
+  readonly datagramBytes: number;
+  readonly rawBytesPerSec: number;
+  readonly runs: CompareReport['runs'];
+  readonly replicas: number;
+}
+
 export const byteRate: Proof = {
   name: 'byte-rate',
   subject: 'large values move at the rate of the network',
-  timeoutMs: 10 * MINUTE_MS,
+  timeoutMs: 15 * MINUTE_MS,
   run: proveByteRate,
 };
 
 async function proveByteRate(context: ProofContext): Promise<ClaimResult[]> {
-  const load = ['--workloads', 'A,C', '--records', '200', '--outstanding', '16', '--value-bytes', String(VALUE_BYTES)];
-  const network = ['--datagram-bytes', String(DATAGRAM_BYTES)];
-  const durationS = context.quick ? QUICK_DURATION_S : DURATION_S;
-  const times = ['--rounds', String(ROUNDS), '--duration', String(durationS), '--warmup', '1'];
-  const args = ['compare', ...load, ...network, ...times];
-  const report = (await bench(context, 'gets and puts of large values', args)) as CompareReport;
-  const { runs, replicas, calibration } = report;
-  const raw = calibration.rawRates.find(({ datagramBytes }) => datagramBytes === DATAGRAM_BYTES);
-  const gets = runs.find(({ workload, mode }) => workload === 'C' && mode === 'plaintext');
-  if (raw === undefined || gets === undefined) throw new Error('the bench reported no plaintext gets or no raw rate');
-  const ofRaw = (bytesPerSec: number): string => (bytesPerSec / raw.bytesPerSec).toFixed(2);
-  const mb = (bytesPerSec: number): string => `${(bytesPerSec / 1e6).toFixed(0)} MB/s`;
-  const others = runs.map(({ workload, mode, bytesPerSec: { read, written } }) => {
-    const puts =
-      written === 0 ? '' : ` and puts ${mb(written)}, ${ofRaw(written * replicas)} with ${replicas} copies each`;
-    return `${workload} ${mode} gets ${mb(read)}, ${ofRaw(read)}${puts}`;
-  });
+  const held = await measure(context, DATAGRAM_BYTES_ETHERNET);
+  const others: Rates[] = [];
+  for (const datagramBytes of OTHER_DATAGRAM_BYTES) others.push(await measure(context, datagramBytes));
+  const gets = held.runs.find(({ workload, mode }) => workload === 'C' && mode === 'plaintext');
+  if (gets === undefined) throw new Error('the bench reported no plaintext gets');
+  const ofRaw = gets.bytesPerSec.read / held.rawBytesPerSec;
   return [
     {
-      claim: `plaintext gets of ${VALUE_BYTES} bytes move at least ${OF_RAW_MIN} of the bytes that raw node:dgram moves in the same run`,
-      ok: gets.bytesPerSec.read >= OF_RAW_MIN * raw.bytesPerSec,
-      figures: `${ofRaw(gets.bytesPerSec.read)}: ${mb(gets.bytesPerSec.read)} of ${mb(raw.bytesPerSec)}; to raw: ${others.join('; ')}`,
-      data: { min: OF_RAW_MIN, runs, calibration },
+      claim:
+        `plaintext gets of ${count(VALUE_BYTES)} bytes in datagrams of ${count(DATAGRAM_BYTES_ETHERNET)} move at least ` +
+        `${OF_RAW_MIN} of the bytes that raw node:dgram moves in the same run`,
+      ok: ofRaw >= OF_RAW_MIN,
+      figures: `${ofRaw.toFixed(2)}: ${megabytes(gets.bytesPerSec.read)} of ${megabytes(held.rawBytesPerSec)} MB/s`,
+      table: tableOf([held, ...others]),
+      data: { min: OF_RAW_MIN, rates: [held, ...others] },
     },
   ];
+}
+
+async function measure(context: ProofContext, datagramBytes: number): Promise<Rates> {
+  const load = ['--workloads', 'A,C', '--records', '200', '--outstanding', '16', '--value-bytes', `${VALUE_BYTES}`];
+  const durationS = context.quick ? QUICK_DURATION_S : DURATION_S;
+  const times = ['--rounds', String(ROUNDS), '--duration', String(durationS), '--warmup', '1'];
+  const args = ['compare', ...load, '--datagram-bytes', String(datagramBytes), ...times];
+  const what = `values of ${count(VALUE_BYTES)} bytes in datagrams of ${count(datagramBytes)}`;
+  const { runs, replicas, calibration } = (await bench(context, what, args)) as CompareReport;
+  const raw = calibration.rawRates.find((rate) => rate.datagramBytes === datagramBytes);
+  if (raw === undefined) throw new Error(`the bench reported no raw rate in datagrams of ${datagramBytes} bytes`);
+  return { datagramBytes, rawBytesPerSec: raw.bytesPerSec, runs, replicas };
+}
+
+/** Bytes of values read, and put with their copies; each to those of raw node:dgram. */
+function tableOf(rates: readonly Rates[]): string {
+  const rows = [['datagrams', 'raw MB/s', 'workload', 'mode', 'gets MB/s', 'of raw', 'puts x copies MB/s', 'of raw']];
+  for (const { datagramBytes, rawBytesPerSec, runs, replicas } of rates) {
+    for (const { workload, mode, bytesPerSec } of runs) {
+      const ofRaw = (bytesPerSec: number): string[] => [
+        megabytes(bytesPerSec),
+        (bytesPerSec / rawBytesPerSec).toFixed(2),
+      ];
+      rows.push([
+        count(datagramBytes),
+        megabytes(rawBytesPerSec),
+        workload,
+        mode,
+        ...ofRaw(bytesPerSec.read),
+        ...(bytesPerSec.written === 0 ? ['', ''] : ofRaw(bytesPerSec.written * replicas)),
+      ]);
+    }
+  }
+  return alignColumns(rows, 'right');
+}
+
+function megabytes(bytesPerSec: number): string {
+  return (bytesPerSec / 1e6).toFixed(0);
 }

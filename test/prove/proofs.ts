@@ -1,16 +1,20 @@
 import { attacks } from './attacks.ts';
 import { byteRate } from './byte-rate.ts';
 import { crashKill, crashStop } from './crash.ts';
+import { evidence } from './evidence.ts';
 import { freshClone } from './fresh-clone.ts';
 import { goodput } from './goodput.ts';
 import { largeValues } from './large-values.ts';
 import { handshakeFlood } from './handshake-flood.ts';
+import { increments } from './increments.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
+import { rmwSpeed } from './rmw-speed.ts';
 import { simulation } from './simulation.ts';
 import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
+import { workers } from './workers.ts';
 
 /** In the order in which they are run: what fails most clearly comes first, what takes longest last. */
 export const PROOFS: readonly Proof[] = [
@@ -19,11 +23,15 @@ export const PROOFS: readonly Proof[] = [
   crashStop,
   tamper,
   attacks,
+  evidence,
   handshakeFlood,
+  increments,
   speed,
+  rmwSpeed,
   goodput,
   largeValues,
   byteRate,
+  workers,
   memoryKeys,
   simulation,
   memoryFlat,

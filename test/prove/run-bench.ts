@@ -9,7 +9,11 @@ import { TiedGroup } from './tied-group.ts';
 const BENCH_TIMEOUT_MS = 10 * MINUTE_MS;
 
 /** `avocado bench` as its users run it, and its report. */
-export async function bench(context: ProofContext, what: string, args: readonly string[]): Promise<BenchReport> {
+export async function bench<Report = BenchReport>(
+  context: ProofContext,
+  what: string,
+  args: readonly string[],
+): Promise<Report> {
   context.progress(`bench: ${what}`);
   const path = join(context.directory, 'bench.json');
   const sandbox = makeSandbox();
@@ -19,7 +23,7 @@ export async function bench(context: ProofContext, what: string, args: readonly 
   try {
     const { exitCode, stderr } = await finished(child);
     if (exitCode !== 0) throw new Error(`avocado bench ${args.join(' ')} ended with ${exitCode}: ${stderr.trim()}`);
-    return JSON.parse(readFileSync(path, 'utf8')) as BenchReport;
+    return JSON.parse(readFileSync(path, 'utf8')) as Report;
   } finally {
     clearTimeout(timer);
     sandbox.remove();

@@ -1,0 +1,53 @@
+import { AvocadoError } from '../errors.ts';
+import type { ErrorCode } from '../errors.ts';
+import type { Answer, Outcome } from '../protocol/outcome.ts';
+
+/** What a call's failure is to its caller: code and text by outcome. */
+
+type Failure = Exclude<Outcome, Answer>;
+
+const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
+  deadline: ['DEADLINE_EXCEEDED', 'no quorum answered before the deadline; it had no effect'],
+  aborted: ['ABORTED', 'the caller aborted it; it had no effect'],
+  'outcome-unknown': [
+    'OUTCOME_UNKNOWN',
+    'it was sent but a quorum did not acknowledge it in time: it may or may not take effect; read the key to see',
+  ],
+  'trusted-memory-full': [
+    'TRUSTED_MEMORY_FULL',
+    'the replicas’ trusted memory has no room for another key; nothing was written: raise --trusted-memory of the replicas',
+  ],
+  'host-memory-full': [
+    'HOST_MEMORY_FULL',
+    'the replicas’ host memory has no room for the value; nothing was written: raise --host-memory of the replicas',
+  ],
+  unreadable: ['VALUE_UNREADABLE', 'every copy of the newest value failed its check; a new put heals the key'],
+  'stamps-exhausted': [
+    'STAMPS_EXHAUSTED',
+    'a writer has used up the stamps of this key; it had no effect: find out whose certificate did that',
+  ],
+  'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it'],
+  closed: ['CLOSED', 'the client is closed; it had no effect'],
+  'too-large': [
+    'VALUE_TOO_LARGE',
+    'the value does not fit into one datagram, as the coordinated route needs it: use the direct route for this key',
+  ],
+  'not-an-integer': [
+    'NOT_AN_INTEGER',
+    'the value is no whole number of 64 bits in decimal, without spaces or leading zeros; it had no effect',
+  ],
+  overflow: ['OVERFLOW', 'the sum does not fit into a signed 64-bit integer; it had no effect'],
+  'done-too-large': [
+    'VALUE_TOO_LARGE',
+    'it took effect, but the value that was there does not fit into one datagram of the coordinated route, and is lost',
+  ],
+  'value-too-large': [
+    'VALUE_TOO_LARGE',
+    'the value that is there, or the new one, does not fit into one datagram, as read-modify-writes need it; it had no effect',
+  ],
+};
+
+export function errorOf(callName: string, outcome: Failure): AvocadoError {
+  const [code, text] = FAILURES[outcome];
+  return new AvocadoError(code, `${callName}: ${text}`);
+}

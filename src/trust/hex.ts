@@ -1,0 +1,4 @@
+/** Lower case, as files, facts and policies have it. */
+export function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+}
