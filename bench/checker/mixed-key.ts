@@ -74,23 +74,30 @@ function withoutUnneeded(operations: readonly Operation[]): readonly Operation[]
 const LAST = '\uffff';
 
 /**
- * In the order of versions, the write before who reads it: the first of them, then whatever has no place among them, then the rest. What has an unknown
- * outcome comes after what has not: an order needs few of those.
+ * In the order of versions, the write before who reads it: the first of them, then whatever has no place among them, then the
+ * rest. What has an unknown outcome comes after what has not: an order needs few of those. Puts of values that nobody saw
+ * come just before another put, where they are in nobody's way.
  */
 function byVersion(operations: readonly Operation[]): (candidates: readonly number[]) => readonly number[] {
+  const seen = new Set<string | null | undefined>();
   const versionOf = new Map<string | null, string>();
   for (const operation of operations) {
-    if (isRead(operation) && operation.version !== undefined) {
-      const value = valueSeen(operation);
-      if (value !== undefined && value !== null) versionOf.set(value, operation.version);
+    const value = valueSeen(operation);
+    seen.add(value);
+    if (!isPlain(operation) && operation.expected !== undefined && 'value' in operation.expected) {
+      seen.add(operation.expected.value);
     }
+    if (!isRead(operation) || operation.version === undefined) continue;
+    if (value !== undefined && value !== null) versionOf.set(value, operation.version);
   }
   const ranks = operations.map((operation) => {
-    const { version, end } = operation;
-    if (version !== undefined) return version;
-    const value = end === Infinity ? valueAfter(operation) : undefined;
+    if (operation.version !== undefined) return operation.version;
+    const value = isRead(operation) ? undefined : valueAfter(operation);
     return typeof value === 'string' ? (versionOf.get(value) ?? LAST) : LAST;
   });
+  const isUnseenPut = operations.map(
+    ({ kind, value, version, end }) => kind === 'put' && version === undefined && end < Infinity && !seen.has(value),
+  );
   const order = (a: number, b: number): number => {
     if (ranks[a]! !== ranks[b]!) return ranks[a]! < ranks[b]! ? -1 : 1;
     const isReadA = isRead(operations[a]!);
@@ -105,6 +112,14 @@ function byVersion(operations: readonly Operation[]): (candidates: readonly numb
     const firstLast = sorted.findIndex((index) => ranks[index] === LAST);
     if (firstLast <= 0) return sorted;
     const [first, ...ranked] = sorted.slice(0, firstLast);
-    return [first!, ...sorted.slice(firstLast), ...ranked];
+    const unranked = sorted.slice(firstLast);
+    if (!isBlind(operations[first!]!)) return [first!, ...unranked, ...ranked];
+    const unseen = unranked.filter((index) => isUnseenPut[index]);
+    return [...unseen, first!, ...unranked.filter((index) => !isUnseenPut[index]), ...ranked];
   };
+}
+
+/** Whatever was there before, it fits. */
+function isBlind({ kind }: Operation): boolean {
+  return kind === 'put' || kind === 'delete';
 }

@@ -68,8 +68,6 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
 /** After so many time-outs of a PREPARE it is begun anew: who has answered may know more by now. */
 const PREPARE_ATTEMPTS_MAX = 2;
 const NUMBER_MAX = Number.MAX_SAFE_INTEGER;
-/** Ballots of others go over this only by malice, which spoils their key: own ones, of all keys, must not be used up by it. */
-const NUMBER_MET_MAX = 2 ** 52;
 
 export interface RmwCounters {
   /** Proposals of others that were decided here. */
@@ -368,7 +366,6 @@ export class RmwFlow {
       if (!canGoOn || (flags & FLAG_NOT_PERMITTED) !== 0) return this.#giveUp(slot, refusalOf(flags));
     } else {
       const metNumber = readU53(words, word + WORD_NACK_BALLOT);
-      if (metNumber > NUMBER_MET_MAX) return this.#giveUp(slot, 'stamps-exhausted');
       operation.nacked |= 1 << member;
       this.#ballotNumber = Math.max(this.#ballotNumber, metNumber);
     }

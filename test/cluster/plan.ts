@@ -18,8 +18,8 @@ export interface Plan {
   readonly keyCount: number;
   /** Of operations: read-modify-writes. */
   readonly changeShare: number;
-  /** Keys of even or of odd index hold numbers. */
-  readonly numberKeys: 0 | 1;
+  /** Keys of even or of odd index hold numbers, or none does. */
+  readonly numberKeys: 0 | 1 | 'none';
   /** Of the longest key. */
   readonly keyBytesMax: number;
   readonly clientCount: number;

@@ -143,6 +143,8 @@ const BIASES = {
     links: dice.pick(['fine', 'bad', 'minority', 'partitions'] as const),
     schedule: dice.pick(['mild', 'strong'] as const),
     losesReplies: dice.chance(0.5),
+    // Of many increments of unknown outcome nobody can tell which were made.
+    numberKeys: 'none' as const,
     outstanding: 6,
     hasteShare: dice.pick([0, 0.3]),
     cancelShare: dice.pick([0, 0.1]),
@@ -224,8 +226,7 @@ const BIASES = {
     ...fewAtOnce(dice),
     keyCount: 1,
     clientCount: dice.integer(3, 4),
-    // No numbers.
-    numberKeys: 1 as const,
+    numberKeys: 'none' as const,
     splits: true,
     changeSchedule: dice.pick(['lost accepts', 'late commits', 'one starved'] as const),
   }),
