@@ -8,6 +8,7 @@ import {
   ed25519KeyPairOf,
   ed25519Sign,
   ed25519Verify,
+  equalBytes,
   eraseBytes,
   randomBytes,
 } from './sodium.ts';
@@ -18,6 +19,7 @@ export type { KeyPair };
 export { randomBytes };
 
 const HASH_BYTES = 32;
+const LONG_HASH_BYTES = 64;
 
 /** Ed25519: 32 bytes public, 64 bytes secret. */
 export function generateSigningKeyPair(): KeyPair {
@@ -50,6 +52,25 @@ export function hash(bytes: Uint8Array): Uint8Array {
   const output = new Uint8Array(HASH_BYTES);
   blake2b(output, bytes);
   return output;
+}
+
+/** BLAKE2b-512: fills what a report binds. */
+export function longHash(bytes: Uint8Array): Uint8Array {
+  const output = new Uint8Array(LONG_HASH_BYTES);
+  blake2b(output, bytes);
+  return output;
+}
+
+/** BLAKE2b-256 under a key of 32 bytes: a MAC, and a derived key. */
+export function keyedHash(bytes: Uint8Array, key: Uint8Array): Uint8Array {
+  const output = new Uint8Array(HASH_BYTES);
+  blake2b(output, bytes, key);
+  return output;
+}
+
+/** In constant time for equal lengths. */
+export function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return equalBytes(a, b);
 }
 
 export function erase(secret: Uint8Array): void {

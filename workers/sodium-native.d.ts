@@ -19,6 +19,27 @@ declare module 'sodium-native' {
       nonce: Uint8Array,
       key: Uint8Array,
     ) => number;
+    /** As the function above, with a nonce of 24 bytes. */
+    crypto_aead_xchacha20poly1305_ietf_encrypt: (
+      sealed: Uint8Array,
+      clear: Uint8Array,
+      associated: Uint8Array | null,
+      nsec: null,
+      nonce: Uint8Array,
+      key: Uint8Array,
+    ) => number;
+    /** Returns clear.byteLength; throws when the tag does not fit. */
+    crypto_aead_xchacha20poly1305_ietf_decrypt: (
+      clear: Uint8Array,
+      nsec: null,
+      sealed: Uint8Array,
+      associated: Uint8Array | null,
+      nonce: Uint8Array,
+      key: Uint8Array,
+    ) => number;
+    /** `sealed` is 48 bytes longer than `clear`. */
+    crypto_box_seal(sealed: Uint8Array, clear: Uint8Array, publicKey: Uint8Array): void;
+    crypto_box_seal_open(clear: Uint8Array, sealed: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): boolean;
     crypto_generichash(output: Uint8Array, input: Uint8Array, key?: Uint8Array): void;
     crypto_scalarmult_base(publicKey: Uint8Array, secretKey: Uint8Array): void;
     crypto_sign_keypair(publicKey: Uint8Array, secretKey: Uint8Array): void;

@@ -111,3 +111,48 @@ export function randomBytes(count: number): Uint8Array {
   sodium.randombytes_buf(bytes);
   return bytes;
 }
+
+/** XChaCha20-Poly1305: its nonce is long enough to be drawn at random. */
+export const XAEAD_NONCE_BYTES = 24;
+
+export function xaeadSeal(
+  sealed: Uint8Array,
+  clear: Uint8Array,
+  associated: Uint8Array,
+  nonce: Uint8Array,
+  key: Uint8Array,
+): void {
+  sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(sealed, clear, associated, null, nonce, key);
+}
+
+/** False when the tag does not fit. */
+export function xaeadOpen(
+  clear: Uint8Array,
+  sealed: Uint8Array,
+  associated: Uint8Array,
+  nonce: Uint8Array,
+  key: Uint8Array,
+): boolean {
+  try {
+    return (
+      sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(clear, null, sealed, associated, nonce, key) ===
+      clear.byteLength
+    );
+  } catch (error) {
+    if (isMisuse(error)) throw error;
+    return false;
+  }
+}
+
+/** How much longer a message is once it is sealed to a public key. */
+export const BOX_SEAL_BYTES = 48;
+
+/** To the holder of an X25519 key, by nobody in particular: libsodium's sealed box. */
+export function boxSeal(sealed: Uint8Array, clear: Uint8Array, publicKey: Uint8Array): void {
+  sodium.crypto_box_seal(sealed, clear, publicKey);
+}
+
+/** False when it was not sealed to this key. */
+export function boxSealOpen(clear: Uint8Array, sealed: Uint8Array, keys: KeyPair): boolean {
+  return sodium.crypto_box_seal_open(clear, sealed, keys.publicKey, keys.secretKey);
+}
