@@ -43,6 +43,10 @@ export const ERROR_CODES = [
   'EVIDENCE_UNAVAILABLE',
   /** A policy, evidence or collateral file that is missing, unreadable or wrong; the message names the place in it. */
   'EVIDENCE_FILES',
+  /** CAS or LAS refuse this process, or are not what they should be; the message names the rule, what is allowed and what was seen. */
+  'ADMISSION_REFUSED',
+  /** CAS or LAS do not answer, or can't decide now: trying again later may help. What runs already goes on. */
+  'TRUST_UNAVAILABLE',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

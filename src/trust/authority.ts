@@ -1,9 +1,8 @@
 import type { SecurityMode } from '../../net/mode.ts';
 
 /**
- * Who takes part, with which keys, in which epoch. Everything that the attestation services (CAS, LAS) will decide
- * stands behind this interface; today a cluster directory written by `avocado init` implements it
- * (cluster-directory.ts).
+ * Who takes part, with which keys, in which epoch. CAS decides it (chain/cas-authority.ts); for tests and
+ * clusters without attestation a cluster directory written by `avocado init` does (open-authority.ts).
  */
 export interface Authority {
   /** 16 random bytes that name the cluster. */
@@ -12,7 +11,7 @@ export interface Authority {
   readonly configuration: Configuration;
   /** X25519 key pair of this process's role, 32 bytes each. */
   readonly staticKeyPair: { readonly publicKey: Uint8Array; readonly secretKey: Uint8Array };
-  /** Own certificate, certificate.ts. */
+  /** Own certificate, certificate.ts; to be read for each handshake, because it is renewed. */
   readonly certificate: Uint8Array;
   readonly dataKeys: DataKeys;
   /**
@@ -20,6 +19,8 @@ export interface Authority {
    * @param nowSeconds Unix time.
    */
   verify(certificate: Uint8Array, staticKey: Uint8Array, nowSeconds: number): Verdict;
+  /** Ends renewals, where there are any. */
+  close?(): void;
 }
 
 export interface Configuration {

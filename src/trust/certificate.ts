@@ -11,7 +11,7 @@ import type { Verdict } from './authority.ts';
  *          2      1  role: 1 replica, 2 client
  *          3      1  permissions: bit 0 read, bit 1 write
  *          4      2  member index, 0xffff for a client
- *          6      2  zero
+ *          6      2  voucher group: the machine whose LAS vouched for the holder, 0 none
  *          8      8  expiry, Unix seconds
  *         16     16  cluster id
  *         32     32  static key (X25519)
@@ -25,7 +25,7 @@ const VERSION_OFFSET = 0;
 const ROLE_OFFSET = 2;
 const PERMISSIONS_OFFSET = 3;
 const MEMBER_INDEX_OFFSET = 4;
-const RESERVED_OFFSET = 6;
+const VOUCHER_GROUP_OFFSET = 6;
 const EXPIRY_OFFSET = 8;
 const CLUSTER_ID_OFFSET = 16;
 const STATIC_KEY_OFFSET = 32;
@@ -49,6 +49,8 @@ export interface CertificateSubject {
   readonly role: 'replica' | 'client';
   /** Of a replica; left out for a client. */
   readonly memberIndex?: number;
+  /** What is revoked together (chain/cas-state.ts), 1 .. 65,535; left out: none. */
+  readonly voucherGroup?: number;
   readonly mayRead: boolean;
   readonly mayWrite: boolean;
   readonly staticKey: Uint8Array;
@@ -74,6 +76,7 @@ export function issueCertificate(subject: CertificateSubject, clusterSecretKey: 
     (subject.mayRead ? PERMISSION_READ : 0) | (subject.mayWrite ? PERMISSION_WRITE : 0),
   );
   view.setUint16(MEMBER_INDEX_OFFSET, subject.memberIndex ?? NO_MEMBER, true);
+  view.setUint16(VOUCHER_GROUP_OFFSET, subject.voucherGroup ?? 0, true);
   view.setBigUint64(EXPIRY_OFFSET, BigInt(subject.expirySeconds), true);
   certificate.set(subject.clusterId, CLUSTER_ID_OFFSET);
   certificate.set(subject.staticKey, STATIC_KEY_OFFSET);
@@ -114,7 +117,7 @@ export function verifyCertificate(certificate: Uint8Array, rules: CertificateRul
     return refuse("the certificate's member index does not fit its role");
   }
   const permissions = view.getUint8(PERMISSIONS_OFFSET);
-  if ((permissions & ~PERMISSIONS_KNOWN) !== 0 || view.getUint16(RESERVED_OFFSET, true) !== 0) {
+  if ((permissions & ~PERMISSIONS_KNOWN) !== 0) {
     return refuse('the certificate uses fields of a later version');
   }
   const expirySeconds = Number(view.getBigUint64(EXPIRY_OFFSET, true));
@@ -156,4 +159,12 @@ function describeTime(seconds: number): string {
 
 function refuse(reason: string): Verdict {
   return { ok: false, reason };
+}
+
+/** Of a certificate that was verified; 0: none. */
+export function voucherGroupOf(certificate: Uint8Array): number {
+  return new DataView(certificate.buffer, certificate.byteOffset, CERTIFICATE_BYTES).getUint16(
+    VOUCHER_GROUP_OFFSET,
+    true,
+  );
 }

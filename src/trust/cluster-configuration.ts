@@ -4,6 +4,7 @@ import type { SecurityMode } from '../../net/mode.ts';
 import type { Configuration, Member } from './authority.ts';
 import { CLUSTER_ID_BYTES, STATIC_KEY_BYTES } from './certificate.ts';
 import { CLUSTER_FILE, fileError, readClusterFile, writeClusterFile } from './cluster-files.ts';
+import type { FileFields } from './cluster-files.ts';
 import { hexOf } from './hex.ts';
 
 /** The public half of a cluster directory: cluster.json, who the members are, signed by the cluster key. */
@@ -38,7 +39,12 @@ export function writeConfiguration(
   configuration: ClusterConfiguration,
   clusterSecretKey: Uint8Array,
 ): void {
-  writeClusterFile(directory, CLUSTER_FILE, {
+  writeClusterFile(directory, CLUSTER_FILE, configurationContent(configuration, clusterSecretKey));
+}
+
+/** As in cluster.json, with the cluster key's signature. */
+export function configurationContent(configuration: ClusterConfiguration, clusterSecretKey: Uint8Array): object {
+  return {
     clusterId: hexOf(configuration.clusterId),
     mode: configuration.mode,
     epoch: configuration.epoch,
@@ -50,7 +56,7 @@ export function writeConfiguration(
       staticKey: hexOf(staticKey),
     })),
     signature: hexOf(sign(signedBytes(configuration), clusterSecretKey)),
-  });
+  };
 }
 
 /**
@@ -59,7 +65,11 @@ export function writeConfiguration(
  */
 export function readConfiguration(directory: string): ClusterConfiguration {
   const advice = 'run avocado init for a new cluster, or give the directory that it wrote';
-  const fields = readClusterFile(directory, CLUSTER_FILE, advice);
+  return configurationOf(readClusterFile(directory, CLUSTER_FILE, advice));
+}
+
+/** @throws AvocadoError CLUSTER_FILES, naming what is wrong. */
+export function configurationOf(fields: FileFields): ClusterConfiguration {
   const mode = SECURITY_MODES.find((known) => known === fields.string('mode'));
   if (mode === undefined) throw fields.wrong('mode', `must be one of ${SECURITY_MODES.join(', ')}`);
 

@@ -125,7 +125,7 @@ function writeCluster(directory: string, options: ClusterOptions): ClusterSummar
   return { directory, clusterIdHex, memberCount: members.length, certificateExpirySeconds: expirySeconds };
 }
 
-function checkMembers(members: ClusterOptions['members']): void {
+export function checkMembers(members: ClusterOptions['members']): void {
   if (members.length % 2 !== 1 || members.length > MEMBER_COUNT_MAX) {
     throw new AvocadoError(
       'INVALID_ARGUMENT',

@@ -106,7 +106,7 @@ function readText(path: string, secret: boolean, advice: string): string {
 }
 
 /** Windows has no such modes; there process.geteuid is missing. */
-function checkOwnership(path: string, mode: number, uid: number): void {
+export function checkOwnership(path: string, mode: number, uid: number): void {
   const ownUid = process.geteuid?.();
   if (ownUid === undefined) return;
   if ((mode & MODE_OTHERS) !== 0) {

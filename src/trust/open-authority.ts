@@ -1,9 +1,10 @@
-import type { Authority, DataKeys, Verdict } from './authority.ts';
-import { CERTIFICATE_BYTES, CLUSTER_ID_BYTES, STATIC_KEY_BYTES, verifyCertificate } from './certificate.ts';
+import type { Authority, DataKeys } from './authority.ts';
+import { CERTIFICATE_BYTES, CLUSTER_ID_BYTES, STATIC_KEY_BYTES } from './certificate.ts';
 import { readConfiguration } from './cluster-configuration.ts';
 import type { ClusterConfiguration } from './cluster-configuration.ts';
 import { CLIENT_FILE, DATA_KEY_FILE, fileError, readClusterFile, replicaFile } from './cluster-files.ts';
 import type { FileFields } from './cluster-files.ts';
+import { verifyPeer } from './verify-peer.ts';
 import { hexOf } from './hex.ts';
 
 export type AuthorityRole =
@@ -29,26 +30,6 @@ export function openAuthority(directory: string, role: AuthorityRole): Authority
     dataKeys,
     verify: (certificate, staticKey, nowSeconds) => verifyPeer(configuration, certificate, staticKey, nowSeconds),
   };
-}
-
-/** A replica must moreover be the member that it says it is: certificates outlive configurations. */
-function verifyPeer(
-  configuration: ClusterConfiguration,
-  certificate: Uint8Array,
-  staticKey: Uint8Array,
-  nowSeconds: number,
-): Verdict {
-  const { clusterId, clusterPublicKey, members } = configuration;
-  const verdict = verifyCertificate(certificate, { clusterId, clusterPublicKey, staticKey, nowSeconds });
-  if (!verdict.ok || verdict.identity.role === 'client') return verdict;
-  const member = members[verdict.identity.memberIndex];
-  if (member === undefined || Buffer.compare(member.staticKey, staticKey) !== 0) {
-    return {
-      ok: false,
-      reason: `the certificate is replica ${verdict.identity.memberIndex}'s, which has another key here`,
-    };
-  }
-  return verdict;
 }
 
 type OwnFile = Pick<Authority, 'staticKeyPair' | 'certificate'>;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { CERTIFICATE_BYTES, issueCertificate, verifyCertificate } from '../../src/trust/certificate.ts';
+import { CERTIFICATE_BYTES, issueCertificate, verifyCertificate, voucherGroupOf } from '../../src/trust/certificate.ts';
 import type { CertificateRules, CertificateSubject } from '../../src/trust/certificate.ts';
 import { generateSigningKeyPair, generateStaticKeyPair, randomBytes, sign } from '../../workers/signing.ts';
 
@@ -84,9 +84,15 @@ test('each rule refuses by itself and says so', () => {
   assert.match(refusal(signedAnew((fields) => fields.setUint8(2, 3))), /role 3 is unknown/);
   assert.match(refusal(signedAnew((fields) => fields.setUint8(2, 0))), /role 0 is unknown/);
   assert.match(refusal(signedAnew((fields) => fields.setUint8(3, 7))), /later version/);
-  assert.match(refusal(signedAnew((fields) => fields.setUint16(6, 1, true))), /later version/);
   assert.match(refusal(signedAnew((fields) => fields.setUint16(4, 0, true))), /member index/, 'a client with an index');
   assert.match(refusal(signedAnew((fields) => fields.setUint8(2, 1))), /member index/, 'a replica without one');
+});
+
+test('the group of who vouched for it is told', () => {
+  const group = (subject: CertificateSubject): number =>
+    voucherGroupOf(issueCertificate(subject, clusterKey.secretKey));
+  assert.equal(group(replica), 0);
+  assert.equal(group({ ...client, voucherGroup: 0xfffe }), 0xfffe);
 });
 
 test('a signature by the cluster key over the bare fields is refused, since it may have been made for another purpose', () => {

@@ -1,0 +1,2 @@
+/** In a cluster's directory: that its members get their keys from CAS, and how they reach it (chain-access.ts). */
+export const ACCESS_FILE = 'cas-access.json';

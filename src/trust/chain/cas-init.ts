@@ -1,0 +1,51 @@
+import type { SecurityMode } from '../../../net/mode.ts';
+import { generateSigningKeyPair, randomBytes } from '../../../workers/signing.ts';
+import { hexOf } from '../hex.ts';
+import { checkMembers } from '../cluster-directory.ts';
+import { AUDIT_START } from './audit-log.ts';
+import type { CasState } from './cas-state.ts';
+
+/** What an operator decides when a cluster is made; later only his signed commands change anything. */
+export interface CasSettings {
+  readonly mode: SecurityMode;
+  readonly members: readonly { readonly host: string; readonly port: number }[];
+  /** Text of the policy file. */
+  readonly policy: string;
+  /** By whose word replicas and clients are admitted. */
+  readonly admission: CasState['admission'];
+  readonly certificateSeconds: number;
+  readonly mayClientsWrite: boolean;
+  /** Hex of Ed25519 public keys whose commands are obeyed. */
+  readonly operators: readonly string[];
+}
+
+const CLUSTER_ID_BYTES = 16;
+const KEY_BYTES = 32;
+const FIRST_DATA_KEY_ID = 1;
+
+/** A new cluster with new keys, before anybody has joined. @throws AvocadoError INVALID_ARGUMENT. */
+export function newCasState(settings: CasSettings): CasState {
+  checkMembers(settings.members);
+  const clusterKey = generateSigningKeyPair();
+  return {
+    counter: 0,
+    clusterId: hexOf(randomBytes(CLUSTER_ID_BYTES)),
+    mode: settings.mode,
+    clusterPublicKey: hexOf(clusterKey.publicKey),
+    clusterSecretKey: hexOf(clusterKey.secretKey),
+    recoveryKey: hexOf(randomBytes(KEY_BYTES)),
+    dataKeys: [{ id: FIRST_DATA_KEY_ID, key: hexOf(randomBytes(KEY_BYTES)) }],
+    currentDataKeyId: FIRST_DATA_KEY_ID,
+    policy: settings.policy,
+    admission: settings.admission,
+    certificateSeconds: settings.certificateSeconds,
+    mayClientsWrite: settings.mayClientsWrite,
+    operators: [...settings.operators],
+    epoch: 1,
+    members: settings.members.map(({ host, port }) => ({ host, port, staticKey: null })),
+    lases: [],
+    revoked: [],
+    revocationSequence: 0,
+    audit: { ...AUDIT_START },
+  };
+}

@@ -1,0 +1,114 @@
+import { z } from 'zod';
+import { SECURITY_MODES } from '../../../net/mode.ts';
+import { hash } from '../../../workers/signing.ts';
+import { openBytes, sealBytes } from '../../../workers/secret-box.ts';
+import { hexOf } from '../hex.ts';
+import { isHost, MEMBER_COUNT_MAX } from '../cluster-configuration.ts';
+import { EVIDENCE_KINDS } from '../evidence/evidence.ts';
+import { POLICY_CHARS_MAX } from '../evidence/policy.ts';
+import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
+import { ADMISSIONS } from './admissions.ts';
+import { REVOCATIONS_MAX } from './messages.ts';
+
+/**
+ * All that CAS must not forget. It is one file, sealed under a key of the platform, and beside it the same sealed under the
+ * recovery key, of which operators hold shares (recovery.ts).
+ *
+ *     "avocado cas state 1\n" | nonce (24) | XChaCha20-Poly1305 of the JSON below, with the line before as associated data
+ */
+const KEY = hexOfBytes(32);
+const COUNT = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+/** Machines, those included that are gone. */
+export const LASES_MAX = 1_024;
+const GROUP_MAX = 0xffff;
+
+const STATE = z.strictObject({
+  /** Grows with each state that is written. */
+  counter: COUNT,
+  clusterId: hexOfBytes(16),
+  mode: z.enum(SECURITY_MODES),
+  clusterPublicKey: KEY,
+  clusterSecretKey: hexOfBytes(64),
+  recoveryKey: KEY,
+  dataKeys: z
+    .array(z.strictObject({ id: z.int().min(0).max(0xffff_ffff), key: KEY }))
+    .min(1)
+    .max(64),
+  currentDataKeyId: z.int().min(0).max(0xffff_ffff),
+  /** Text of the policy file. */
+  policy: z.string().max(POLICY_CHARS_MAX),
+  admission: z.enum(ADMISSIONS),
+  certificateSeconds: z
+    .int()
+    .min(60)
+    .max(365 * 86_400),
+  mayClientsWrite: z.boolean(),
+  operators: z.array(KEY).max(16),
+  epoch: z.int().min(1),
+  members: z
+    .array(
+      z.strictObject({
+        host: z.string().refine(isHost, 'must be a host name or an IP address'),
+        port: z.int().min(1).max(65_535),
+        /** Null until it has joined. */
+        staticKey: KEY.nullable(),
+      }),
+    )
+    .min(1)
+    .max(MEMBER_COUNT_MAX),
+  /** Attested, and not replaced by a later one on their machine. */
+  lases: z
+    .array(
+      z.strictObject({
+        lasId: hexOfBytes(8),
+        url: z.string().max(300),
+        tlsCertificate: base64Bytes(1, 8 * 1024),
+        voucherKey: KEY,
+        kind: z.enum(EVIDENCE_KINDS),
+        measurement: z.string().max(128),
+        platformId: z.string().max(256).nullable(),
+        expirySeconds: COUNT,
+        /** Stands in the certificates of all that it vouches for; a machine keeps its one. */
+        group: z.int().min(1).max(GROUP_MAX),
+        revoked: z.boolean(),
+      }),
+    )
+    .max(LASES_MAX),
+  /** Until their certificates have expired. */
+  revoked: z.array(z.strictObject({ staticKey: KEY, expirySeconds: COUNT })).max(REVOCATIONS_MAX),
+  revocationSequence: COUNT,
+  audit: z.strictObject({ count: COUNT, hash: KEY }),
+});
+
+export type CasState = z.infer<typeof STATE>;
+export type LasRecord = CasState['lases'][number];
+
+export const STATE_FILE = 'cas-state.sealed';
+export const BACKUP_FILE = 'cas-backup.sealed';
+export const AUDIT_FILE = 'audit.log';
+
+const HEADS = { state: 'avocado cas state 1\n', backup: 'avocado cas backup 1\n' } as const;
+
+export function sealState(state: CasState, key: Uint8Array, purpose: keyof typeof HEADS): Uint8Array {
+  const head = new TextEncoder().encode(HEADS[purpose]);
+  const content = {
+    ...state,
+    lases: state.lases.map((las) => ({ ...las, tlsCertificate: Buffer.from(las.tlsCertificate).toString('base64') })),
+  };
+  return Buffer.concat([head, sealBytes(new TextEncoder().encode(JSON.stringify(content)), head, key)]);
+}
+
+/** Undefined when it was not sealed with this key and for this purpose. */
+export function openState(sealed: Uint8Array, key: Uint8Array, purpose: keyof typeof HEADS): CasState | undefined {
+  const head = new TextEncoder().encode(HEADS[purpose]);
+  if (Buffer.compare(sealed.subarray(0, head.length), head) !== 0) return undefined;
+  const clear = openBytes(sealed.subarray(head.length), head, key);
+  if (clear === undefined) return undefined;
+  const result = STATE.safeParse(JSON.parse(new TextDecoder().decode(clear)));
+  return result.success ? result.data : undefined;
+}
+
+export function stateHash(sealed: Uint8Array): string {
+  return hexOf(hash(sealed));
+}

@@ -1,0 +1,394 @@
+import { TokenBucket } from '../../../net/token-bucket.ts';
+import { hash } from '../../../workers/signing.ts';
+import { sealTo } from '../../../workers/secret-box.ts';
+import { issueCertificate } from '../certificate.ts';
+import { configurationContent } from '../cluster-configuration.ts';
+import { bytesOfHex, hexOf } from '../hex.ts';
+import { writeEvidence } from '../evidence/evidence-file.ts';
+import { Policy } from '../evidence/policy.ts';
+import { judgeEvidence, judgeJoin, judgeMachine, refusalText, refuseBy } from './admission.ts';
+import type { AdmissionRefusal } from './admission.ts';
+import type { CasStore } from './cas-store.ts';
+import { LASES_MAX } from './cas-state.ts';
+import type { LasRecord } from './cas-state.ts';
+import type { CasEvent } from './chain-events.ts';
+import { Refused } from './https-service.ts';
+import type { CasDocument, JoinRequest, LasCertificate, Revocations } from './messages.ts';
+import { nonceAgeMs, Nonces } from './nonces.ts';
+import type { NonceVerdict } from './nonces.ts';
+import { OperatorCommands, revokeKeys } from './operator-commands.ts';
+import type { EvidenceJudge, Platform } from './platform.ts';
+import { reportDataFor } from './report-data.ts';
+import { documentJson, signDocument } from './signed-document.ts';
+import type { SignedDocument } from './signed-document.ts';
+import type { WitnessVerdict } from './state-witness.ts';
+
+/**
+ * The configuration and attestation service: decides who takes part in one cluster and hands out keys, certificates and
+ * configurations. This file decides; cas-service.ts speaks HTTPS, cas-store.ts keeps the state. docs/trust-chain.md has the
+ * whole chain.
+ */
+export interface CasOptions {
+  readonly store: CasStore;
+  readonly platform: Platform;
+  readonly judge: EvidenceJudge;
+  /** DER; bound into the evidence. */
+  readonly tlsCertificate: Uint8Array;
+  readonly nowMs: () => number;
+  readonly onEvent: (event: CasEvent) => void;
+}
+
+/** A LAS is attested anew at half of it; its host need not be trusted longer than that without asking the vendor. */
+const LAS_CERTIFICATE_SECONDS = 7 * 24 * 3600;
+const LAS_ID_BYTES = 8;
+/**
+ * Refusals written to the audit log at once, and one a second in the long run: 60 MB a day. What is more is counted, so that
+ * strangers can't fill the disk.
+ */
+const REFUSALS_BURST = 100;
+const REFUSAL_INTERVAL_MS = 1_000;
+export class Cas {
+  readonly #options: CasOptions;
+  readonly #policy: Policy;
+  readonly #nonces = new Nonces();
+  readonly #refusals = new TokenBucket(REFUSALS_BURST, REFUSALS_BURST * REFUSAL_INTERVAL_MS);
+  readonly #commands: OperatorCommands;
+  #suppressed = 0;
+  #state: 'serving' | 'unconfirmed' = 'unconfirmed';
+  /** Why nothing is decided any more: another CAS has the same state. */
+  #overtakenBy: number | undefined;
+  #waitsFor = 'it has not asked its witnesses yet';
+
+  constructor(options: CasOptions) {
+    this.#options = options;
+    this.#policy = Policy.parse(options.store.state.policy);
+    this.#commands = new OperatorCommands(options.store);
+  }
+
+  /** For a state that was made in this process: there is no later one. */
+  async startNew(): Promise<void> {
+    this.#state = 'serving';
+    this.#audit('initialised', { policyHash: this.#policyHash(), members: this.#options.store.state.members.length });
+    await this.#options.store.written();
+  }
+
+  /** Serves if a majority of the witnesses knows of no later state; to be called again until it does. */
+  async startFrom(): Promise<WitnessVerdict> {
+    const verdict = await this.#options.store.ask();
+    this.#judgeWitnesses(verdict);
+    if (verdict.type === 'held') await this.#serve('witnesses');
+    return verdict;
+  }
+
+  get isServing(): boolean {
+    return this.#state === 'serving' && this.#overtakenBy === undefined;
+  }
+
+  get document(): CasDocument {
+    const { state, auditHead } = this.#options.store;
+    return {
+      clusterId: state.clusterId,
+      clusterPublicKey: state.clusterPublicKey,
+      mode: state.mode,
+      state: this.isServing ? 'serving' : 'unconfirmed',
+      policyHash: this.#policyHash(),
+      operators: state.operators,
+      stateCounter: state.counter,
+      auditCount: auditHead.count,
+      auditHead: auditHead.hash,
+    };
+  }
+
+  /** What CAS says of itself, and evidence that it is CAS that says it, over this very connection's certificate. */
+  async identity(nonce: string): Promise<{ document: string; evidence: string }> {
+    const document = JSON.stringify(this.document);
+    const reportData = reportDataFor('cas identity', [nonce, this.#options.tlsCertificate, document]);
+    return { document, evidence: writeEvidence(await this.#options.platform.provider.makeEvidence(reportData)) };
+  }
+
+  nonce(): { nonce: string } {
+    return { nonce: this.#nonces.issue(this.#options.nowMs()) };
+  }
+
+  /** The vendor's path: once a host. */
+  async register(
+    request: { nonce: string; url: string; tlsCertificate: Uint8Array; voucherKey: string; evidence: string },
+    address: string,
+  ): Promise<{ certificate: object }> {
+    this.#checkServing();
+    const { store, judge, nowMs } = this.#options;
+    const { nonce, url, tlsCertificate, voucherKey } = request;
+    const refuse = (refusal: AdmissionRefusal): never => this.#refuse('las-refused', refusal, { url, address });
+    this.#useNonce(nonce, refuse);
+    const verdict = judgeEvidence(request.evidence, judge, nowMs());
+    if (!verdict.ok) return refuse(verdict);
+    const reportData = reportDataFor('las registration', [nonce, tlsCertificate, voucherKey, url]);
+    const refusal = this.#policy.judge(verdict.facts, { role: 'las', reportData });
+    if (refusal !== undefined) return refuse(refusal);
+
+    const lasId = hexOf(hash(bytesOfHex(voucherKey)).subarray(0, LAS_ID_BYTES));
+    const badMachine = judgeMachine(verdict.facts.platformId, lasId, store.state);
+    if (badMachine !== undefined) return refuse(badMachine);
+    const { lases } = store.state;
+    const { kind, measurement, platformId = null } = verdict.facts;
+    const expirySeconds = Math.floor(nowMs() / 1000) + LAS_CERTIFICATE_SECONDS;
+    // One LAS a machine: the one before it has ended. Revoked ones stay, so that they stay revoked.
+    const before = lases.find((las) => las.lasId === lasId || (platformId !== null && las.platformId === platformId));
+    const group = before?.group ?? 1 + Math.max(0, ...lases.map((las) => las.group));
+    if (before === undefined && lases.length >= LASES_MAX) {
+      throw new Refused('later', `${LASES_MAX} machines have a LAS: that is all that one CAS takes`);
+    }
+    const record: LasRecord = {
+      lasId,
+      url,
+      tlsCertificate,
+      voucherKey,
+      kind,
+      measurement,
+      platformId,
+      expirySeconds,
+      group,
+      revoked: false,
+    };
+    store.state.lases = [...lases.filter((las) => las !== before), record];
+    this.#audit('las-attested', { lasId, url, kind, measurement, platformId, address });
+    // Whether a majority holds the state doesn't matter yet: with each LAS that comes back there are more.
+    this.#checkOvertaken(await store.written());
+    this.#options.onEvent({ type: 'las-attested', lasId, url, kind, ms: nonceAgeMs(nonce, nowMs()) });
+    const certificate: LasCertificate = {
+      clusterId: store.state.clusterId,
+      lasId,
+      voucherKey,
+      kind,
+      measurement,
+      platformId,
+      expirySeconds,
+    };
+    return { certificate: documentJson(signDocument('las certificate', certificate, store.clusterSecretKey)) };
+  }
+
+  async join(
+    request: JoinRequest,
+    address: string,
+  ): Promise<{ certificate: string; expirySeconds: number; sealedKeys: string | null }> {
+    this.#checkServing();
+    const { store, judge, nowMs } = this.#options;
+    const { role, memberIndex, staticKey } = request;
+    const refuse = (refusal: AdmissionRefusal): never =>
+      this.#refuse('refused', refusal, { role, memberIndex, staticKey, address });
+    // Before anything that costs: a copied request is refused for what it is.
+    this.#useNonce(request.nonce, refuse);
+    const verdict = judgeJoin(request, store.state, this.#policy, judge, nowMs());
+    if (!verdict.ok) return refuse(verdict);
+    const { state } = store;
+    const expirySeconds = Math.floor(nowMs() / 1000) + state.certificateSeconds;
+    const { lasId } = verdict;
+    if (memberIndex !== null) this.#takeMember(memberIndex, staticKey);
+    const { kind, measurement } = verdict.facts;
+    this.#audit('admitted', { role, memberIndex, staticKey, lasId, kind, measurement, address });
+    // Of a client only the log's head is new in it: so admissions can't be cut from the log unseen.
+    this.#checkHeld(await store.written());
+    this.#options.onEvent({
+      type: 'admitted',
+      role,
+      memberIndex,
+      lasId,
+      kind,
+      ms: nonceAgeMs(request.nonce, nowMs()),
+    });
+    const group = state.lases.find((las) => las.lasId === lasId)?.group;
+    const certificate = issueCertificate(
+      {
+        role,
+        ...(memberIndex !== null && { memberIndex }),
+        mayRead: true,
+        mayWrite: role === 'replica' || state.mayClientsWrite,
+        staticKey: bytesOfHex(staticKey),
+        clusterId: bytesOfHex(state.clusterId),
+        expirySeconds,
+        ...(group !== undefined && { voucherGroup: group }),
+      },
+      store.clusterSecretKey,
+    );
+    return {
+      certificate: toBase64(certificate),
+      expirySeconds,
+      sealedKeys: request.wantsDataKeys ? toBase64(this.#sealedKeys(request.deliveryKey)) : null,
+    };
+  }
+
+  configuration(): { missing: number[]; configuration: object | null; revocations: object } {
+    const { store } = this.#options;
+    const { state } = store;
+    const missing = state.members.flatMap(({ staticKey }, i) => (staticKey === null ? [i] : []));
+    const revocations: Revocations = {
+      clusterId: state.clusterId,
+      sequence: state.revocationSequence,
+      staticKeys: state.revoked.map(({ staticKey }) => staticKey),
+      groups: state.lases.flatMap(({ revoked, group }) => (revoked ? [group] : [])),
+    };
+    const whole = missing.length > 0 ? null : this.#configuration();
+    return {
+      missing,
+      configuration: whole,
+      revocations: documentJson(signDocument('revocations', revocations, store.clusterSecretKey)),
+    };
+  }
+
+  /** A command that an operator has signed. */
+  async operate(request: { operator: string; document: SignedDocument }, address: string): Promise<{ done: string }> {
+    const { store, nowMs } = this.#options;
+    const opened = this.#commands.open(request);
+    if (opened === undefined) {
+      return this.#refuse('operator-refused', refuseBy('signature', 'a command signed by an operator', 'another'), {
+        operator: request.operator,
+        address,
+      });
+    }
+    const refuse = (refusal: AdmissionRefusal): never =>
+      this.#refuse('operator-refused', refusal, { operator: request.operator, command: opened.command.type, address });
+    this.#useNonce(opened.nonce, refuse);
+    if (opened.command.type === 'confirm-state') {
+      const { stateCounter } = opened.command;
+      const { counter } = store.state;
+      if (stateCounter !== counter) return refuse(refuseBy('state', `state ${counter}`, `state ${stateCounter}`));
+      if (this.#overtakenBy !== undefined) this.#checkServing();
+      await this.#serve(`operator ${request.operator}`);
+      return { done: `CAS serves from state ${stateCounter}` };
+    }
+    this.#checkServing();
+    const { done, detail } = this.#commands.carryOut(opened.command, Math.floor(nowMs() / 1000));
+    this.#audit('operator-command', { operator: request.operator, command: opened.command.type, ...detail, address });
+    this.#checkOvertaken(await store.written());
+    return { done };
+  }
+
+  #configuration(): object {
+    const { store } = this.#options;
+    const { state } = store;
+    const members = state.members.map(({ host, port, staticKey }, index) => ({
+      index,
+      host,
+      port,
+      staticKey: bytesOfHex(staticKey ?? ''),
+    }));
+    const { mode, epoch } = state;
+    const clusterId = bytesOfHex(state.clusterId);
+    return configurationContent(
+      { clusterId, clusterPublicKey: store.clusterPublicKey, mode, epoch, members },
+      store.clusterSecretKey,
+    );
+  }
+
+  #sealedKeys(deliveryKey: string): Uint8Array {
+    const { dataKeys, currentDataKeyId: currentId } = this.#options.store.state;
+    return sealTo(new TextEncoder().encode(JSON.stringify({ currentId, keys: dataKeys })), bytesOfHex(deliveryKey));
+  }
+
+  /** The key that held the place, of a process that has ended while the cluster formed, is worth nothing from now on. */
+  #takeMember(memberIndex: number, staticKey: string): void {
+    const { state } = this.#options.store;
+    const member = state.members[memberIndex]!;
+    if (member.staticKey === staticKey) return;
+    if (member.staticKey !== null) revokeKeys(state, [member.staticKey], this.#options.nowMs() / 1000);
+    member.staticKey = staticKey;
+  }
+
+  #useNonce(nonce: string, refuse: (refusal: AdmissionRefusal) => never): void {
+    const verdict = this.#nonces.use(nonce, this.#options.nowMs());
+    if (verdict === 'fresh') return;
+    if (verdict === 'full') throw new Refused('later', 'too many are joining: wait a minute');
+    refuse(refuseBy('nonce', 'a fresh nonce of this CAS, used once', NONCE_TEXTS[verdict]));
+  }
+
+  async #serve(confirmedBy: string): Promise<void> {
+    if (this.#state === 'serving') return;
+    this.#state = 'serving';
+    this.#audit('started', { stateCounter: this.#options.store.state.counter, confirmedBy });
+    this.#checkOvertaken(await this.#options.store.written());
+    this.#options.onEvent({ type: 'serving', confirmedBy });
+  }
+
+  #checkServing(): void {
+    if (this.#overtakenBy !== undefined) {
+      throw new Refused(
+        'later',
+        `CAS does not decide: a state ${this.#overtakenBy} was written elsewhere or before, and it has state ${this.#options.store.state.counter}; its disk was turned back, or there are two of it`,
+      );
+    }
+    if (this.#state !== 'serving') throw new Refused('later', `CAS waits: ${this.#waitsFor}`);
+  }
+
+  #judgeWitnesses(verdict: WitnessVerdict): void {
+    this.#noteOvertaken(verdict);
+    if (verdict.type === 'unknown') {
+      this.#waitsFor = `${verdict.answered} of ${verdict.needed} witnesses that it needs answer; start their hosts' LASes as they were, or have an operator confirm its state (avocado cas confirm)`;
+    }
+  }
+
+  #noteOvertaken(verdict: WitnessVerdict): void {
+    if (verdict.type === 'overtaken' && this.#overtakenBy === undefined) {
+      this.#overtakenBy = verdict.counter;
+      this.#options.onEvent({ type: 'overtaken', counter: verdict.counter });
+    }
+  }
+
+  #checkOvertaken(verdict: WitnessVerdict): void {
+    this.#noteOvertaken(verdict);
+    if (this.#overtakenBy !== undefined) this.#checkServing();
+  }
+
+  /** Nothing is answered for that a disk turned back could take away unseen. */
+  #checkHeld(verdict: WitnessVerdict): void {
+    this.#checkOvertaken(verdict);
+    const { state } = this.#options.store;
+    // Without any LAS there are no witnesses; then all joins are by evidence of their own.
+    const isAlone = !state.lases.some(({ revoked }) => !revoked);
+    if (verdict.type === 'unknown' && !isAlone) {
+      throw new Refused(
+        'later',
+        `${verdict.answered} of ${verdict.needed} witnesses that CAS needs hold its state: start the LASes of the other hosts, or have an operator revoke those that are gone`,
+      );
+    }
+  }
+
+  #policyHash(): string {
+    const { policy, admission, certificateSeconds, mayClientsWrite, members } = this.#options.store.state;
+    const addresses = members.map(({ host, port }) => ({ host, port }));
+    const text = JSON.stringify([policy, admission, certificateSeconds, mayClientsWrite, addresses]);
+    return hexOf(hash(new TextEncoder().encode(text)));
+  }
+
+  #audit(...[event, detail]: Parameters<CasStore['audit']>): void {
+    this.#options.store.audit(event, detail);
+  }
+
+  #refuse(
+    event: 'refused' | 'las-refused' | 'operator-refused',
+    refusal: AdmissionRefusal,
+    about: Parameters<CasStore['audit']>[1],
+  ): never {
+    const { rule, allowed, seen } = refusal;
+    if (this.#refusals.take(performance.now())) {
+      if (this.#suppressed > 0) this.#audit('suppressed', { count: this.#suppressed });
+      this.#suppressed = 0;
+      this.#audit(event, { ...about, rule, allowed: allowed.slice(0, TEXT_CHARS), seen: seen.slice(0, TEXT_CHARS) });
+    } else {
+      this.#suppressed++;
+    }
+    this.#options.onEvent({ type: 'refused', rule, allowed, seen, about });
+    throw new Refused('refused', refusalText(refusal));
+  }
+}
+
+const TEXT_CHARS = 1_024;
+
+const NONCE_TEXTS: Readonly<Record<Exclude<NonceVerdict, 'fresh' | 'full'>, string>> = {
+  foreign: 'another',
+  expired: 'an expired one',
+  used: 'one that was used',
+};
+
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}

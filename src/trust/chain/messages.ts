@@ -1,0 +1,211 @@
+import { z } from 'zod';
+import { SECURITY_MODES } from '../../../net/mode.ts';
+import { CERTIFICATE_BYTES } from '../certificate.ts';
+import { EVIDENCE_CHARS_MAX } from '../evidence/evidence-file.ts';
+import { EVIDENCE_KINDS } from '../evidence/evidence.ts';
+import type { MeasuredFacts } from '../evidence/evidence.ts';
+import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
+import { MEMBER_COUNT_MAX } from '../cluster-configuration.ts';
+import { SIGNED_DOCUMENT } from './signed-document.ts';
+
+/** All that CAS, LAS, replicas and clients say to each other, as JSON. Nothing is read that isn't listed; all is bounded. */
+const KEY = hexOfBytes(32);
+const NONCE = hexOfBytes(32);
+const CLUSTER_ID = hexOfBytes(16);
+const LAS_ID = hexOfBytes(8);
+const ROLE = z.enum(['replica', 'client']);
+const MEMBER_INDEX = z
+  .int()
+  .min(0)
+  .max(MEMBER_COUNT_MAX - 1)
+  .nullable();
+const COUNT = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+const EVIDENCE = z.string().max(EVIDENCE_CHARS_MAX);
+const URL_TEXT = z
+  .string()
+  .max(300)
+  .regex(/^https:\/\/[A-Za-z0-9.:[\]_-]+$/, 'must be https://host:port');
+const TLS_CERTIFICATE = base64Bytes(1, 8 * 1024);
+const SEALED = base64Bytes(1, 64 * 1024);
+
+/** Of CAS: 'unconfirmed' waits for witnesses or operators, 'recovering' for recovery keys. */
+export const CAS_STATES = ['serving', 'unconfirmed', 'recovering'] as const;
+
+/** What CAS says of itself; its evidence binds the text. */
+export const CAS_DOCUMENT = z.strictObject({
+  clusterId: CLUSTER_ID,
+  clusterPublicKey: KEY,
+  mode: z.enum(SECURITY_MODES),
+  state: z.enum(CAS_STATES),
+  /** BLAKE2b-256 of the policy's text and of the settings beside it. */
+  policyHash: KEY,
+  operators: z.array(KEY).max(16),
+  stateCounter: COUNT,
+  auditCount: COUNT,
+  auditHead: KEY,
+});
+export type CasDocument = z.output<typeof CAS_DOCUMENT>;
+
+export const EMPTY_REQUEST = z.strictObject({});
+export const IDENTITY_REQUEST = z.strictObject({ nonce: NONCE });
+export const IDENTITY_ANSWER = z.strictObject({ document: z.string().max(8 * 1024), evidence: EVIDENCE });
+export const NONCE_ANSWER = z.strictObject({ nonce: NONCE });
+
+export const REGISTER_REQUEST = z.strictObject({
+  nonce: NONCE,
+  url: URL_TEXT,
+  tlsCertificate: TLS_CERTIFICATE,
+  voucherKey: KEY,
+  evidence: EVIDENCE,
+});
+export const REGISTER_ANSWER = z.strictObject({ certificate: SIGNED_DOCUMENT });
+
+/** CAS's word that a key is the voucher key of an attested LAS. */
+export const LAS_CERTIFICATE = z.strictObject({
+  clusterId: CLUSTER_ID,
+  lasId: LAS_ID,
+  voucherKey: KEY,
+  kind: z.enum(EVIDENCE_KINDS),
+  measurement: z.string().max(128),
+  platformId: z.string().max(256).nullable(),
+  expirySeconds: COUNT,
+});
+export type LasCertificate = z.output<typeof LAS_CERTIFICATE>;
+
+const CLAIM = {
+  role: ROLE,
+  memberIndex: MEMBER_INDEX,
+  nonce: NONCE,
+  staticKey: KEY,
+  deliveryKey: KEY,
+};
+
+/** Facts on their way from LAS to CAS: what a policy judges, without report data (the voucher names it) and texts. */
+const FACTS = z.strictObject({
+  kind: z.enum(EVIDENCE_KINDS),
+  measurement: z.string().max(128),
+  signers: z.array(z.string().max(128)).max(16),
+  registers: z.record(z.string().max(64), z.string().max(256)).refine((record) => Object.keys(record).length <= 64),
+  tcb: z.record(z.string().max(64), z.int()).refine((record) => Object.keys(record).length <= 64),
+  tcbStatus: z.string().max(64).nullable(),
+  advisoryIds: z.array(z.string().max(64)).max(256),
+  debug: z.boolean(),
+  migrationAgent: z.boolean(),
+  platformId: z.string().max(256).nullable(),
+  vmpl: z.int().nullable(),
+  revocationChecked: z.boolean(),
+  validFromMs: z.number(),
+  validUntilMs: z.number(),
+});
+export type VoucherFacts = z.output<typeof FACTS>;
+
+export const VOUCHER = z.strictObject({
+  ...CLAIM,
+  clusterId: CLUSTER_ID,
+  lasId: LAS_ID,
+  facts: FACTS,
+  /** From when CAS made the nonce, by CAS's own clock: hosts' clocks need not agree. */
+  lifeSeconds: z.int().min(1).max(60),
+});
+export type Voucher = z.output<typeof VOUCHER>;
+
+/** Where the platform has no local reports: evidence, which LAS verifies for the same chip. */
+export const VOUCHER_REQUEST = z.strictObject({
+  ...CLAIM,
+  proof: z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('local-report'), report: base64Bytes(1, 4 * 1024) }),
+    z.strictObject({ type: z.literal('evidence'), evidence: EVIDENCE }),
+  ]),
+});
+export const VOUCHER_ANSWER = z.strictObject({ voucher: SIGNED_DOCUMENT });
+
+export const JOIN_REQUEST = z.strictObject({
+  ...CLAIM,
+  /** A client of the coordinated route needs none. */
+  wantsDataKeys: z.boolean(),
+  proof: z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('voucher'), voucher: SIGNED_DOCUMENT }),
+    z.strictObject({ type: z.literal('evidence'), evidence: EVIDENCE }),
+  ]),
+});
+export type JoinRequest = z.output<typeof JOIN_REQUEST>;
+export const JOIN_ANSWER = z.strictObject({
+  certificate: base64Bytes(CERTIFICATE_BYTES, CERTIFICATE_BYTES),
+  expirySeconds: COUNT,
+  /** Sealed to the delivery key: DATA_KEYS. */
+  sealedKeys: SEALED.nullable(),
+});
+export const DATA_KEYS = z.strictObject({
+  currentId: z.int().min(0).max(0xffff_ffff),
+  keys: z
+    .array(z.strictObject({ id: z.int().min(0).max(0xffff_ffff), key: hexOfBytes(32) }))
+    .min(1)
+    .max(64),
+});
+
+export const CONFIGURATION_ANSWER = z.strictObject({
+  /** Members that have not joined; none: the configuration is whole. */
+  missing: z.array(z.int().min(0)).max(MEMBER_COUNT_MAX),
+  /** As in cluster.json, signed; null while members are missing. */
+  configuration: z.record(z.string().max(64), z.unknown()).nullable(),
+  revocations: SIGNED_DOCUMENT,
+});
+export const REVOCATIONS_MAX = 4_096;
+export const REVOCATIONS = z.strictObject({
+  clusterId: CLUSTER_ID,
+  /** Grows with each change; a lower one than was seen is refused. */
+  sequence: COUNT,
+  staticKeys: z.array(KEY).max(REVOCATIONS_MAX),
+  /** Of revoked LASes: whatever they vouched for. */
+  groups: z.array(z.int().min(1).max(0xffff)).max(1_024),
+});
+export type Revocations = z.output<typeof REVOCATIONS>;
+
+/** Of CAS, about a state that it has written. */
+export const WITNESS_WORD = z.strictObject({ clusterId: CLUSTER_ID, counter: COUNT, stateHash: KEY });
+export type WitnessWord = z.output<typeof WITNESS_WORD>;
+export const WITNESS_REQUEST = z.strictObject({ word: SIGNED_DOCUMENT });
+export const WITNESS_ANSWER = z.strictObject({ held: SIGNED_DOCUMENT.nullable() });
+
+export const OPERATOR_COMMAND = z.strictObject({
+  clusterId: CLUSTER_ID,
+  nonce: NONCE,
+  command: z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('revoke-key'), staticKey: KEY }),
+    z.strictObject({ type: z.literal('revoke-las'), lasId: LAS_ID }),
+    z.strictObject({ type: z.literal('re-form') }),
+    z.strictObject({ type: z.literal('confirm-state'), stateCounter: COUNT }),
+  ]),
+});
+export type OperatorCommand = z.output<typeof OPERATOR_COMMAND>['command'];
+export const OPERATOR_REQUEST = z.strictObject({ operator: KEY, document: SIGNED_DOCUMENT });
+export const OPERATOR_ANSWER = z.strictObject({ done: z.string().max(1024) });
+
+/** A share that its operator has opened, for a CAS that has lost its state. */
+export const RECOVER_REQUEST = z.strictObject({ share: base64Bytes(1, 256) });
+
+export function voucherFacts(facts: MeasuredFacts): VoucherFacts {
+  const { reportData: _, shown: __, tcbStatus, platformId, vmpl, ...rest } = facts;
+  return {
+    ...rest,
+    signers: [...facts.signers],
+    registers: { ...facts.registers },
+    tcb: { ...facts.tcb },
+    advisoryIds: [...facts.advisoryIds],
+    tcbStatus: tcbStatus ?? null,
+    platformId: platformId ?? null,
+    vmpl: vmpl ?? null,
+  };
+}
+
+/** @param reportData What the claim beside the facts comes to. */
+export function factsOfVoucher(facts: VoucherFacts, reportData: Uint8Array): MeasuredFacts {
+  return {
+    ...facts,
+    tcbStatus: facts.tcbStatus ?? undefined,
+    platformId: facts.platformId ?? undefined,
+    vmpl: facts.vmpl ?? undefined,
+    reportData,
+    shown: [],
+  };
+}

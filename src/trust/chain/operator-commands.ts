@@ -1,0 +1,95 @@
+import { bytesOfHex } from '../hex.ts';
+import type { AuditDetail } from './audit-log.ts';
+import type { CasStore } from './cas-store.ts';
+import { OPERATOR_COMMAND, REVOCATIONS_MAX } from './messages.ts';
+import type { OperatorCommand } from './messages.ts';
+import { Refused } from './https-service.ts';
+import { openDocument } from './signed-document.ts';
+import type { SignedDocument } from './signed-document.ts';
+
+/** What operators may change in a running CAS. Each command is signed by one of them, for one cluster and one nonce. */
+export class OperatorCommands {
+  readonly #store: CasStore;
+
+  constructor(store: CasStore) {
+    this.#store = store;
+  }
+
+  /** Undefined when none of the operators has signed it for this cluster. */
+  open(request: {
+    operator: string;
+    document: SignedDocument;
+  }): { command: OperatorCommand; nonce: string } | undefined {
+    const { state } = this.#store;
+    if (!state.operators.includes(request.operator)) return undefined;
+    const opened = openDocument(request.document, 'operator command', OPERATOR_COMMAND, bytesOfHex(request.operator));
+    return opened?.clusterId === state.clusterId ? opened : undefined;
+  }
+
+  carryOut(
+    command: Exclude<OperatorCommand, { type: 'confirm-state' }>,
+    nowSeconds: number,
+  ): { done: string; detail: AuditDetail } {
+    switch (command.type) {
+      case 'revoke-key':
+        return this.#revokeKey(command.staticKey, nowSeconds);
+      case 'revoke-las':
+        return this.#revokeLas(command.lasId);
+      case 're-form':
+        return this.#reForm(nowSeconds);
+    }
+  }
+
+  #revokeKey(staticKey: string, nowSeconds: number): { done: string; detail: AuditDetail } {
+    revokeKeys(this.#store.state, [staticKey], nowSeconds);
+    return { done: `revoked key ${staticKey}`, detail: { staticKey } };
+  }
+
+  /** All that it vouched for goes with it: nobody knows what these processes are. */
+  #revokeLas(lasId: string): { done: string; detail: AuditDetail } {
+    const { state } = this.#store;
+    const las = state.lases.find((each) => each.lasId === lasId);
+    if (las === undefined) {
+      const known = state.lases.map((each) => each.lasId).join(', ') || 'none';
+      throw new Refused('refused', `there is no LAS ${lasId}; known are ${known}`);
+    }
+    las.revoked = true;
+    state.revocationSequence++;
+    return {
+      done: `revoked LAS ${lasId}, its machine and everything that it vouched for`,
+      detail: { lasId, group: las.group },
+    };
+  }
+
+  /** The next epoch begins with no members; what the old ones hold in memory is theirs alone. */
+  #reForm(nowSeconds: number): { done: string; detail: AuditDetail } {
+    const { state } = this.#store;
+    const keys = state.members.flatMap(({ staticKey }) => staticKey ?? []);
+    revokeKeys(state, keys, nowSeconds);
+    for (const member of state.members) member.staticKey = null;
+    state.epoch++;
+    return {
+      done: `epoch ${state.epoch} waits for its ${state.members.length} members; those of the epoch before are revoked`,
+      detail: { epoch: state.epoch },
+    };
+  }
+}
+
+/**
+ * Into the list that CAS signs, for as long as a certificate of theirs can be good.
+ * @throws Refused when the list is full: nothing on it may be dropped before its time.
+ */
+export function revokeKeys(state: CasStore['state'], staticKeys: readonly string[], nowSeconds: number): void {
+  const expirySeconds = nowSeconds + state.certificateSeconds;
+  const others = state.revoked.filter(
+    (each) => each.expirySeconds > nowSeconds && !staticKeys.includes(each.staticKey),
+  );
+  if (others.length + staticKeys.length > REVOCATIONS_MAX) {
+    throw new Refused(
+      'later',
+      `${REVOCATIONS_MAX} keys are revoked: revoke their LAS, or wait until some have expired`,
+    );
+  }
+  state.revoked = [...others, ...staticKeys.map((staticKey) => ({ staticKey, expirySeconds }))];
+  state.revocationSequence++;
+}
