@@ -1,3 +1,4 @@
+import { AvocadoError } from '../errors.ts';
 import { refuse, SIMULATED_NOTICE } from '../trust/evidence/evidence.ts';
 import type { MeasuredFacts, Refusal, Verification } from '../trust/evidence/evidence.ts';
 import { EVIDENCE_CHARS_MAX, parseEvidence } from '../trust/evidence/evidence-file.ts';
@@ -32,9 +33,9 @@ interface Judged {
 export async function verify(file: string, options: VerifyOptions): Promise<void> {
   const policy = await readPolicy(options.policy);
   const collateral = options.collateral === undefined ? undefined : await readInput(options.collateral, PEM_BYTES_MAX);
-  const bytes = await readInput(file, EVIDENCE_CHARS_MAX);
   const nowMs = options.time ?? Date.now();
-  const { refusal, facts } = judge(verifyBytes(bytes, nowMs, collateral), policy, options);
+  const { bytes, reportData } = await evidenceOf(file, options);
+  const { refusal, facts } = judge(verifyBytes(bytes, nowMs, collateral), policy, options.role, reportData);
   const verdict = refusal === undefined ? 'accepted' : 'refused';
   if (options.json === true) {
     const content = {
@@ -53,13 +54,29 @@ export async function verify(file: string, options: VerifyOptions): Promise<void
   if (refusal !== undefined) throw new CommandFailure('', EXIT_FAILED);
 }
 
+/** Of a running CAS it must bind the certificate that the server shows, and the nonce of this very question. */
+async function evidenceOf(
+  file: string,
+  { reportData }: VerifyOptions,
+): Promise<{ bytes: Uint8Array; reportData: Uint8Array | undefined }> {
+  if (!file.startsWith('https://')) return { bytes: await readInput(file, EVIDENCE_CHARS_MAX), reportData };
+  const { askIdentity, parseDocument } = await import('../trust/chain/cas-connection.ts');
+  const [url, key] = file.split('#', 2) as [string, string?];
+  const asked = await askIdentity({ url: url.replace(/\/$/, '') });
+  const { clusterPublicKey } = parseDocument(asked.text);
+  if (key !== undefined && key !== clusterPublicKey) {
+    throw new AvocadoError('ADMISSION_REFUSED', `${url} is the CAS of another cluster, ${clusterPublicKey}`);
+  }
+  return { bytes: new TextEncoder().encode(asked.evidence), reportData: asked.reportData };
+}
+
 function verifyBytes(bytes: Uint8Array, nowMs: number, collateral: Uint8Array | undefined): Verification {
   const parsed = parseEvidence(bytes);
   if (!parsed.ok) return refuse('malformed', 'evidence as avocado attest show --out stores it', parsed.reason);
   return verifyEvidence(parsed.evidence, { nowMs, ...(collateral === undefined ? {} : { collateral }) });
 }
 
-function judge(verification: Verification, policy: Policy, { role, reportData }: VerifyOptions): Judged {
+function judge(verification: Verification, policy: Policy, role: Role, reportData: Uint8Array | undefined): Judged {
   if (!verification.ok) return { refusal: verification, facts: undefined };
   const { facts } = verification;
   return { refusal: policy.judge(facts, { role, ...(reportData === undefined ? {} : { reportData }) }), facts };

@@ -43,7 +43,10 @@ Examples:
 function verifyCommand(): Command {
   return new Command('verify')
     .description('Verify evidence and judge it by a policy: the verdict, then the facts. Exit code 1 when refused.')
-    .argument('<file>', 'evidence, as avocado attest show --out stores it; - reads standard input')
+    .argument(
+      '<file>',
+      'evidence, as avocado attest show --out stores it; - reads standard input; https://... asks a CAS',
+    )
     .requiredOption('--policy <file>', 'who is accepted; dev accepts this build on simulated platforms')
     .addOption(new Option('--role <role>', 'in which role').choices(ROLES).default('replica'))
     .addOption(
@@ -58,13 +61,14 @@ function verifyCommand(): Command {
     .addHelpText(
       'after',
       `
-Asks nobody: certificates, revocation lists and their times are judged from the files alone. docs/trust.md says where the
+Asks nobody but the CAS, if one is named: certificates, revocation lists and their times are judged from the files alone. docs/trust.md says where the
 files come from and what each check stops; avocado attest schema prints a schema of the policy.
 
 Examples:
   avocado attest verify evidence.json --policy policy.json --collateral milan.pem
   avocado attest verify evidence.json --policy policy.json --role client --time 2025-06-20 --json
-  avocado attest show --out - | avocado attest verify - --policy dev`,
+  avocado attest show --out - | avocado attest verify - --policy dev
+  avocado attest verify https://10.0.0.1:7480 --policy policy.json --role cas`,
     )
     .action(async (file: string, options: VerifyOptions) => (await import('./attest-verify.ts')).verify(file, options));
 }

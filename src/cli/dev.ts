@@ -17,10 +17,16 @@ import {
   workersOption,
 } from './shared-options.ts';
 import { untilStopSignal } from './stop-signal.ts';
+import { ChainTree } from './chain-tree.ts';
+import type { ChainStep } from './chain-tree.ts';
+import { durationMs } from './duration.ts';
 
 /** To be said wherever a cluster could be taken for more than it is. */
 const SIMULATED_TEE_NOTE =
   'The TEEs are simulated: nothing here is confidential against this machine and whoever controls it.';
+
+/** Short, so that nobody waits for what stands for somebody else's service. */
+const VENDOR_LATENCY_MS = 40;
 
 interface DevOptions {
   readonly mode: SecurityMode;
@@ -28,6 +34,8 @@ interface DevOptions {
   readonly datagramBytes?: number;
   readonly workers: WorkerSetting;
   readonly workersFrom?: number;
+  readonly static?: boolean;
+  readonly vendorLatency: number;
   readonly json?: boolean;
 }
 
@@ -39,16 +47,26 @@ export function devCommand(): Command {
     .addOption(datagramBytesOption())
     .addOption(workersOption())
     .addOption(workersFromOption())
+    .option('--static', 'keys from files instead of from a CAS and a LAS')
+    .addOption(
+      new Option('--vendor-latency <duration>', "how long the simulated vendor's service takes; real ones take seconds")
+        .argParser(durationMs)
+        .default(VENDOR_LATENCY_MS, `${VENDOR_LATENCY_MS}ms`),
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
+It starts the whole chain of trust and shows it: a CAS, which the vendor's service and its own evidence vouch for, a LAS,
+which CAS attests once, and replicas, which the LAS vouches for. docs/trust-chain.md explains it.
+
 Data lives in memory and is gone when it ends; its files are temporary and removed.
 
 Examples:
   avocado dev
   avocado dev --replicas 5
-  avocado dev --mode plaintext`,
+  avocado dev --vendor-latency 2.9s
+  avocado dev --static --mode plaintext`,
     )
     .action(dev);
 }
@@ -60,12 +78,20 @@ async function dev(options: DevOptions): Promise<void> {
   const stopSignal = untilStopSignal();
   void stopSignal.then(() => interrupted.abort());
   const health = new Health(options);
+  const tree = new ChainTree(options.replicas, options.json === true);
   let cluster: EmbeddedCluster;
   try {
     cluster = await startEmbeddedCluster({
       mode: options.mode,
       replicas: options.replicas,
       ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
+      ...(options.static !== true && {
+        chain: {
+          vendorLatencyMs: options.vendorLatency,
+          onCas: (event, reference) => tree.onCas(event, reference),
+          onLas: (event) => tree.onLas(event),
+        },
+      }),
       workers: workerCountOf(options.workers, options.replicas),
       ...(options.workersFrom !== undefined && { workersFromBytes: options.workersFrom }),
       signal: interrupted.signal,
@@ -77,7 +103,7 @@ async function dev(options: DevOptions): Promise<void> {
   }
   try {
     refuseSecond(claimDevPointer(cluster.directory));
-    process.stdout.write(options.json === true ? describeJson(cluster) : describe(cluster));
+    process.stdout.write(options.json === true ? describeJson(cluster, tree.steps) : describe(cluster));
     await stopSignal;
   } finally {
     try {
@@ -126,7 +152,7 @@ class Health {
   }
 }
 
-function describeJson(cluster: EmbeddedCluster): string {
+function describeJson(cluster: EmbeddedCluster, chain: readonly ChainStep[]): string {
   const report = {
     event: 'ready',
     pid: process.pid,
@@ -134,6 +160,7 @@ function describeJson(cluster: EmbeddedCluster): string {
     directory: cluster.directory,
     pointer: devPointerPath(),
     members: cluster.members.map((member) => ({ ...member, pid: cluster.processIds[member.index] })),
+    ...(cluster.cas !== undefined && { cas: cluster.cas, chain }),
     confidential: false,
     note: SIMULATED_TEE_NOTE,
   };

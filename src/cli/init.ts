@@ -106,7 +106,7 @@ Then:
 }
 
 /** host:port or [IPv6]:port; what else is wrong with them the cluster directory says. */
-function parseMembers(text: string): { host: string; port: number }[] {
+export function parseMembers(text: string): { host: string; port: number }[] {
   return text.split(',').map((member) => {
     const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(member.trim());
     if (match === null)

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { attestCommand } from './attest.ts';
+import { auditCommand } from './audit.ts';
+import { casCommand } from './cas.ts';
 import { deleteCommand } from './delete.ts';
 import { devCommand } from './dev.ts';
 import { doctorCommand } from './doctor.ts';
@@ -9,6 +11,7 @@ import { getCommand } from './get.ts';
 import { incrCommand } from './incr.ts';
 import { initCommand } from './init.ts';
 import { measureCommand } from './measure.ts';
+import { lasCommand } from './las.ts';
 import { putCommand } from './put.ts';
 import { replicaCommand } from './replica.ts';
 import { statusCommand } from './status.ts';
@@ -24,6 +27,9 @@ export function createProgram(): Command {
     .version(packageVersion())
     .enablePositionalOptions()
     .addCommand(devCommand())
+    .addCommand(casCommand())
+    .addCommand(lasCommand())
+    .addCommand(auditCommand())
     .addCommand(initCommand())
     .addCommand(replicaCommand())
     .addCommand(getCommand())

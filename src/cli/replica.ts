@@ -5,6 +5,17 @@ import { runReplica } from '../server/replica-server.ts';
 import { HOST_BYTES_MAX } from '../store/host-memory.ts';
 import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
 import { bytesBetween, formatBytes } from './bytes.ts';
+import type { EvidenceKind } from '../trust/evidence/evidence.ts';
+import {
+  casOption,
+  casPolicyOption,
+  chainAccess,
+  collateralOption,
+  lasOption,
+  machineOption,
+  teeOption,
+  vendorLatencyOption,
+} from './chain-options.ts';
 import { findCluster } from './find-cluster.ts';
 import {
   clusterOption,
@@ -36,6 +47,13 @@ interface ReplicaCommandOptions {
   readonly workersFrom?: number;
   readonly allowPlaintext?: boolean;
   readonly bind?: BindAddress;
+  readonly cas?: string;
+  readonly las?: string;
+  readonly tee: EvidenceKind;
+  readonly machine?: string;
+  readonly vendorLatency?: number;
+  readonly casPolicy?: string;
+  readonly collateral?: string;
 }
 
 export function replicaCommand(): Command {
@@ -67,10 +85,21 @@ export function replicaCommand(): Command {
       parseBind,
     )
     .option('--allow-plaintext', 'serve a cluster of mode plaintext, which protects nothing')
+    .addOption(casOption())
+    .addOption(lasOption())
+    .addOption(casPolicyOption())
+    .addOption(teeOption())
+    .addOption(machineOption())
+    .addOption(vendorLatencyOption())
+    .addOption(collateralOption())
     .addHelpText(
       'after',
       `
+With --cas it needs no files: it is attested, and CAS gives it its keys and the members. It waits for CAS, LAS and the other
+members as long as it takes, and says for what.
+
 Examples:
+  avocado replica --cas https://10.0.0.1:7480#<key> --las https://127.0.0.1:7481 --index 0
   avocado replica --cluster ./cluster --index 0
   avocado replica --cluster ./cluster --index 2 --trusted-memory 512MiB --bind 0.0.0.0
   avocado replica --cluster ./cluster --index 1 --bind 10.0.0.7:9400
@@ -84,8 +113,13 @@ async function replica(options: ReplicaCommandOptions): Promise<void> {
   const log = (line: string): void =>
     void process.stdout.write(`${new Date().toISOString()} replica ${options.index} ${line}\n`);
   const stopped = untilStopSignal();
+  const stopping = new AbortController();
+  void stopped.then(() => stopping.abort());
   const running = await runReplica({
-    clusterDirectory: findCluster(options.cluster),
+    ...(options.cas === undefined
+      ? { clusterDirectory: findCluster(options.cluster) }
+      : { clusterDirectory: '', chain: chainAccess(options, options.cas) }),
+    signal: stopping.signal,
     index: options.index,
     trustedBytesMax: options.trustedMemory,
     hostBytesMax: options.hostMemory,

@@ -11,7 +11,7 @@ import { datagramBytesFor, isLoopback } from '../server/datagram-bytes.ts';
 import { openSealing } from '../server/open-sealing.ts';
 import { TurnLoop } from '../server/turn-loop.ts';
 import type { Authority, DataKeys, Member } from '../trust/authority.ts';
-import { openAuthority } from '../trust/open-authority.ts';
+import { obtainAuthority } from '../trust/obtain-authority.ts';
 import { ClientNode } from './client-node.ts';
 import { Connecting } from './connecting.ts';
 import type { Engine, EngineOptions, EngineSettings, MemberStatus, Operations } from './operations.ts';
@@ -24,8 +24,15 @@ const DATA_KEY_BYTES = 32;
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const route = options.route ?? 'direct';
-  const authority = openAuthority(options.clusterDirectory, { role: 'client', needsDataKeys: route === 'direct' });
-  return openEngineFor(authority, options);
+  const role = { role: 'client', needsDataKeys: route === 'direct' } as const;
+  const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS_DEFAULT;
+  const authority = await obtainAuthority(options.clusterDirectory, role, { timeoutMs });
+  try {
+    return await openEngineFor(authority, options);
+  } catch (error) {
+    authority.close?.();
+    throw error;
+  }
 }
 
 /** For a client whose place in the cluster comes from somewhere else than a directory. */
@@ -57,6 +64,7 @@ export async function openEngineFor(authority: Authority, options: EngineSetting
 class UdpEngine implements Engine, Operations {
   readonly memberCount: number;
   readonly quorum: number;
+  readonly #authority: Authority;
   readonly #members: readonly Member[];
   readonly #sealing: ProcessSealing;
   readonly #transport: UdpTransport;
@@ -79,6 +87,7 @@ class UdpEngine implements Engine, Operations {
   ) {
     const { mode, staticKeyPair, configuration } = authority;
     const route = options.route ?? 'direct';
+    this.#authority = authority;
     this.#transport = transport;
     this.#members = configuration.members;
     this.memberCount = configuration.members.length;
@@ -185,6 +194,7 @@ class UdpEngine implements Engine, Operations {
     this.#loop.close();
     this.#node.close();
     this.#statusQueries.close();
+    this.#authority.close?.();
     await this.#transport.close();
     await this.#sealing.close();
   }

@@ -5,6 +5,8 @@ import type { SecurityMode } from '../../net/mode.ts';
 import { UdpTransport } from '../../net/udp.ts';
 import { AvocadoError } from '../errors.ts';
 import { initClusterDirectory } from '../trust/cluster-directory.ts';
+import type { ChainAccess } from '../trust/chain/chain-access.ts';
+import type { EmbeddedChain, EmbeddedChainOptions } from './embedded-chain.ts';
 import type { WorkerOptions } from './open-sealing.ts';
 import { ReplicaProcess } from './replica-process.ts';
 
@@ -29,6 +31,11 @@ export interface EmbeddedClusterOptions extends WorkerOptions {
    * else is to reach it. Called for each replica before it starts; a start that is tried again calls it again.
    */
   readonly forward?: (index: number, port: number) => Promise<number>;
+  /**
+   * Keys come from a CAS and a LAS that run in this process, on simulated platforms. Default: from files, without
+   * attestation.
+   */
+  readonly chain?: EmbeddedChainOptions;
   /** Ends the start: everything is stopped and the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Receives what replicas print and report, a line each. Default: stderr. */
@@ -39,6 +46,8 @@ export interface EmbeddedClusterOptions extends WorkerOptions {
 
 export interface EmbeddedCluster {
   readonly directory: string;
+  /** https://host:port#key of its CAS, if it has one. */
+  readonly cas?: string;
   readonly mode: SecurityMode;
   readonly members: readonly { readonly index: number; readonly host: string; readonly port: number }[];
   /** By member index; a replica that was started again has a new one. */
@@ -76,17 +85,25 @@ async function startOnce(options: EmbeddedClusterOptions, again: boolean): Promi
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'avocado-'));
   const temporary = options.directory === undefined;
   const replicas: ReplicaProcess[] = [];
-  const start = (index: number): ReplicaProcess => startReplica(options, directory, index, ports[index]!);
+  let chain: EmbeddedChain | undefined;
+  const start = (index: number): ReplicaProcess =>
+    startReplica(options, directory, index, ports[index]!, chain?.access);
 
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
     await Promise.all(replicas.map((replica) => replica.stop()));
+    await chain?.close();
     if (temporary) rmSync(directory, { recursive: true, force: true });
   };
   const stopOnce = (): Promise<void> => (stopped ??= stop());
 
   try {
-    initClusterDirectory({ directory, members, mode: options.mode, force: again });
+    if (options.chain === undefined) {
+      initClusterDirectory({ directory, members, mode: options.mode, force: again });
+    } else {
+      const { startEmbeddedChain } = await import('./embedded-chain.ts');
+      chain = await startEmbeddedChain({ ...options.chain, directory, members, mode: options.mode });
+    }
     for (const { index } of members) replicas.push(start(index));
     await Promise.all(replicas.map((replica) => replica.active(options.signal)));
   } catch (error) {
@@ -100,7 +117,15 @@ async function startOnce(options: EmbeddedClusterOptions, again: boolean): Promi
     replicas[index] = start(index);
     processIds[index] = replicas[index].processId;
   };
-  return { directory, mode: options.mode, members, processIds, restart, stop: stopOnce };
+  return {
+    directory,
+    ...(chain !== undefined && { cas: chain.access.cas }),
+    mode: options.mode,
+    members,
+    processIds,
+    restart,
+    stop: stopOnce,
+  };
 }
 
 function startReplica(
@@ -108,6 +133,7 @@ function startReplica(
   directory: string,
   index: number,
   bindPort: number,
+  chain: ChainAccess | undefined,
 ): ReplicaProcess {
   const { trustedBytesMax, hostBytesMax, datagramBytes, receiveBufferBytes, workers, workersFromBytes, onReplicaExit } =
     options;
@@ -115,6 +141,7 @@ function startReplica(
   return new ReplicaProcess(
     {
       clusterDirectory: directory,
+      ...(chain !== undefined && { chain }),
       index,
       bindPort,
       ...(trustedBytesMax !== undefined && { trustedBytesMax }),

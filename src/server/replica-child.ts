@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { AvocadoError } from '../errors.ts';
 import type { MemberState } from '../protocol/state-message.ts';
+import type { ChainAccess } from '../trust/chain/chain-access.ts';
 import type { WorkerOptions } from './open-sealing.ts';
 import { runReplica } from './replica-server.ts';
 
@@ -10,6 +11,7 @@ import { runReplica } from './replica-server.ts';
  */
 export interface ChildOptions extends WorkerOptions {
   readonly clusterDirectory: string;
+  readonly chain?: ChainAccess;
   readonly index: number;
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
@@ -22,7 +24,7 @@ export interface ChildOptions extends WorkerOptions {
 }
 
 export type ChildReport =
-  | { readonly type: 'state'; readonly state: MemberState; readonly reason: string }
+  | { readonly type: 'state'; readonly state: MemberState | 'joining'; readonly reason: string }
   | { readonly type: 'error'; readonly code?: string; readonly message: string };
 
 const { removeDirectoryWhenOrphaned, ...options } = JSON.parse(process.argv[2] ?? '{}') as ChildOptions;
@@ -33,8 +35,10 @@ process.on('SIGHUP', () => {});
 process.on('SIGTERM', () => void end());
 process.on('disconnect', endOrphaned);
 
+const stopping = new AbortController();
 const starting = runReplica({
   ...options,
+  signal: stopping.signal,
   onStateChange: (state, reason) => report({ type: 'state', state, reason }),
 });
 starting.catch((error: unknown) => {
@@ -53,6 +57,7 @@ function endOrphaned(): void {
 }
 
 async function end(): Promise<void> {
+  stopping.abort();
   try {
     await (await starting).close();
     process.exit(0);

@@ -6,7 +6,8 @@ import { AvocadoError } from '../errors.ts';
 import type { MemberState } from '../protocol/state-message.ts';
 import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
 import type { Authority, Member } from '../trust/authority.ts';
-import { openAuthority } from '../trust/open-authority.ts';
+import type { ChainAccess } from '../trust/chain/chain-access.ts';
+import { obtainAuthority } from '../trust/obtain-authority.ts';
 import { datagramBytesFor, isLoopback } from './datagram-bytes.ts';
 import { openSealing } from './open-sealing.ts';
 import type { WorkerOptions } from './open-sealing.ts';
@@ -16,6 +17,10 @@ import { TurnLoop } from './turn-loop.ts';
 /** One replica process: a ReplicaNode with a socket, a clock and randomness, run in turns. */
 export interface ReplicaServerOptions extends WorkerOptions {
   readonly clusterDirectory: string;
+  /** In place of the directory: CAS gives keys, certificate and configuration. */
+  readonly chain?: ChainAccess;
+  /** Ends waiting for CAS and the other members. */
+  readonly signal?: AbortSignal;
   readonly index: number;
   /** Limit of trusted memory, bytes; default 128 MiB. */
   readonly trustedBytesMax?: number;
@@ -30,7 +35,8 @@ export interface ReplicaServerOptions extends WorkerOptions {
   readonly bindHost?: string;
   /** Port to bind in place of the one in the configuration, for a replica behind a port forwarder. */
   readonly bindPort?: number;
-  onStateChange(state: MemberState, reason: string): void;
+  /** joining: it waits for CAS, its LAS or other members to get its place. */
+  onStateChange(state: MemberState | 'joining', reason: string): void;
 }
 
 export interface RunningReplica {
@@ -41,7 +47,26 @@ const HOST_BYTES_DEFAULT = 4 * 1024 ** 3;
 
 /** Rejects with AvocadoError CLUSTER_FILES, PORT_IN_USE or INVALID_ARGUMENT. */
 export async function runReplica(options: ReplicaServerOptions): Promise<RunningReplica> {
-  const authority = openAuthority(options.clusterDirectory, { role: 'replica', index: options.index });
+  const role = { role: 'replica', index: options.index } as const;
+  let isPlaced = false;
+  const authority = await obtainAuthority(options.chain ?? options.clusterDirectory, role, {
+    timeoutMs: Infinity,
+    ...(options.signal !== undefined && { signal: options.signal }),
+    onWaiting: (reason) => {
+      if (isPlaced) process.stderr.write(`warning: ${reason}; what runs goes on\n`);
+      else options.onStateChange('joining', reason);
+    },
+  });
+  isPlaced = true;
+  try {
+    return await serve(options, authority);
+  } catch (error) {
+    authority.close?.();
+    throw error;
+  }
+}
+
+async function serve(options: ReplicaServerOptions, authority: Authority): Promise<RunningReplica> {
   const own = authority.configuration.members[options.index]!;
   const hosts = await Promise.all(authority.configuration.members.map((member) => resolveHost(member.host)));
   const bindHost = options.bindHost ?? hosts[options.index]!;
@@ -98,6 +123,7 @@ async function openTransport(options: ReplicaServerOptions, host: string, member
 
 class ReplicaServer implements RunningReplica {
   readonly #startedMs = performance.now();
+  readonly #authority: Authority;
   readonly #sealing: ProcessSealing;
   readonly #transport: UdpTransport;
   readonly #node: ReplicaNode;
@@ -113,6 +139,7 @@ class ReplicaServer implements RunningReplica {
   ) {
     const { mode, staticKeyPair } = authority;
     const { sealing } = processSealing;
+    this.#authority = authority;
     this.#sealing = processSealing;
     this.#transport = transport;
     this.#node = new ReplicaNode({
@@ -149,6 +176,7 @@ class ReplicaServer implements RunningReplica {
   async close(): Promise<void> {
     this.#loop.close();
     this.#node.close();
+    this.#authority.close?.();
     await this.#transport.close();
     await this.#sealing.close();
   }

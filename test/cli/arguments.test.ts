@@ -17,6 +17,9 @@ initClusterDirectory({
 });
 
 const COMMANDS = [
+  'cas',
+  'las',
+  'audit',
   'init',
   'dev',
   'replica',
@@ -66,6 +69,19 @@ test('wrong input ends with code 2 and one line that says what to do', async () 
     ],
     [['put', 'k', 'v', '--file', 'f', '--cluster', clusterDirectory], /^error: give one value/],
     [['put', 'k', '--file', '/nowhere', '--cluster', clusterDirectory], /^error: \/nowhere can't be read \(ENOENT\)/],
+    [
+      ['replica', '--index', '0', '--cas', 'https://127.0.0.1:1'],
+      /^error INVALID_ARGUMENT: a CAS is named as it prints/,
+    ],
+    [['las', '--cas', 'https://127.0.0.1:1#00'], /^error INVALID_ARGUMENT: a CAS is named as it prints/],
+    [['las', '--cas', 'x', '--listen', '7481'], /Give an address like 127\.0\.0\.1:7480/],
+    [['cas', 'run', '/nowhere'], /^error CLUSTER_FILES: \/nowhere\/cas-state\.sealed is missing: give the directory/],
+    [['cas', 'revoke-key', 'x', '--cas', 'x', '--operator-key', 'x'], /Give 64 lower-case hexadecimal digits/],
+    [
+      ['cas', 'show', '--cas', 'x', '--machine', join(clusterDirectory, 'm')],
+      /^error INVALID_ARGUMENT: a CAS is named/,
+    ],
+    [['audit', 'verify', 'x', '--key', 'y'], /^error: --key is 64 hexadecimal digits, or a CAS reference$/],
     [['incr', 'k', '1.5', '--cluster', clusterDirectory], /'1\.5' is invalid .*Give a whole number of signed 64 bits/],
     [['incr', 'k', '9223372036854775808'], /Give a whole number of signed 64 bits/],
     [['incr', 'k', '-9223372036854775809'], /Give a whole number of signed 64 bits/],

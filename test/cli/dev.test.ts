@@ -14,6 +14,8 @@ interface Ready {
   readonly pid: number;
   readonly directory: string;
   readonly pointer: string;
+  readonly cas?: string;
+  readonly chain?: readonly { readonly step: string; readonly who: string; readonly by: string }[];
   readonly members: { readonly index: number; readonly port: number; readonly pid: number }[];
 }
 
@@ -95,6 +97,17 @@ test('dev serves other processes, and Ctrl-C leaves nothing behind', async (cont
   assert.equal(ready.members.length, 3);
   assert.equal(ready.pid, dev.child.pid);
   assert.equal(existsSync(ready.pointer), true);
+  assert.deepEqual(
+    ready.chain
+      ?.map(({ step, who, by }) => [step, who.replace(/ [0-9a-f]{16}$/, ''), by.replace(/ .*/, '')])
+      .toSorted(),
+    [
+      ['admitted', 'replica 0', 'las'],
+      ['admitted', 'replica 1', 'las'],
+      ['admitted', 'replica 2', 'las'],
+      ['las-attested', 'las', 'vendor'],
+    ],
+  );
 
   await context.test('a value is put, got and deleted by commands that find the cluster by themselves', async () => {
     assert.deepEqual(await runAvocado(sandbox, ['put', 'greeting', 'hello']), {
@@ -247,4 +260,33 @@ test('interrupted while it starts, dev leaves nothing behind', async (context) =
   assert.equal(dev.child.exitCode, 0);
   assert.deepEqual(readdirSync(sandbox.runtimeDirectory), []);
   assert.deepEqual(readdirSync(sandbox.temporaryDirectory), []);
+});
+
+test('with --static keys come from files, and there is no CAS', async (context) => {
+  const sandbox = makeSandbox();
+  const dev = startDev(context, sandbox, '--static', '--replicas', '1');
+  const ready = await dev.ready();
+  assert.equal(ready.cas, undefined);
+  assert.equal(ready.chain, undefined);
+  assert.equal(existsSync(join(ready.directory, 'cluster-key.json')), true);
+  assert.equal((await runAvocado(sandbox, ['put', 'k', 'v'])).stdout, 'ok\n');
+  await dev.interrupt();
+  assertNothingLeft(sandbox, ready);
+});
+
+test('a terminal shows who attests whom as it happens', async (context) => {
+  const sandbox = makeSandbox();
+  const child = startAvocado(sandbox, ['dev', '--replicas', '1']);
+  const ended = once(child, 'close');
+  context.after(() => sandbox.remove());
+  let shown = '';
+  child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+    shown += text;
+    if (shown.includes('Ctrl-C stops the cluster')) child.kill('SIGINT');
+  });
+  await ended;
+  assert.match(
+    shown,
+    /^vendor {2}simulated: gives no confidentiality\n└─ CAS {2}https:\S+, its TLS certificate bound in its evidence\n {3}└─ LAS [0-9a-f]{8} {2}attested through the vendor in \d+ ms\n {6}└─ replica 0 {2}vouched for in [\d.]+ ms, admitted after [\d.]+ ms\nAvocado is up/,
+  );
 });

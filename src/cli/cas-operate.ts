@@ -1,0 +1,66 @@
+import { CasConnection, parseCasReference } from '../trust/chain/cas-connection.ts';
+import { judgementOf, openPlatform } from '../trust/chain/chain-access.ts';
+import type { OperatorCommand } from '../trust/chain/messages.ts';
+import { newOperatorKeys, operatorName, readOperatorFile, writeOperatorFile } from '../trust/chain/operator-file.ts';
+import { giveShare, readRecoveryShares } from '../trust/chain/recovery.ts';
+import { sendCommand } from '../trust/chain/operator.ts';
+import { describeFacts, factsJson } from './attest-facts.ts';
+import type { CasCallOptions } from './cas.ts';
+import { formatTable } from './table.ts';
+
+export async function show(options: CasCallOptions): Promise<void> {
+  const cas = await connect(options);
+  try {
+    const { document, facts } = cas;
+    if (options.json === true) {
+      process.stdout.write(`${JSON.stringify({ verdict: 'accepted', document, facts: factsJson(facts) })}\n`);
+      return;
+    }
+    const rows = [
+      ['state', document.state],
+      ['cluster', document.clusterId],
+      ['cluster key', document.clusterPublicKey],
+      ['mode', document.mode],
+      ['policy and settings', document.policyHash],
+      ['operators', document.operators.join(', ')],
+      ['state counter', String(document.stateCounter)],
+      ['audit head', `${document.auditCount}:${document.auditHead}`],
+    ];
+    process.stdout.write(`accepted as CAS\n\n${formatTable(rows.map(([name, value]) => [`  ${name}`, value!]))}`);
+    process.stdout.write(`\nVerified facts:\n${describeFacts(facts)}`);
+  } finally {
+    cas.close();
+  }
+}
+
+export function makeOperatorKey(path: string): void {
+  const keys = newOperatorKeys();
+  writeOperatorFile(path, keys);
+  process.stdout.write(`${operatorName(keys)}\n`);
+}
+
+export async function operate(options: CasCallOptions, command: OperatorCommand): Promise<void> {
+  const keys = readOperatorFile(options.operatorKey);
+  const cas = await connect(options);
+  try {
+    process.stdout.write(`${await sendCommand(cas, keys.signing, command)}\n`);
+  } finally {
+    cas.close();
+  }
+}
+
+export async function share(path: string, options: CasCallOptions): Promise<void> {
+  const { recovery } = readOperatorFile(options.operatorKey);
+  const shares = readRecoveryShares(path);
+  const cas = await connect(options);
+  try {
+    process.stdout.write(`${await giveShare(cas, recovery, shares)}\n`);
+  } finally {
+    cas.close();
+  }
+}
+
+function connect(options: CasCallOptions): Promise<CasConnection> {
+  const platform = openPlatform(options);
+  return CasConnection.open(parseCasReference(options.cas), judgementOf(options, platform));
+}

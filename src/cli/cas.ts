@@ -1,0 +1,290 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { SecurityMode } from '../../net/mode.ts';
+import { ADMISSIONS } from '../trust/chain/admissions.ts';
+import type { EvidenceKind } from '../trust/evidence/evidence.ts';
+import {
+  casOption,
+  casPolicyOption,
+  collateralOption,
+  listenAddress,
+  machineOption,
+  teeOption,
+  vendorLatencyOption,
+} from './chain-options.ts';
+import { parseMembers } from './init.ts';
+import { jsonOption, modeOption, wholeNumberBetween } from './shared-options.ts';
+
+/** The modules that do the work are loaded only when asked for. */
+export interface CasRunOptions {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly tee: EvidenceKind;
+  readonly machine?: string;
+  readonly vendorLatency?: number;
+  readonly collateral?: string;
+}
+
+export interface CasNewOptions extends CasRunOptions {
+  readonly members: { host: string; port: number }[];
+  readonly mode: SecurityMode;
+  readonly policy: string;
+  readonly admission: (typeof ADMISSIONS)[number];
+  readonly certificateHours: number;
+  readonly readOnlyClients?: boolean;
+  readonly operator: string[];
+  readonly recoveryThreshold?: number;
+}
+
+export interface CasCallOptions {
+  readonly cas: string;
+  readonly tee: EvidenceKind;
+  readonly machine?: string;
+  readonly casPolicy?: string;
+  readonly collateral?: string;
+  readonly operatorKey: string;
+  readonly json?: boolean;
+}
+
+/** Of settings and shares. */
+const OPERATORS_MAX = 16;
+const CERTIFICATE_HOURS_DEFAULT = 24;
+const CERTIFICATE_HOURS_MAX = 24 * 365;
+
+export function casCommand(): Command {
+  return new Command('cas')
+    .description("Run a cluster's configuration and attestation service, and tell it what operators want.")
+    .addCommand(newCommand())
+    .addCommand(runCommand())
+    .addCommand(showCommand())
+    .addCommand(operatorKeyCommand())
+    .addCommand(revokeKeyCommand())
+    .addCommand(revokeLasCommand())
+    .addCommand(reFormCommand())
+    .addCommand(confirmCommand())
+    .addCommand(recoverCommand())
+    .addCommand(shareCommand())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas new ./cas --policy dev --operator <public keys> --members 127.0.0.1:7400
+  avocado cas run ./cas
+  avocado cas show --cas https://127.0.0.1:7480#<key>`,
+    );
+}
+
+function newCommand(): Command {
+  return service(new Command('new'))
+    .description('Make a new cluster, with keys that exist nowhere else, and serve it until Ctrl-C.')
+    .requiredOption('--members <host:port,...>', 'UDP addresses of the replicas, an odd number of them', parseMembers)
+    .requiredOption(
+      '--policy <file>',
+      'who may take part, see avocado attest schema; dev accepts this build on simulated platforms',
+    )
+    .requiredOption('--operator <public key...>', 'whose commands are obeyed; avocado cas operator-key prints them')
+    .option(
+      '--recovery-threshold <count>',
+      'so many operators recover the state together when the machine is lost (default: most of them)',
+      wholeNumberBetween(1, OPERATORS_MAX),
+    )
+    .addOption(modeOption())
+    .addOption(
+      new Option('--admission <how>', 'on whose word replicas and clients are admitted: las, direct evidence, or both')
+        .choices(ADMISSIONS)
+        .default('las'),
+    )
+    .option(
+      '--certificate-hours <hours>',
+      'how long certificates are good for; they are renewed at half of it',
+      wholeNumberBetween(1, CERTIFICATE_HOURS_MAX),
+      CERTIFICATE_HOURS_DEFAULT,
+    )
+    .option('--read-only-clients', 'clients get no right to write')
+    .addHelpText(
+      'after',
+      `
+All of this is fixed from now on, and its hash is in the evidence of CAS: compare it with avocado cas show.
+
+Examples:
+  avocado cas operator-key operator.json
+  avocado cas new /var/lib/avocado --listen 10.0.0.1:7480 --policy policy.json --operator <public key> \\
+    --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400
+  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400`,
+    )
+    .action(async (directory: string, options: CasNewOptions) =>
+      (await import('./cas-serve.ts')).serveNew(directory, options),
+    );
+}
+
+function runCommand(): Command {
+  return service(new Command('run'))
+    .description('Serve the cluster whose state is in a directory, until Ctrl-C.')
+    .addHelpText(
+      'after',
+      `
+It serves once a majority of its witnesses, the LASes, knows of no later state; when they are gone, an operator confirms.
+
+Examples:
+  avocado cas run /var/lib/avocado --listen 10.0.0.1:7480`,
+    )
+    .action(async (directory: string, options: CasRunOptions) =>
+      (await import('./cas-serve.ts')).serve(directory, options),
+    );
+}
+
+function service(command: Command): Command {
+  return command
+    .argument('<dir>', "directory of CAS's sealed state and audit log")
+    .addOption(
+      new Option('--listen <host:port>', 'where everybody reaches it')
+        .argParser(listenAddress)
+        .default({ host: '127.0.0.1', port: 7480 }, '127.0.0.1:7480'),
+    )
+    .addOption(teeOption())
+    .addOption(machineOption())
+    .addOption(vendorLatencyOption())
+    .addOption(collateralOption());
+}
+
+function showCommand(): Command {
+  return call(new Command('show'))
+    .description(
+      'Verify a CAS by its evidence and print what it says of itself. Exit code 1 when it is not to be trusted.',
+    )
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas show --cas https://10.0.0.1:7480#<key> --cas-policy policy.json`,
+    )
+    .action(async (options: CasCallOptions) => (await import('./cas-operate.ts')).show(options));
+}
+
+function operatorKeyCommand(): Command {
+  return new Command('operator-key')
+    .description('Make the key pair of an operator, and print its public half.')
+    .argument('<file>', 'file to write, for its owner only')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas operator-key operator.json`,
+    )
+    .action(async (path: string) => (await import('./cas-operate.ts')).makeOperatorKey(path));
+}
+
+function revokeKeyCommand(): Command {
+  return operatorCall(new Command('revoke-key'))
+    .description('Revoke the certificates of one process; members refuse it with their next look at CAS.')
+    .argument('<static key>', 'hexadecimal, as the audit log has it', hexDigits(64))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas revoke-key 3f01... --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (staticKey: string, options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).operate(options, { type: 'revoke-key', staticKey }),
+    );
+}
+
+function revokeLasCommand(): Command {
+  return operatorCall(new Command('revoke-las'))
+    .description('Revoke a LAS, and everything that it vouched for.')
+    .argument('<las id>', 'as the audit log has it', hexDigits(16))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas revoke-las 1f0a22b3c4d5e6f7 --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (lasId: string, options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).operate(options, { type: 'revoke-las', lasId }),
+    );
+}
+
+function reFormCommand(): Command {
+  return operatorCall(new Command('re-form'))
+    .description('Begin the next epoch with no members, for replicas that were all started anew. Their data is gone.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas re-form --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).operate(options, { type: 're-form' }),
+    );
+}
+
+function confirmCommand(): Command {
+  return operatorCall(new Command('confirm'))
+    .description('Confirm the state that CAS was started from, when no majority of its witnesses is left to do so.')
+    .argument(
+      '<counter>',
+      'of the state, as avocado cas show prints it',
+      wholeNumberBetween(0, Number.MAX_SAFE_INTEGER),
+    )
+    .addHelpText(
+      'after',
+      `
+Compare the counter and the end of the audit log with what you last saw: an older state knows fewer revocations.
+
+Examples:
+  avocado cas confirm 42 --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (stateCounter: number, options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).operate(options, { type: 'confirm-state', stateCounter }),
+    );
+}
+
+function recoverCommand(): Command {
+  return service(new Command('recover'))
+    .description(
+      'Serve a cluster whose CAS lost its machine, from its backup, once enough operators have sent their shares.',
+    )
+    .addHelpText(
+      'after',
+      `
+The directory holds what was copied from the lost one in time: cas-backup.sealed, recovery-shares.json, audit.log.
+
+Examples:
+  avocado cas recover /var/lib/avocado --listen 10.0.0.1:7480`,
+    )
+    .action(async (directory: string, options: CasRunOptions) =>
+      (await import('./cas-serve.ts')).recover(directory, options),
+    );
+}
+
+function shareCommand(): Command {
+  return operatorCall(new Command('share'))
+    .description("Verify a CAS that recovers, and send it this operator's share.")
+    .argument('<file>', 'recovery-shares.json; only the own share in it can be opened')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas share recovery-shares.json --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (path: string, options: CasCallOptions) => (await import('./cas-operate.ts')).share(path, options));
+}
+
+function call(command: Command): Command {
+  return command
+    .addOption(casOption().makeOptionMandatory())
+    .addOption(casPolicyOption())
+    .addOption(teeOption())
+    .addOption(machineOption())
+    .addOption(collateralOption());
+}
+
+function operatorCall(command: Command): Command {
+  return call(command).requiredOption('--operator-key <file>', 'made by avocado cas operator-key');
+}
+
+function hexDigits(count: number): (text: string) => string {
+  return (text) => {
+    if (text.length === count && /^[0-9a-f]*$/.test(text)) return text;
+    throw new InvalidArgumentError(`Give ${count} lower-case hexadecimal digits.`);
+  };
+}

@@ -1,0 +1,110 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { SecurityMode } from '../../net/mode.ts';
+import type { ChainAccess } from '../trust/chain/chain-access.ts';
+import { evidenceJudge, judgementOf, openPlatform, writeChainAccess } from '../trust/chain/chain-access.ts';
+import { parseCasReference } from '../trust/chain/cas-connection.ts';
+import type { CasSettings } from '../trust/chain/cas-init.ts';
+import { runCas } from '../trust/chain/cas-service.ts';
+import type { RunningCas } from '../trust/chain/cas-service.ts';
+import type { CasEvent } from '../trust/chain/chain-events.ts';
+import { runLas } from '../trust/chain/las.ts';
+import type { LasEvent, RunningLas } from '../trust/chain/las.ts';
+import { newOperatorKeys, writeOperatorFile } from '../trust/chain/operator-file.ts';
+import { CLUSTER_FILE, writeClusterFile } from '../trust/cluster-files.ts';
+import { hexOf } from '../trust/hex.ts';
+import { policyOfBuild } from '../trust/chain/build-policy.ts';
+import { measureOwnBuild } from '../trust/measure/own-build.ts';
+
+/**
+ * CAS and LAS for a cluster on this machine, in this process: `avocado dev` and tests. Platforms are simulated; the machine
+ * and all else lies in the cluster's directory.
+ */
+export interface EmbeddedChainOptions {
+  /** Of the simulated vendor's service. */
+  readonly vendorLatencyMs: number;
+  /** On whose word CAS admits; default: LAS's. */
+  readonly admission?: CasSettings['admission'];
+  readonly onCas?: (event: CasEvent, reference: string) => void;
+  readonly onLas?: (event: LasEvent) => void;
+}
+
+export interface EmbeddedChain {
+  readonly access: ChainAccess;
+  close(): Promise<void>;
+}
+
+const HOST = '127.0.0.1';
+/** Nothing runs as long; a short one shows that renewal works. */
+const CERTIFICATE_SECONDS = 3_600;
+
+export async function startEmbeddedChain(
+  options: EmbeddedChainOptions & {
+    readonly directory: string;
+    readonly members: readonly { readonly host: string; readonly port: number }[];
+    readonly mode: SecurityMode;
+  },
+): Promise<EmbeddedChain> {
+  const { directory, members, mode, vendorLatencyMs } = options;
+  const casDirectory = join(directory, 'cas');
+  const operatorFile = join(directory, 'operator.json');
+  // What an attempt to start before this one has left.
+  for (const path of [casDirectory, operatorFile]) rmSync(path, { recursive: true, force: true });
+  const measurement = measureOwnBuild().hash;
+  const choice = { tee: 'simulated', machine: join(directory, 'machine.json'), vendorLatencyMs, measurement } as const;
+  const operator = newOperatorKeys();
+  let cas: RunningCas | undefined;
+  let las: RunningLas | undefined;
+  const close = async (): Promise<void> => {
+    await las?.close();
+    await cas?.close();
+  };
+  const onError = (error: unknown): void => void process.stderr.write(`CAS or LAS: ${String(error)}\n`);
+  try {
+    cas = await runCas({
+      directory: casDirectory,
+      host: HOST,
+      port: 0,
+      platform: openPlatform(choice),
+      judge: evidenceJudge('simulated', undefined),
+      settings: {
+        mode,
+        members,
+        policy: policyOfBuild('simulated', measurement),
+        admission: options.admission ?? 'las',
+        certificateSeconds: CERTIFICATE_SECONDS,
+        mayClientsWrite: true,
+        operators: [hexOf(operator.signing.publicKey)],
+      },
+      nowMs: Date.now,
+      onEvent: (event) => {
+        options.onCas?.(event, cas?.reference ?? '');
+        // For those who look only for who the members are and in which mode.
+        const isMember = event.type === 'admitted' && event.role === 'replica';
+        const configuration = isMember ? cas?.cas.configuration().configuration : undefined;
+        if (configuration) writeClusterFile(directory, CLUSTER_FILE, configuration);
+      },
+      onError,
+    });
+    const { reference } = cas;
+    writeOperatorFile(operatorFile, operator);
+    const platform = openPlatform(choice);
+    las = await runLas({
+      host: HOST,
+      port: 0,
+      cas: parseCasReference(reference),
+      platform,
+      judgement: judgementOf(choice, platform),
+      nowMs: Date.now,
+      onEvent: (event) => options.onLas?.(event),
+      onError,
+    });
+    await las.attested;
+    const access: ChainAccess = { cas: reference, las: las.url, ...choice };
+    writeChainAccess(directory, access);
+    return { access, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
