@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
+import { attestationCommand } from './attestation/command.ts';
 import { chaosHelp } from './chaos/help.ts';
 import { chaosFlags, chaosOptionsOf } from './chaos/options.ts';
 import type { ChaosFlags } from './chaos/options.ts';
@@ -31,6 +32,7 @@ import { workersFlags, workersOptionsOf } from './workers/options.ts';
 import type { WorkersFlags } from './workers/options.ts';
 import { formatWorkers } from './workers/report.ts';
 import { runWorkers } from './workers/run.ts';
+import { untilSignal } from './until-signal.ts';
 import { ATOMIC_DESCRIPTION, INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
 
 /** Adds `avocado bench` with `compare`, `goodput` and `sizes`, whose flags have the same names (program.ts tells them apart). */
@@ -64,6 +66,7 @@ Examples:
   avocado bench compare --workloads A,B,C,D,F
   avocado bench goodput --receive-buffer 212992
   avocado bench sizes --sizes 256,4KiB,64KiB
+  avocado bench attestation --enclaves 10
   avocado bench contention --keys 1,100
   avocado bench --chaos --seed 7
   avocado bench --chaos --replicas 5 --duration 60 --history chaos.jsonl --json report.json
@@ -75,7 +78,14 @@ ${chaosHelp()}`,
     )
     .action(benchAction);
   for (const option of [...benchFlags(), ...chaosFlags()]) bench.addOption(option);
-  const subcommands = [compareCommand(), contentionCommand(), goodputCommand(), sizesCommand(), workersCommand()];
+  const subcommands = [
+    attestationCommand(),
+    compareCommand(),
+    contentionCommand(),
+    goodputCommand(),
+    sizesCommand(),
+    workersCommand(),
+  ];
   for (const command of subcommands) bench.addCommand(command);
   return bench;
 }
@@ -241,22 +251,4 @@ function finish(report: BenchReport, text: string, jsonPath: string | undefined)
 
 function writeReport(report: object, path: string): void {
   writeFileSync(path, `${JSON.stringify(report, null, 2)}\n`);
-}
-
-/** 128 and the signal's number, as shells have it. */
-const EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
-
-/** A signal lets everything be stopped in order; further ones don't interrupt that. */
-async function untilSignal<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const onSignal = (name: NodeJS.Signals): void => {
-    controller.abort(new CommandFailure(`stopped by ${name}`, EXIT_CODES[name as keyof typeof EXIT_CODES]));
-  };
-  const names = Object.keys(EXIT_CODES) as (keyof typeof EXIT_CODES)[];
-  for (const name of names) process.on(name, onSignal);
-  try {
-    return await work(controller.signal);
-  } finally {
-    for (const name of names) process.off(name, onSignal);
-  }
 }

@@ -20,6 +20,8 @@ interface AttackFlags {
   readonly connect?: string | true;
   /** Given: of a cluster of its own. */
   readonly mode?: SecurityMode;
+  /** The own cluster has its keys from files. */
+  readonly static?: boolean;
   readonly allowRestart?: boolean;
   readonly allowPlaintext?: boolean;
   readonly strict?: boolean;
@@ -49,6 +51,7 @@ function attackCommand(): Command {
         .choices(SECURITY_MODES)
         .conflicts('connect'),
     )
+    .addOption(new Option('--static', 'let the cluster of its own have its keys from files instead of from a CAS'))
     .addOption(new Option('--allow-restart', 'on a running cluster, too, kill a replica, which then stays outside'))
     .addOption(new Option('--allow-plaintext', 'attack a cluster of mode plaintext, where most attacks succeed'))
     .addOption(new Option('--strict', 'an attack that could not be tried fails the command, too'))
@@ -119,7 +122,7 @@ async function attackCluster(
     );
   }
   const isText = flags.json !== true;
-  const own = running === undefined ? await startOwn(mode, signal) : undefined;
+  const own = running === undefined ? await startOwn(mode, flags.static === true, signal) : undefined;
   try {
     const directory = running ?? own!.directory;
     const scene = await Scene.open({
@@ -150,6 +153,6 @@ function runningCluster({ connect, mode }: AttackFlags): string | undefined {
 }
 
 /** What its replicas say is about the attacks: they are told of here. */
-function startOwn(mode: SecurityMode, signal: AbortSignal): ReturnType<typeof startEmbeddedCluster> {
-  return startEmbeddedCluster({ mode, signal, log: () => {} });
+function startOwn(mode: SecurityMode, isStatic: boolean, signal: AbortSignal): ReturnType<typeof startEmbeddedCluster> {
+  return startEmbeddedCluster({ mode, signal, log: () => {}, ...(!isStatic && { chain: { vendorLatencyMs: 0 } }) });
 }

@@ -1,3 +1,4 @@
+import { changedBuild, forgedLas, otherKey, replayedVoucher } from './admission.ts';
 import type { Attack } from './attack.ts';
 import { changeInFlight, forgeDatagrams, replayDatagrams } from './datagrams.ts';
 import { foreignKey, plaintextClient, replayHandshake } from './handshakes.ts';
@@ -15,5 +16,9 @@ export const ATTACKS: readonly Attack[] = [
   replayHandshake,
   foreignKey,
   plaintextClient,
+  changedBuild,
+  forgedLas,
+  replayedVoucher,
+  otherKey,
   emptyReplica,
 ];

@@ -40,14 +40,17 @@ export const emptyReplica: Attack = {
       for (const relay of relays.slice(scene.quorum)) relay.toReplica = withoutValues;
       await client.put(key, value);
       const before = await scene.statusOf(RESTARTED);
-      await restartEmpty(scene);
-      let after = before;
-      const isBack = await scene.until(async () => {
-        after = await scene.statusOf(RESTARTED);
-        return after.state !== 'forming';
-      });
+      const restarted = await restartEmpty(scene);
+      const isReachable = async (): Promise<boolean> => (await engine.status(STATUS_TIMEOUT_MS))[RESTARTED]!.reachable;
       // Its session must be with the new process, or the client has nobody to count.
-      await scene.until(async () => (await engine.status(STATUS_TIMEOUT_MS))[RESTARTED]!.reachable);
+      const isBack = await scene.until(async () => restarted.refusal !== undefined || (await isReachable()));
+      let after: { readonly state: string; readonly keys?: number } = { state: 'refused by CAS' };
+      if (restarted.refusal === undefined) {
+        await scene.until(async () => {
+          after = await scene.statusOf(RESTARTED);
+          return after.state !== 'forming';
+        });
+      }
       const holders = relays.slice(RESTARTED + 1, scene.quorum);
       setAll(holders, lost);
       const outcome = await readOutcome(() => client.get(key, { deadlineMs: READ_DEADLINE_MS }), value);
@@ -72,7 +75,7 @@ function withoutValues(datagram: Uint8Array): readonly Uint8Array[] {
  * The new one is this process's child, and ends with the attacks. The old one is gone when this returns: whoever answers
  * later is the new one.
  */
-async function restartEmpty(scene: Scene): Promise<void> {
+async function restartEmpty(scene: Scene): Promise<{ readonly refusal: string | undefined }> {
   const processId = scene.processIdOf(RESTARTED);
   assert(processId !== undefined, 'its process was seen before the attack');
   process.kill(processId, 'SIGKILL');
@@ -88,6 +91,11 @@ async function restartEmpty(scene: Scene): Promise<void> {
     () => {},
   );
   scene.onClose(() => replica.stop());
+  const restarted: { refusal: string | undefined } = { refusal: undefined };
+  replica.active(scene.signal).catch((error: unknown) => {
+    if (error instanceof AvocadoError && error.code === 'ADMISSION_REFUSED') restarted.refusal = error.message;
+  });
+  return restarted;
 }
 
 async function readOutcome(

@@ -9,7 +9,7 @@ import { CommandFailure, EXIT_FAILED } from '../../src/cli/failure.ts';
 import { AvocadoError } from '../../src/errors.ts';
 import { quorumOf } from '../../src/protocol/quorum.ts';
 import type { Authority } from '../../src/trust/authority.ts';
-import { openAuthority } from '../../src/trust/open-authority.ts';
+import { obtainAuthority } from '../../src/trust/obtain-authority.ts';
 import type { AttackClient } from './attack-client.ts';
 import { openAttackClient } from './attack-client.ts';
 import type { Moved } from './attack.ts';
@@ -62,7 +62,8 @@ export class Scene {
   }
 
   static async open(options: SceneOptions): Promise<Scene> {
-    const authority = openAuthority(options.directory, { role: 'client' });
+    const waiting = { timeoutMs: PATIENCE_MS, signal: options.signal };
+    const authority = await obtainAuthority(options.directory, { role: 'client' }, waiting);
     const hosts = await Promise.all(authority.configuration.members.map(({ host }) => resolveHost(host)));
     const scene = new Scene(options, authority, hosts, await openAttackClient(authority));
     try {
@@ -181,6 +182,7 @@ export class Scene {
       await this.client.deleteMany(this.#keys, { deadlineMs: 2_000 }).catch(() => {});
     } finally {
       await this.client.close();
+      this.authority.close?.();
       for (const cleanup of this.#cleanups.toReversed()) await cleanup();
     }
   }

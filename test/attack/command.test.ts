@@ -74,7 +74,7 @@ suite('avocado attack', { concurrency: 2 }, () => {
   });
 
   testIn('the running dev cluster is found, and keeps its replicas unless that is allowed', async (sandbox) => {
-    const dev = startAvocado(sandbox, ['dev', '--json']);
+    const dev = startAvocado(sandbox, ['dev', '--static', '--json']);
     const ended = once(dev, 'close');
     try {
       dev.stderr!.resume();

@@ -19,6 +19,8 @@ interface Mutant {
   readonly without: string;
   readonly mode: SecurityMode;
   readonly substitutions: readonly Substitution[];
+  /** Keys from files: a CAS would not even let the replica in. */
+  readonly isStatic?: true;
   /** By attack, what the attacker must have got. */
   readonly harm: Readonly<Record<string, RegExp>>;
 }
@@ -92,22 +94,70 @@ const MUTANTS: readonly Mutant[] = [
         replace: 'toHex(new Uint8Array(INCARNATION_BYTES).fill(memberIndex + 1))',
       },
     ],
+    isStatic: true,
     harm: { 'empty-replica': /the empty replica voted: a get says no value where one was acknowledged/ },
+  },
+  {
+    without: 'measurements in policies',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/trust/evidence/policy.js',
+        find: "yield oneOf('measurement', entry.measurements, facts.measurement);",
+        replace: 'yield undefined;',
+      },
+    ],
+    harm: { 'changed-build': /CAS gave it the data keys/ },
+  },
+  {
+    without: 'the signature of vouchers',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/trust/chain/admission.js',
+        find: "const voucher = openDocument(document, 'voucher', VOUCHER, bytesOfHex(las.voucherKey));",
+        replace: 'const voucher = named;',
+      },
+    ],
+    harm: { 'forged-las': /CAS gave it the data keys/ },
+  },
+  {
+    without: 'the memory of used nonces',
+    mode: 'secure',
+    substitutions: [{ file: 'src/trust/chain/nonces.js', find: 'if (this.#used.has(nonce))', replace: 'if (false)' }],
+    harm: { 'replayed-voucher': /CAS gave it the data keys/ },
+  },
+  {
+    without: 'what reports bind',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/trust/chain/admission.js',
+        find: '{ role: request.role, reportData: joinReportData(request) }',
+        replace: '{ role: request.role }',
+      },
+    ],
+    harm: { 'other-key': /CAS gave it the data keys/ },
   },
 ];
 
 suite('attacks succeed where their defence is gone', { concurrency: 2 }, () => {
-  for (const { without, mode, substitutions, harm } of MUTANTS) {
+  for (const { without, mode, isStatic, substitutions, harm } of MUTANTS) {
     const names = Object.keys(harm);
     test(`without ${without}: ${names.join(', ')}`, async (context) => {
       const reason = whyNoAccess(process.pid);
       const needsHost = names.includes('flip-value') || names.includes('empty-replica');
       if (needsHost && reason !== undefined) return context.skip(reason);
+      const flags = isStatic === true ? ['--static'] : [];
       const { exitCode, stdout, stderr } = await withMutatedCopy(PARTS, substitutions, (distDir) =>
         finished(
-          spawn(process.execPath, [join(distDir, 'bench/avocado.js'), 'attack', ...names, '--mode', mode, '--json'], {
-            env: { ...process.env, NODE_OPTIONS: '' },
-          }),
+          spawn(
+            process.execPath,
+            [join(distDir, 'bench/avocado.js'), 'attack', ...names, '--mode', mode, ...flags, '--json'],
+            {
+              env: { ...process.env, NODE_OPTIONS: '' },
+            },
+          ),
         ),
       );
       assert.equal(stderr, `error: succeeded: ${names.join(', ')}\n`);

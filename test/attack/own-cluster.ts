@@ -10,8 +10,14 @@ export async function attackOwnCluster(
   mode: SecurityMode,
   attacks: readonly Attack[],
   signal: AbortSignal,
+  /** 'files': without CAS and LAS. */
+  keysFrom: 'cas' | 'files',
 ): Promise<AttackResult[]> {
-  const cluster = await startEmbeddedCluster({ mode, log: () => {} });
+  const cluster = await startEmbeddedCluster({
+    mode,
+    log: () => {},
+    ...(keysFrom === 'cas' && { chain: { vendorLatencyMs: 0 } }),
+  });
   try {
     const scene = await Scene.open({ directory: cluster.directory, isOwn: true, mayRestart: false, signal });
     try {

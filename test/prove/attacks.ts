@@ -15,7 +15,7 @@ async function proveAttacks(context: ProofContext): Promise<ClaimResult[]> {
   const claims: ClaimResult[] = [];
   for (const mode of ['secure', 'authenticated'] as const) {
     context.progress(`${ATTACKS.length} attacks on a cluster of mode ${mode}`);
-    const results = await attackOwnCluster(mode, ATTACKS, new AbortController().signal);
+    const results = await attackOwnCluster(mode, ATTACKS, new AbortController().signal, 'cas');
     const missed = results.filter(({ verdict }) => verdict !== 'caught');
     claims.push({
       claim: `${attacks.subject}, in mode ${mode}`,
