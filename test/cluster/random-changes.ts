@@ -11,6 +11,8 @@ const GREATEST = '9223372036854775807';
 const GREATEST_SHARE = 0.01;
 /** Of increments, on keys that hold no numbers. */
 const ODD_INCREMENT_SHARE = 0.05;
+/** Of a key: of more increments of unknown outcome nobody can tell which were made. Then it holds no numbers any more. */
+const UNKNOWN_INCREMENTS_MAX = 6;
 /** States kept of each key. */
 const SEEN_MAX = 4;
 
@@ -25,6 +27,7 @@ export class RandomChanges {
   readonly #dice: Dice;
   /** The last states of each key that any client was told of, the newest last. */
   readonly #seen = new Map<string, Seen[]>();
+  readonly #unknownIncrements = new Map<string, number>();
 
   constructor(plan: Plan, dice: Dice) {
     this.#plan = plan;
@@ -36,8 +39,10 @@ export class RandomChanges {
   }
 
   /** Some keys hold numbers. */
-  isNumber(keyIndex: number): boolean {
-    return this.#plan.changeShare > 0 && keyIndex % 2 === this.#plan.numberKeys;
+  isNumber(key: string, keyIndex: number): boolean {
+    const { changeShare, numberKeys } = this.#plan;
+    if (changeShare === 0 || keyIndex % 2 !== numberKeys) return false;
+    return (this.#unknownIncrements.get(key) ?? 0) < UNKNOWN_INCREMENTS_MAX;
   }
 
   /** The text of a number, for a put; unique but for the greatest. */
@@ -47,7 +52,8 @@ export class RandomChanges {
 
   draw(key: string, isNumber: boolean, newValue: () => string): AskedChange {
     const dice = this.#dice;
-    const isIncrement = dice.chance(isNumber ? 0.6 : ODD_INCREMENT_SHARE);
+    const canIncrement = (this.#unknownIncrements.get(key) ?? 0) < UNKNOWN_INCREMENTS_MAX;
+    const isIncrement = canIncrement && dice.chance(isNumber ? 0.6 : ODD_INCREMENT_SHARE);
     if (isIncrement) return change('incr', { delta: BigInt(dice.integer(1, DELTA_MAX) * dice.pick([1, 1, 1, -1])) });
     if (dice.chance(0.25)) return change('getset', { value: newValue() });
     const expected = this.#expected(key);
@@ -66,6 +72,9 @@ export class RandomChanges {
 
   /** What a client was told. */
   learn({ key, kind, value, readValue, version, outcome }: Attempt): void {
+    if (outcome === 'outcome-unknown' && kind === 'incr') {
+      this.#unknownIncrements.set(key, (this.#unknownIncrements.get(key) ?? 0) + 1);
+    }
     if (outcome !== 'ok' && outcome !== 'absent' && outcome !== 'mismatch') return;
     const isWritten = outcome === 'ok' && kind !== 'get' && kind !== 'incr';
     const isGone = kind === 'delete' || (kind === 'delif' && outcome === 'ok');

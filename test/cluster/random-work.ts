@@ -174,7 +174,7 @@ export class RandomWork {
     const { getShares, deleteShare, hostile } = this.#plan;
     const key = hostile && dice.chance(HOSTILE_KEY_SHARE) ? dice.pick(HOSTILE_KEYS) : dice.pick(this.keys);
     const deadlineMs = this.#drawDeadlineMs();
-    const isNumber = this.#changes.isNumber(this.keys.indexOf(key));
+    const isNumber = this.#changes.isNumber(key, this.keys.indexOf(key));
     if (client.canChange && this.#changes.isNext) {
       const change = this.#changes.draw(key, isNumber, () => this.#newValueOf(client, key, isNumber));
       return client.tryChange(key, change, deadlineMs, onEnd);
