@@ -22,6 +22,10 @@ export const ERROR_CODES = [
   'VALUE_UNREADABLE',
   /** A malicious client has used up the stamp counters of the key. Nothing was written. */
   'STAMPS_EXHAUSTED',
+  /** Too few replicas keep their keys in order. */
+  'SCANS_OFF',
+  /** This route has no such operation. */
+  'NOT_SUPPORTED',
   /** The certificate does not permit the operation. */
   'NOT_PERMITTED',
   /** No quorum of members of one cluster instance answered. */

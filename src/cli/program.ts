@@ -10,6 +10,7 @@ import { initCommand } from './init.ts';
 import { measureCommand } from './measure.ts';
 import { putCommand } from './put.ts';
 import { replicaCommand } from './replica.ts';
+import { scanCommand } from './scan.ts';
 import { statusCommand } from './status.ts';
 
 /** The `avocado` command line, but for `bench`, which a higher layer adds. */
@@ -23,6 +24,7 @@ export function createProgram(): Command {
     .addCommand(getCommand())
     .addCommand(putCommand())
     .addCommand(deleteCommand())
+    .addCommand(scanCommand())
     .addCommand(statusCommand())
     .addCommand(doctorCommand())
     .addCommand(measureCommand())

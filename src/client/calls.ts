@@ -1,10 +1,18 @@
 import { AvocadoError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
+import type { ScanOutcome, ScanPage } from '../protocol/scan-request.ts';
 import type { Engine, OperationSink, Outcome } from './operations.ts';
 import { TABLE_FULL } from './operations.ts';
+import type { PageRequest } from './scans.ts';
 
 /** Joins the promises of the public API to operations: calls in flight by token, and a bounded queue before them. */
-export type CallKind = 'get' | 'put' | 'delete';
+export type CallKind = 'get' | 'put' | 'delete' | 'scan';
+
+/** Of a call for a page of a scan. */
+interface ScanCall {
+  readonly request: PageRequest;
+  page: ScanPage | undefined;
+}
 
 /** Deadlines of calls that still wait for a place are looked at so often. */
 const SWEEP_INTERVAL_MS = 20;
@@ -35,11 +43,13 @@ export class Calls implements OperationSink {
     value: Uint8Array | undefined,
     endMs: number,
     signal: AbortSignal | undefined,
+    scan?: ScanCall,
   ): Promise<Buffer | undefined> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(errorOf(kind, 'closed'));
       if (signal?.aborted === true) return reject(errorOf(kind, 'aborted'));
       const call = new Call(kind, key, value, endMs, resolve, reject);
+      call.scan = scan;
       if ((this.#waitingCount > 0 || !this.#start(call)) && !this.#enqueue(call)) {
         return reject(
           new AvocadoError(
@@ -52,7 +62,32 @@ export class Calls implements OperationSink {
     });
   }
 
+  /** One page of a scan. It waits for a place as other calls do. */
+  async runScan(request: PageRequest, endMs: number, signal: AbortSignal): Promise<ScanPage> {
+    const scan: ScanCall = { request, page: undefined };
+    await this.run('scan', EMPTY, undefined, endMs, signal, scan);
+    return scan.page!;
+  }
+
+  #startScan(token: number, call: Call, { request }: ScanCall, leftMs: number): number {
+    return this.#engine!.operations.startScan(
+      {
+        ...request,
+        onScanEnded: (outcome, page, failedKey) => {
+          call.scan!.page = page;
+          call.failedKey = failedKey;
+          this.#ended(token, outcome, EMPTY, 0);
+        },
+      },
+      leftMs,
+    );
+  }
+
   onOperationEnded(token: number, outcome: Outcome, value: Uint8Array, valueBytes: number): void {
+    this.#ended(token, outcome, value, valueBytes);
+  }
+
+  #ended(token: number, outcome: ScanOutcome, value: Uint8Array, valueBytes: number): void {
     const call = this.#inFlight[token]!;
     this.#inFlight[token] = undefined;
     this.#freeTokens.push(token);
@@ -73,11 +108,13 @@ export class Calls implements OperationSink {
     const token = this.#freeTokens.pop() ?? this.#inFlight.length;
     const leftMs = call.endMs - performance.now();
     const operationId =
-      call.kind === 'get'
-        ? operations.startGet(token, call.key, leftMs)
-        : call.kind === 'put'
-          ? operations.startPut(token, call.key, call.value!, leftMs)
-          : operations.startDelete(token, call.key, leftMs);
+      call.scan !== undefined
+        ? this.#startScan(token, call, call.scan, leftMs)
+        : call.kind === 'get'
+          ? operations.startGet(token, call.key, leftMs)
+          : call.kind === 'put'
+            ? operations.startPut(token, call.key, call.value!, leftMs)
+            : operations.startDelete(token, call.key, leftMs);
     if (operationId === TABLE_FULL) {
       this.#freeTokens.push(token);
       if (token === this.#inFlight.length) this.#inFlight.push(undefined);
@@ -147,6 +184,8 @@ class Call {
   /** TABLE_FULL until it is started. */
   operationId: number = TABLE_FULL;
   isSettled = false;
+  scan: ScanCall | undefined;
+  failedKey: Buffer | undefined;
   readonly #resolve: (value: Buffer | undefined) => void;
   readonly #reject: (error: Error) => void;
   #signal: AbortSignal | undefined;
@@ -180,16 +219,16 @@ class Call {
     if (this.value !== undefined) this.value = new Uint8Array(this.value);
   }
 
-  settle(outcome: Outcome, value: Uint8Array, valueBytes: number): void {
+  settle(outcome: ScanOutcome, value: Uint8Array, valueBytes: number): void {
     this.isSettled = true;
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
     if (outcome === 'absent') this.#resolve(undefined);
-    else if (outcome !== 'ok') this.#reject(errorOf(this.kind, outcome));
+    else if (outcome !== 'ok') this.#reject(errorOf(this.kind, outcome, this.failedKey));
     else this.#resolve(this.kind === 'get' ? Buffer.from(value.subarray(0, valueBytes)) : undefined);
   }
 }
 
-type Failure = Exclude<Outcome, 'ok' | 'absent'>;
+type Failure = Exclude<ScanOutcome, 'ok' | 'absent'>;
 
 const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   deadline: ['DEADLINE_EXCEEDED', 'no quorum answered before the deadline; it had no effect'],
@@ -211,6 +250,7 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
     'STAMPS_EXHAUSTED',
     'a writer has used up the stamps of this key; it had no effect: find out whose certificate did that',
   ],
+  'scans-off': ['SCANS_OFF', 'too few replicas keep their keys in order: start them without --no-scans'],
   'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it'],
   closed: ['CLOSED', 'the client is closed; it had no effect'],
   'too-large': [
@@ -219,7 +259,7 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   ],
 };
 
-export function errorOf(kind: CallKind, outcome: Failure): AvocadoError {
+export function errorOf(kind: CallKind, outcome: Failure, key?: Buffer): AvocadoError {
   const [code, text] = FAILURES[outcome];
-  return new AvocadoError(code, `${kind}: ${text}`);
+  return new AvocadoError(code, `${kind}${key === undefined ? '' : ` of ${JSON.stringify(String(key))}`}: ${text}`);
 }

@@ -4,6 +4,7 @@ import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { ProcessSealing, WorkerFigures } from '../../workers/process-sealing.ts';
 import { randomBytes } from '../../workers/signing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
+import type { ScanRequest } from '../protocol/scan-request.ts';
 import { quorumOf } from '../protocol/quorum.ts';
 import { datagramBytesFor, isLoopback } from '../server/datagram-bytes.ts';
 import { openSealing } from '../server/open-sealing.ts';
@@ -211,6 +212,10 @@ class UdpEngine implements Engine, Operations {
 
   startDelete(token: number, key: Uint8Array, deadlineMs: number): number {
     return this.#node.core.startDelete(token, key, deadlineMs, this.#startMs());
+  }
+
+  startScan(request: ScanRequest, deadlineMs: number): number {
+    return this.#node.coordinator.startScan(request, deadlineMs, this.#startMs());
   }
 
   cancel(operationId: number): void {

@@ -2,6 +2,7 @@ import type { DropReason } from '../../net/drops.ts';
 import type { WorkerFigures } from '../../workers/process-sealing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { OperationSink } from '../protocol/outcome.ts';
+import type { ScanRequest } from '../protocol/scan-request.ts';
 import type { Route } from './route.ts';
 import type { WorkerOptions } from '../server/open-sealing.ts';
 
@@ -29,6 +30,8 @@ export interface Operations {
   startGet(token: number, key: Uint8Array, deadlineMs: number): number;
   startPut(token: number, key: Uint8Array, value: Uint8Array, deadlineMs: number): number;
   startDelete(token: number, key: Uint8Array, deadlineMs: number): number;
+  /** One page of a scan, whose end is told to the request. In the direct route only. */
+  startScan(request: ScanRequest, deadlineMs: number): number;
   /** Ends an operation now: 'aborted', or 'outcome-unknown' once a WRITE was sent. No effect on an ended one. */
   cancel(operationId: number): void;
 }

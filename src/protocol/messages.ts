@@ -17,6 +17,15 @@ import {
   WORD_CALL_REPLY_VALUE_BYTES,
   WORD_CALL_VALUE_BYTES,
 } from './call-messages.ts';
+import { isZeroPadded } from './key-padding.ts';
+import {
+  MESSAGE_SCAN,
+  MESSAGE_SCAN_REPLY,
+  SCAN_KEY_BYTES_MAX,
+  WORD_SCAN_VALUE_BYTES,
+  scanBytes,
+  scanReplyBytes,
+} from './scan-messages.ts';
 
 /**
  * Messages of the control part (docs/wire.md): each a multiple of 8 bytes, fields at named word offsets, written and
@@ -154,6 +163,7 @@ assert(
   'the longest envelope goes through the smallest datagrams',
 );
 assert(PART_OVERHEAD_BYTES + KEY_BYTES_MAX <= DATAGRAM_BYTES_MIN, 'so does the longest key');
+assert(SCAN_KEY_BYTES_MAX === KEY_BYTES_MAX, 'scans know the same limit of keys');
 assert(DATAGRAM_BYTES_MAX / 8 <= 0xffff, 'part bytes fit into their field');
 
 export function typeOf(words: Int32Array, word: number): number {
@@ -258,6 +268,10 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
       return bytesLeft < CALL_OPEN_BYTES ? -1 : CALL_OPEN_BYTES;
     case MESSAGE_CALL_OPENED:
       return bytesLeft < CALL_OPENED_BYTES ? -1 : CALL_OPENED_BYTES;
+    case MESSAGE_SCAN:
+      return scanBytes(words, word, bytesLeft);
+    case MESSAGE_SCAN_REPLY:
+      return scanReplyBytes(words, word, bytesLeft, valueBytesLeft);
     default:
       return -1;
   }
@@ -275,6 +289,8 @@ export function messageEnvelopeBytes(words: Int32Array, word: number): number {
       return partLengthBytes(partIndexOf(words, word), partBytesOf(words, word), words[word + WORD_ENVELOPE_BYTES]!);
     case MESSAGE_READ_PART_REPLY:
       return words[word + WORD_PART_REPLY_BYTES]!;
+    case MESSAGE_SCAN_REPLY:
+      return words[word + WORD_SCAN_VALUE_BYTES]!;
     default:
       return 0;
   }
@@ -330,14 +346,4 @@ function keyedBytes(words: Int32Array, word: number, bytesLeft: number, fixedByt
   const byteCount = fixedBytes + alignUp(keyBytes);
   if (byteCount > bytesLeft) return -1;
   return isZeroPadded(words, word + keyWord, keyBytes) ? byteCount : -1;
-}
-
-/** Keys are compared and hashed by word, so the padding behind them must be zero. */
-export function isZeroPadded(words: Int32Array, keyWord: number, keyBytes: number): boolean {
-  const lastWord = keyWord + (alignUp(keyBytes) >> 2) - 1;
-  const used = keyBytes & 7;
-  if (used === 0) return true;
-  if (used === 4) return words[lastWord] === 0;
-  if (used < 4) return words[lastWord] === 0 && words[lastWord - 1]! >>> (8 * used) === 0;
-  return words[lastWord]! >>> (8 * (used - 4)) === 0;
 }

@@ -30,9 +30,17 @@ export const PHASE_PULL = 9;
 /** Ended for its caller, while the rest of a large value still goes to members that are about to have it whole. */
 export const PHASE_SPREAD = 10;
 
+/** scan: keys and stamps of a quorum (scan-flow.ts). */
+export const PHASE_SCAN = 32;
+/** scan: the gets of its page are under way. */
+export const PHASE_SCAN_READS = 33;
+
 export const OPERATION_GET = 0;
 export const OPERATION_PUT = 1;
 export const OPERATION_DELETE = 2;
+/** Operations that are not told to the sink: a page of a scan, and a get of one of its keys. */
+export const OPERATION_SCAN = 32;
+export const OPERATION_SCAN_READ = 33;
 
 export const NO_MEMBER = -1;
 

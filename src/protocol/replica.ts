@@ -72,6 +72,8 @@ import type { Peer } from './peer.ts';
 import { Reassemblies } from './reassemblies.ts';
 import type { Reassembly } from './reassemblies.ts';
 import type { Repairs } from './repairs.ts';
+import { ScanAnswers } from './scan-answers.ts';
+import { MESSAGE_SCAN } from './scan-messages.ts';
 
 /**
  * A replica as a pure state machine: messages in, answers out. It keeps the greatest stamp of each key and answers
@@ -82,6 +84,7 @@ import type { Repairs } from './repairs.ts';
  *     WRITE  applied when its stamp is greater than the stored one, acknowledged either way
  *     parts  of values larger than a datagram: read one by one; written into place, applied when all are there
  *            (reassemblies.ts)
+ *     SCAN   keys of a range in order, with their stamps (scan-answers.ts)
  *     REPAIR a good copy for one that does not open (repairs.ts)
  */
 
@@ -119,6 +122,7 @@ export class Replica {
   readonly #repairs: Repairs;
   readonly #options: ReplicaOptions;
   readonly reassemblies: Reassemblies;
+  readonly #scans: ScanAnswers;
   #operationCount = 0;
   #nowMs = 0;
   readonly #groupWords = new Int32Array(GROUP_COUNT_MAX);
@@ -135,13 +139,14 @@ export class Replica {
     this.#messenger = options.messenger;
     this.#drops = options.drops;
     this.#repairs = options.repairs;
+    this.#scans = new ScanAnswers(options.store);
     this.reassemblies = new Reassemblies(options.store, options.local?.messenger ?? options.messenger, {
       answerEarly: (write) => this.#answerEarly(write),
       onWhole: (write) => this.#onWhole(write),
     });
   }
 
-  /** READs and WRITEs answered. */
+  /** READs, WRITEs and SCANs answered. */
   get operationCount(): number {
     return this.#operationCount;
   }
@@ -222,6 +227,10 @@ export class Replica {
       case MESSAGE_REPAIR:
         if (this.#serves(incoming)) this.#repairs.onRepair(incoming, word, valueWord);
         return;
+      case MESSAGE_SCAN:
+        if (!this.#serves(incoming)) return;
+        this.#operationCount++;
+        return this.#scans.onScan(session, this.#messenger, words, word);
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:
         if (this.#serves(incoming)) this.#options.onCall(incoming, word);

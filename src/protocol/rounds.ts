@@ -3,7 +3,7 @@ import type { ValueSealing } from '../../workers/sealing.ts';
 import type { MemberPicker } from './member-picker.ts';
 import { FLAG_WRITE_BACK, MESSAGE_WRITE } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
-import { PHASE_FETCH, PHASE_READ, PHASE_STAMP, PHASE_WRITE, PHASE_WRITE_BACK } from './operation-table.ts';
+import { PHASE_FETCH, PHASE_READ, PHASE_SCAN, PHASE_STAMP, PHASE_WRITE, PHASE_WRITE_BACK } from './operation-table.ts';
 import type { EndOperation } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
@@ -48,6 +48,8 @@ export class Rounds {
   /** Time of the turn, handed in by the coordinator. */
   nowMs = 0;
   readonly picker: MemberPicker;
+  /** Writes SCANs; undefined: there are none. */
+  scans: { askOne(session: Session<Peer>, slot: number, withValues: boolean): boolean } | undefined;
   readonly #table: OperationTable;
   readonly #requests: Requests;
   readonly #timers: TimerWheel;
@@ -184,6 +186,8 @@ export class Rounds {
         return this.#write(session, slot, member, 0);
       case PHASE_WRITE_BACK:
         return this.#write(session, slot, member, FLAG_WRITE_BACK);
+      case PHASE_SCAN:
+        return this.scans!.askOne(session, slot, this.#table.valueMember[slot] === member);
       default:
         return false;
     }
@@ -253,7 +257,8 @@ export class Rounds {
     const table = this.#table;
     const hadAsked = table.asked[slot] !== 0;
     // The one that was to send the value has not: another one is asked for it, too.
-    if (table.phase[slot] === PHASE_READ && !hasMember(table.replied[slot]!, table.valueMember[slot]!)) {
+    const phase = table.phase[slot]!;
+    if ((phase === PHASE_READ || phase === PHASE_SCAN) && !hasMember(table.replied[slot]!, table.valueMember[slot]!)) {
       table.valueMember[slot] = this.picker.first(members);
     }
     const sent = this.ask(slot, members);
@@ -278,6 +283,7 @@ function isAsking(phase: number): boolean {
     phase === PHASE_FETCH ||
     phase === PHASE_STAMP ||
     phase === PHASE_WRITE ||
-    phase === PHASE_WRITE_BACK
+    phase === PHASE_WRITE_BACK ||
+    phase === PHASE_SCAN
   );
 }

@@ -49,6 +49,10 @@ export class FakeOperations implements Operations {
     throw new Error('the bench deletes nothing');
   }
 
+  startScan(): number {
+    throw new Error('no scans here');
+  }
+
   cancel(): void {
     throw new Error('the bench cancels nothing');
   }
