@@ -99,7 +99,7 @@ export function scanBytes(words: Int32Array, word: number, bytesLeft: number): n
 export function scanReplyBytes(words: Int32Array, word: number, bytesLeft: number, valueBytesLeft: number): number {
   if (bytesLeft < SCAN_REPLY_BYTES) return -1;
   const entryBytes = words[word + WORD_SCAN_ENTRY_BYTES]! >>> 0;
-  if (entryBytes > bytesLeft - SCAN_REPLY_BYTES) return -1;
+  if (entryBytes % 8 !== 0 || entryBytes > bytesLeft - SCAN_REPLY_BYTES) return -1;
   const wordEnd = word + WORD_SCAN_FIRST_ENTRY + (entryBytes >> 2);
   let valueBytes = 0;
   let at = word + WORD_SCAN_FIRST_ENTRY;
