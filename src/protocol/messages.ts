@@ -17,15 +17,20 @@ import {
   WORD_CALL_REPLY_VALUE_BYTES,
   WORD_CALL_VALUE_BYTES,
 } from './call-messages.ts';
-import { isZeroPadded } from './key-padding.ts';
 import {
-  MESSAGE_SCAN,
-  MESSAGE_SCAN_REPLY,
-  SCAN_KEY_BYTES_MAX,
-  WORD_SCAN_VALUE_BYTES,
-  scanBytes,
-  scanReplyBytes,
-} from './scan-messages.ts';
+  KEY_BYTES_MAX,
+  WORD_KEY_BYTES,
+  envelopeFits,
+  flagsOf,
+  isZeroPadded,
+  keyedBytes,
+  slotOf,
+  typeOf,
+  writeHead,
+} from './message-fields.ts';
+import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY, WORD_SCAN_VALUE_BYTES, scanBytes, scanReplyBytes } from './scan-messages.ts';
+
+export { KEY_BYTES_MAX, WORD_KEY_BYTES, flagsOf, isZeroPadded, slotOf, typeOf, writeHead };
 
 /**
  * Messages of the control part (docs/wire.md): each a multiple of 8 bytes, fields at named word offsets, written and
@@ -78,9 +83,10 @@ export const FLAG_BUSY = 1;
 export const FLAG_GONE = 1;
 export const FLAGS_REFUSED = FLAG_TRUSTED_FULL | FLAG_HOST_FULL | FLAG_NOT_PERMITTED | FLAG_CONFLICT;
 
-/** Requests with a key: READ, STAMP (16 bytes + key), WRITE, REPAIR (56 bytes + key). */
-export const WORD_KEY_BYTES = 2;
-/** Envelope bytes in the value part; in STAMP those that the WRITE will bring. */
+/**
+ * Requests with a key: READ, STAMP (16 bytes + key), WRITE, REPAIR (56 bytes + key). Envelope bytes in the value part; in
+ * STAMP those that the WRITE will bring.
+ */
 export const WORD_ENVELOPE_BYTES = 3;
 export const WORD_ASK_KEY = 4;
 export const ASK_BYTES = 16;
@@ -150,8 +156,6 @@ export const WORD_STATUS_BODY = 4;
 export const STATUS_BYTES = 16;
 export const STATUS_REQUEST_BYTES = 8;
 
-/** Keys (design: limits). */
-export const KEY_BYTES_MAX = 1_024;
 /** 2f+1 members; masks of members are bits of a 31-bit integer, and a cluster of more than 7 is slower, not safer. */
 export const MEMBERS_MAX = 7;
 /** Operation slots are 16 bits on the wire. */
@@ -163,32 +167,7 @@ assert(
   'the longest envelope goes through the smallest datagrams',
 );
 assert(PART_OVERHEAD_BYTES + KEY_BYTES_MAX <= DATAGRAM_BYTES_MIN, 'so does the longest key');
-assert(SCAN_KEY_BYTES_MAX === KEY_BYTES_MAX, 'scans know the same limit of keys');
 assert(DATAGRAM_BYTES_MAX / 8 <= 0xffff, 'part bytes fit into their field');
-
-export function typeOf(words: Int32Array, word: number): number {
-  return words[word]! & 0xff;
-}
-
-export function flagsOf(words: Int32Array, word: number): number {
-  return (words[word]! >>> 8) & 0xff;
-}
-
-export function slotOf(words: Int32Array, word: number): number {
-  return words[word]! >>> 16;
-}
-
-export function writeHead(
-  words: Int32Array,
-  word: number,
-  type: number,
-  flags: number,
-  slot: number,
-  generation: number,
-): void {
-  words[word] = type | (flags << 8) | (slot << 16);
-  words[word + 1] = generation;
-}
 
 /**
  * Bytes of the message at `word`, or -1 when it is malformed: unknown type, past the end, a key out of bounds or not
@@ -329,21 +308,7 @@ function writePartBytes(words: Int32Array, word: number, bytesLeft: number, valu
   return envelopeFits(partLengthBytes(partIndex, partBytes, envelopeBytes), valueBytesLeft) ? WRITE_BYTES : -1;
 }
 
-/** The part left is a multiple of 8, so what fits unpadded fits padded (and padding a hostile length would overflow). */
-function envelopeFits(envelopeBytes: number, valueBytesLeft: number): boolean {
-  return envelopeBytes >= 0 && envelopeBytes <= valueBytesLeft;
-}
-
 /** A value in the control part, behind so many bytes. */
 function withValueBytes(byteCount: number, valueBytes: number, bytesLeft: number): number {
   return valueBytes >= 0 && valueBytes <= bytesLeft - byteCount ? byteCount + alignUp(valueBytes) : -1;
-}
-
-function keyedBytes(words: Int32Array, word: number, bytesLeft: number, fixedBytes: number, keyWord: number): number {
-  if (bytesLeft < fixedBytes) return -1;
-  const keyBytes = words[word + WORD_KEY_BYTES]!;
-  if (keyBytes < 1 || keyBytes > KEY_BYTES_MAX) return -1;
-  const byteCount = fixedBytes + alignUp(keyBytes);
-  if (byteCount > bytesLeft) return -1;
-  return isZeroPadded(words, word + keyWord, keyBytes) ? byteCount : -1;
 }

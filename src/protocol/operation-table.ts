@@ -31,9 +31,9 @@ export const PHASE_PULL = 9;
 export const PHASE_SPREAD = 10;
 
 /** scan: keys and stamps of a quorum (scan-flow.ts). */
-export const PHASE_SCAN = 32;
+export const PHASE_SCAN = 11;
 /** scan: the gets of its page are under way. */
-export const PHASE_SCAN_READS = 33;
+export const PHASE_SCAN_READS = 12;
 
 export const OPERATION_GET = 0;
 export const OPERATION_PUT = 1;

@@ -1,6 +1,6 @@
 import { alignUp } from '../../net/bytes.ts';
-import { isZeroPadded } from './key-padding.ts';
 import { VALUE_TAG_BYTES } from '../../workers/sealing.ts';
+import { KEY_BYTES_MAX, flagsOf, isZeroPadded } from './message-fields.ts';
 
 /**
  * Messages of scans (docs/wire.md): the keys of a range in their order, with stamps, and values as far as they fit.
@@ -56,8 +56,6 @@ export const ENTRY_TOMBSTONE = 1 << 14;
 /** A value comes with it. */
 export const ENTRY_VALUE = 1 << 15;
 const ENTRY_UNUSED = 0xffff & ~(ENTRY_KEY_BYTES_MASK | ENTRY_TOMBSTONE | ENTRY_VALUE);
-/** The design's limit of keys; messages.ts has it, too, and asserts that it is the same. */
-export const SCAN_KEY_BYTES_MAX = 1_024;
 
 export function entryKeyBytes(words: Int32Array, entryWord: number): number {
   return words[entryWord]! & ENTRY_KEY_BYTES_MASK;
@@ -85,7 +83,7 @@ export function scanBytes(words: Int32Array, word: number, bytesLeft: number): n
   const startBytes = words[word + WORD_SCAN_START_BYTES]! >>> 0;
   const endBytes = words[word + WORD_SCAN_END_BYTES]! >>> 0;
   const entryCount = words[word + WORD_SCAN_ENTRIES]! >>> 0;
-  if (startBytes > SCAN_KEY_BYTES_MAX || endBytes > SCAN_KEY_BYTES_MAX) return -1;
+  if (startBytes > KEY_BYTES_MAX || endBytes > KEY_BYTES_MAX) return -1;
   if (entryCount < 1 || entryCount > SCAN_ENTRIES_MAX) return -1;
   const startWord = word + WORD_SCAN_START;
   const endWord = startWord + (alignUp(startBytes) >> 2);
@@ -107,7 +105,7 @@ export function scanReplyBytes(words: Int32Array, word: number, bytesLeft: numbe
     const left = (wordEnd - at) * 4;
     if (left < SCAN_ENTRY_VALUE_BYTES && (left < SCAN_ENTRY_BYTES || entryHas(words, at, ENTRY_VALUE))) return -1;
     const keyBytes = entryKeyBytes(words, at);
-    if (keyBytes < 1 || keyBytes > SCAN_KEY_BYTES_MAX || entryHas(words, at, ENTRY_UNUSED)) return -1;
+    if (keyBytes < 1 || keyBytes > KEY_BYTES_MAX || entryHas(words, at, ENTRY_UNUSED)) return -1;
     if (words[at + WORD_ENTRY_COUNTER + 1]! >>> 21 !== 0) return -1;
     const hasValue = entryHas(words, at, ENTRY_VALUE);
     if (hasValue ? entryHas(words, at, ENTRY_TOMBSTONE) : entryEnvelopeBytes(words, at) !== 0) return -1;
@@ -116,7 +114,7 @@ export function scanReplyBytes(words: Int32Array, word: number, bytesLeft: numbe
     valueBytes += alignUp(entryEnvelopeBytes(words, at));
     at = next;
   }
-  const hasMore = ((words[word]! >>> 8) & FLAG_SCAN_MORE) !== 0;
+  const hasMore = (flagsOf(words, word) & FLAG_SCAN_MORE) !== 0;
   if (at !== wordEnd || (hasMore && entryBytes === 0)) return -1;
   const isWhole = valueBytes === words[word + WORD_SCAN_VALUE_BYTES]! && valueBytes <= valueBytesLeft;
   return isWhole ? SCAN_REPLY_BYTES + entryBytes : -1;

@@ -16,11 +16,11 @@ import {
   MESSAGE_STATUS,
   MESSAGE_STATUS_REQUEST,
   MESSAGE_WRITE,
+  isZeroPadded,
   messageBytes,
   messageEnvelopeBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
-import { isZeroPadded } from '../../src/protocol/key-padding.ts';
 import { STATE_KINDS, readState, sendState } from '../../src/protocol/state-message.ts';
 import { readStatus, sendStatus, sendStatusRequest } from '../../src/protocol/status-message.ts';
 import {
