@@ -26,6 +26,8 @@ export interface Plan {
   /** By client. */
   readonly getShares: readonly number[];
   readonly deleteShare: number;
+  /** Of the operations of clients in the direct route. */
+  readonly scanShare: number;
   readonly cancelShare: number;
   /** Deadlines of a few milliseconds, or none at all: writes are left half done. */
   readonly hasteShare: number;
@@ -190,5 +192,6 @@ export function drawPlan(dice: Dice): Plan {
     strangers: dice.chance(0.1),
     handshakeFlood: dice.chance(0.01),
     garbageFloods: isProtected && dice.chance(0.05),
+    scanShare: dice.pick([0, 0, 0.15]),
   };
 }

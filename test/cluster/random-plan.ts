@@ -9,6 +9,7 @@ import { IDLE_MS, PROCESSES, SESSION_LIFE_MS, drawPlan, drawRoutes } from './pla
 /** Nothing but the work and what a bias adds. */
 const QUIET = {
   mode: 'secure',
+  scanShare: 0,
   memberCount: 3,
   keyBytesMax: 5,
   oddLengths: false,
@@ -42,6 +43,30 @@ const QUIET = {
   handshakeFlood: false,
   garbageFloods: false,
 } satisfies Partial<Plan>;
+
+/**
+ * Many keys, each of them seldom written, of which a member lacks some for long: what it does not have shows in scans only.
+ * Keys are deleted, too; pages are short.
+ */
+function scansBias(dice: Dice) {
+  return {
+    ...QUIET,
+    keyCount: dice.pick([6, 12, 20]),
+    keyBytesMax: dice.pick([5, 5, 1_024]),
+    scanShare: 0.5,
+    deleteShare: dice.pick([0.2, 0.5]),
+    getShares: [0.1, 0.1, 0.1, 0.1, 0.1],
+    outstanding: dice.pick([2, 5]),
+    thinkMsMax: dice.pick([0, 1, 4]),
+    hasteShare: dice.pick([0, 0.4]),
+    cancelShare: 0,
+    valueBytesMax: dice.pick([8, 500]),
+    splits: dice.chance(0.7),
+    links: dice.pick(['fine', 'minority', 'minority', 'partitions'] as const),
+    crashing: dice.chance(0.2) ? [dice.integer(0, 2)] : [],
+    tampering: dice.chance(0.15) ? [dice.integer(0, 2)] : [],
+  };
+}
 
 const BIASES = {
   none: () => ({}),
@@ -87,6 +112,7 @@ const BIASES = {
     ...QUIET,
     routes: drawRoutes(dice, dice.pick([0, 0.5])),
     hostile: true,
+    scanShare: 0.1,
     strangers: true,
     handshakeFlood: dice.chance(0.25),
     crashing: dice.chance(0.6) ? [dice.integer(0, 2)] : [],
@@ -144,6 +170,7 @@ const BIASES = {
   limits: (dice: Dice) => ({
     ...QUIET,
     keyCount: 6,
+    scanShare: dice.pick([0, 0.1]),
     keyBytesMax: dice.pick([5, 1_024]),
     oddLengths: true,
     datagramBytes: DATAGRAM_BYTES_ETHERNET,
@@ -164,6 +191,7 @@ const BIASES = {
       mode: dice.pick(['secure', 'secure', 'authenticated', 'plaintext'] as const),
       keyCount: dice.integer(1, 4),
       largeShare: dice.pick([0.3, 0.7, 1]),
+      scanShare: dice.pick([0, 0.1]),
       sameLength: dice.chance(0.5),
       operationCount: dice.integer(25, 40),
       outstanding: dice.pick([1, 3, 6]),
@@ -186,6 +214,7 @@ const BIASES = {
       hostile,
     };
   },
+  scans: scansBias,
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
 
 export type Bias = keyof typeof BIASES;
@@ -201,6 +230,7 @@ const SHARES: Partial<Record<Bias, number>> = {
   formation: 2,
   limits: 3,
   'large values': 3,
+  scans: 2,
 };
 const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
 

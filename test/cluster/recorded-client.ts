@@ -2,6 +2,7 @@ import type { Operation } from '../../bench/checker/operation.ts';
 import type { ClientNode } from '../../src/client/client-node.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
+import { RecordedScans } from './recorded-scans.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 
 /** An operation that a test started, and what has become of it. */
@@ -46,11 +47,14 @@ export class RecordedClient implements OperationSink {
   readonly process: SimulatedProcess;
   readonly attempts: Attempt[] = [];
   observer: OperationObserver | undefined;
+  readonly scans: RecordedScans;
   readonly #journal: Journal;
   #running: Attempt[] = [];
   #node: ClientNode | undefined;
 
-  constructor(name: string, process: SimulatedProcess, journal: Journal) {
+  /** @param scannedKeys All that anybody writes: scans tell which of them are not there. */
+  constructor(name: string, process: SimulatedProcess, journal: Journal, scannedKeys: readonly string[] = []) {
+    this.scans = new RecordedScans(journal, () => this.node, scannedKeys);
     this.name = name;
     this.process = process;
     this.#journal = journal;
@@ -84,6 +88,9 @@ export class RecordedClient implements OperationSink {
   /** Whatever goes wrong around it, an operation ends in the first turn after its deadline. */
   #checkDeadlines(nowMs: number): void {
     const overdue = this.#running.find(({ deadlineAtMs }) => deadlineAtMs + DEADLINE_SLACK_MS < nowMs);
+    if (overdue === undefined && this.scans.overdue(nowMs - DEADLINE_SLACK_MS) !== undefined) {
+      throw new Error(`a scan of ${this.name} goes on after its deadline`);
+    }
     if (overdue === undefined) return;
     const lateMs = (nowMs - overdue.deadlineAtMs).toFixed(1);
     throw new Error(`a ${overdue.kind} of ${this.name} goes on ${lateMs} ms after its deadline`);
@@ -186,12 +193,13 @@ export class RecordedClient implements OperationSink {
 
   /** What the checker is to explain: errors that promise no effect are left out, unknown outcomes stay open. */
   history(): Operation[] {
-    return this.attempts.flatMap(({ kind, key, value, readValue, start, end, outcome }): Operation[] => {
+    const attempts = this.attempts.flatMap(({ kind, key, value, readValue, start, end, outcome }): Operation[] => {
       if (outcome === 'ok' || outcome === 'absent') {
         return [{ kind, key, value: kind === 'get' ? readValue : value, start, end }];
       }
       const isOpen = kind !== 'get' && (outcome === 'outcome-unknown' || outcome === undefined);
       return isOpen ? [{ kind, key, value, start, end: Infinity }] : [];
     });
+    return [...attempts, ...this.scans.gets];
   }
 }
