@@ -1,10 +1,13 @@
 import { assert } from '../net/assert.ts';
 import { TABLE_FULL } from '../src/client/operations.ts';
 import type { Operations, OperationSink, Outcome } from '../src/client/operations.ts';
+import type { ScanOutcome } from '../src/protocol/scan-request.ts';
 import type { HistorySink } from './history.ts';
 import type { Inserts } from './inserts.ts';
 import { LoadPhase } from './load-phase.ts';
-import { INSERT, READ, RMW, UPDATE, WindowMeter } from './load-window.ts';
+import type { ScanEnded } from './load-scans.ts';
+import { LoadScans, SCAN_LENGTH_MAX } from './load-scans.ts';
+import { INSERT, READ, RMW, SCAN, UPDATE, WindowMeter } from './load-window.ts';
 import type { LoadWindow } from './load-window.ts';
 import type { Random } from './random.ts';
 import { idInValue } from './record.ts';
@@ -36,6 +39,8 @@ export interface Mix {
   readonly readProportion: number;
   /** What the other operations do. Absent: they update. */
   readonly write?: WriteType;
+  /** What would be reads are scans. */
+  readonly scans?: boolean;
   readonly random: Random;
   readonly records: RecordChoice;
   /** Which records inserts write. */
@@ -48,7 +53,7 @@ export const MISSING_RECORD = 'missing record';
 
 /** What is in flight in a slot: an operation by its type, or a half of a read-modify-write. */
 const RMW_GET = RMW;
-const RMW_PUT = RMW + 1;
+const RMW_PUT = SCAN + 1;
 
 const KINDS: Readonly<Record<WriteType, number>> = { update: UPDATE, insert: INSERT, rmw: RMW_GET };
 
@@ -57,6 +62,7 @@ type Phase = 'idle' | 'load' | 'run' | 'drain';
 export class LoadLoop implements OperationSink {
   readonly #options: LoadLoopOptions;
   #operations: Operations | undefined;
+  #scans: LoadScans | undefined;
   #phase: Phase = 'idle';
   #inFlight = 0;
   #whenIdle: (() => void) | undefined;
@@ -104,6 +110,8 @@ export class LoadLoop implements OperationSink {
   attach(operations: Operations): void {
     assert(operations.capacity >= this.#options.outstanding, 'the engine has a place for each outstanding operation');
     this.#operations = operations;
+    const { values, deadlineMs, history } = this.#options;
+    this.#scans = new LoadScans(operations, values, deadlineMs, history, (slot, ended) => this.#scanEnded(slot, ended));
   }
 
   get inFlight(): number {
@@ -160,6 +168,19 @@ export class LoadLoop implements OperationSink {
     if (this.#inFlight === 0 && this.#phase !== 'run') this.#idle();
   }
 
+  #scanEnded(slot: number, { outcome, error, valueBytes }: ScanEnded): void {
+    const nowMs = this.#options.nowMs();
+    this.#inFlight--;
+    if (error !== undefined) this.#runFailed(slot, outcome, error);
+    else {
+      this.#meter.valueMoved(true, valueBytes);
+      this.completed++;
+      this.#meter.operationEnded(SCAN, nowMs - this.#startMs[slot]!);
+    }
+    this.#startNext(slot, nowMs);
+    if (this.#inFlight === 0 && this.#phase !== 'run') this.#idle();
+  }
+
   #begin(phase: 'load' | 'run'): void {
     assert(this.#phase === 'idle' && this.#inFlight === 0, 'one phase at a time');
     this.#phase = phase;
@@ -196,15 +217,16 @@ export class LoadLoop implements OperationSink {
   }
 
   #choose(slot: number, nowMs: number): void {
-    const { readProportion, random, records, inserts } = this.#mix!;
-    let kind = random.nextDouble() < readProportion ? READ : this.#writeKind;
+    const { readProportion, random, records, inserts, scans } = this.#mix!;
+    const readKind = scans === true ? SCAN : READ;
+    let kind = random.nextDouble() < readProportion ? readKind : this.#writeKind;
     if (kind === INSERT) {
       if (!inserts!.isFull) {
         this.#kind[slot] = INSERT;
         this.#record[slot] = inserts!.next();
         return;
       }
-      kind = READ;
+      kind = readKind;
     }
     if (kind === RMW_GET) this.#pairStartMs[slot] = nowMs;
     this.#kind[slot] = kind;
@@ -225,7 +247,10 @@ export class LoadLoop implements OperationSink {
     this.#startMs[slot] = nowMs;
     if (history !== undefined) this.#startNs[slot] = history.nowNs();
     let operationId: number;
-    if (isGet(this.#kind[slot]!)) {
+    if (this.#kind[slot] === SCAN) {
+      const recordCount = 1 + Math.floor(this.#mix!.random.nextDouble() * SCAN_LENGTH_MAX);
+      operationId = this.#scans!.start(slot, keys.key(record), recordCount);
+    } else if (isGet(this.#kind[slot]!)) {
       operationId = operations.startGet(slot, keys.key(record), deadlineMs);
     } else {
       const sequence = ++this.#lastSequence;
@@ -276,7 +301,7 @@ export class LoadLoop implements OperationSink {
     return false;
   }
 
-  #runFailed(slot: number, outcome: Outcome, error: string): void {
+  #runFailed(slot: number, outcome: ScanOutcome, error: string): void {
     // An engine that is closed answers at once and for ever: asking it again would spin.
     if (outcome === 'closed') this.#closed = true;
     if (this.#kind[slot] === INSERT) this.#mix!.inserts!.failed(this.#record[slot]!);

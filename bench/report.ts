@@ -14,6 +14,7 @@ import {
   INSERT_DESCRIPTION,
   OPERATION_TYPES,
   RMW_DESCRIPTION,
+  SCAN_DESCRIPTION,
   UPDATE_DESCRIPTION,
   describeDistributions,
   describeMix,
@@ -55,6 +56,7 @@ export interface ReportHead {
   /** Where a workload has such operations. */
   readonly insert?: string;
   readonly rmw?: string;
+  readonly scan?: string;
 }
 
 export interface BenchReport extends ReportHead {
@@ -103,6 +105,7 @@ export function headOf(
     update: UPDATE_DESCRIPTION,
     ...(workloads.some(({ write }) => write === 'insert') && { insert: INSERT_DESCRIPTION }),
     ...(workloads.some(({ write }) => write === 'rmw') && { rmw: RMW_DESCRIPTION }),
+    ...(workloads.some(({ scans }) => scans === true) && { scan: SCAN_DESCRIPTION }),
   };
 }
 
@@ -135,6 +138,7 @@ export function formatHead(
     ['updates', head.update],
     ...(head.insert === undefined ? [] : [['inserts', head.insert]]),
     ...(head.rmw === undefined ? [] : [['rmw', head.rmw]]),
+    ...(head.scan === undefined ? [] : [['scans', head.scan]]),
     [
       'load',
       `${describeClients(settings)}, ${settings.outstanding} outstanding each, closed loop, seed ${settings.seed}`,
