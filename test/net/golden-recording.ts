@@ -21,10 +21,11 @@ import {
 } from '../../src/protocol/messages.ts';
 import { sendState } from '../../src/protocol/state-message.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
-import { clientPeer, MessageRecorder, sessionWith } from '../protocol/fixtures.ts';
+import { clientPeer, MessageRecorder, sessionWith, writeOf } from '../protocol/fixtures.ts';
 import type { Message } from '../protocol/fixtures.ts';
 import { operationWith } from '../protocol/operation-fixture.ts';
 import { DATA_KEY, ReplicaHarness, WRITER } from '../protocol/replica-harness.ts';
+import { scanOf } from '../protocol/scan-fixtures.ts';
 import { seededBytes } from '../workers/random.ts';
 import { bytesOf, sealValue } from '../workers/sealing-driver.ts';
 import { CLUSTER_ID, keyPairOf, kindOf, TestWorld } from './endpoint-harness.ts';
@@ -209,6 +210,22 @@ export function partAnswers(mode: SecurityMode): { first: Message[]; rest: Messa
   return { first: progress, rest: [...written, ...harness.ask(rest.filter((message) => !isPart(message)))] };
 }
 
+/** Any keys, and behind the one that is there in reverse. */
+export function scanRequests(): Message[] {
+  return [
+    scanOf({ slot: 3, generation: 1, entries: 100, wantsValues: true }),
+    scanOf({ slot: 3, generation: 2, start: 'a', end: 'zz', isReverse: true, isAfter: true, entries: 1 }),
+  ];
+}
+
+/** The key with its value, then a deleted key and more. */
+export function scanAnswers(mode: SecurityMode): Message[] {
+  const harness = new ReplicaHarness();
+  const tombstone = writeOf({ key: bytesOf('y'), stamp: { ...WRITER, counter: 3, rmw: 0 }, flags: FLAG_TOMBSTONE });
+  harness.ask([...clientMessages(mode).slice(0, 4), tombstone]);
+  return harness.ask(scanRequests());
+}
+
 export function recordGolden(mode: SecurityMode): Golden {
   const golden = new GoldenWorld(mode);
   const { world, client, replica, sent, session } = golden;
@@ -238,6 +255,8 @@ export function recordGolden(mode: SecurityMode): Golden {
     ['data, progress', replica, golden.replicaSession, partAnswers(mode).first],
     ['data, more parts', client, session, partRequests(mode).rest],
     ['data, answers to parts', replica, golden.replicaSession, partAnswers(mode).rest],
+    ['data, scans', client, session, scanRequests()],
+    ['data, answers to scans', replica, golden.replicaSession, scanAnswers(mode)],
   ] as const) {
     const datagrams = world.record(() => {
       golden.send(from, to, messages);

@@ -18,6 +18,8 @@ import {
   partRequests,
   recordGolden,
   replicaMessages,
+  scanAnswers,
+  scanRequests,
 } from './golden-recording.ts';
 import type { Golden } from './golden-recording.ts';
 
@@ -50,6 +52,8 @@ for (const mode of SECURITY_MODES) {
     deliver('data, progress', to, from);
     deliver('data, more parts', from, to);
     deliver('data, answers to parts', to, from);
+    deliver('data, scans', from, to);
+    deliver('data, answers to scans', to, from);
     assert.deepEqual(
       golden.received,
       [
@@ -59,6 +63,8 @@ for (const mode of SECURITY_MODES) {
         { at: 'client', messages: partAnswers(mode).first },
         { at: 'replica', messages: partRequests(mode).rest },
         { at: 'client', messages: partAnswers(mode).rest },
+        { at: 'replica', messages: scanRequests() },
+        { at: 'client', messages: scanAnswers(mode) },
       ].map(({ at, messages }) => ({
         at,
         epoch: EPOCH,
@@ -72,14 +78,20 @@ for (const mode of SECURITY_MODES) {
   test(`should find each type of message in them, in mode ${mode}`, () => {
     const [requests, answers] = [partRequests(mode), partAnswers(mode)];
     const parts = [...requests.first, ...requests.rest, ...answers.first, ...answers.rest];
-    const types = [...clientMessages(mode), ...replicaMessages(mode), ...parts].map(({ control, value }) => {
+    const types = [
+      ...clientMessages(mode),
+      ...replicaMessages(mode),
+      ...parts,
+      ...scanRequests(),
+      ...scanAnswers(mode),
+    ].map(({ control, value }) => {
       assert.equal(messageBytes(control, 0, control.length, value.length), control.length * 4);
       assert.equal((messageEnvelopeBytes(control, 0) + 7) & ~7, value.length);
       return typeOf(control, 0);
     });
     assert.deepEqual(
       [...new Set(types)].toSorted((a, b) => a - b),
-      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15],
+      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 32, 33],
     );
   });
 }

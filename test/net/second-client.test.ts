@@ -18,10 +18,10 @@ import { fileURLToPath } from 'node:url';
 import { blake2b } from '../../workers/sodium.ts';
 import type { Golden } from './golden-recording.ts';
 
-const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v3.json', import.meta.url));
+const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v4.json', import.meta.url));
 const golden = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Golden>;
 
-const VERSION = 3;
+const VERSION = 4;
 const MODES = { secure: 0, authenticated: 1, plaintext: 2 } as const;
 type Mode = keyof typeof MODES;
 

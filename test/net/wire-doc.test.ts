@@ -11,6 +11,7 @@ import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-server.ts';
 import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
 import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
 import * as callMessages from '../../src/protocol/call-messages.ts';
+import * as scanMessages from '../../src/protocol/scan-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import { STATE_KINDS } from '../../src/protocol/state-message.ts';
 
@@ -73,6 +74,7 @@ test('should list every kind of datagram and every reason of a hint', () => {
 test('should list every message, flag and state', () => {
   const rows = rowsOf('Messages');
   const types = [...numbersOf(messages, 'MESSAGE_'), ...numbersOf(callMessages, 'MESSAGE_')];
+  types.push(...numbersOf(scanMessages, 'MESSAGE_'), ...numbersOf(scanMessages, 'FLAG_'));
   for (const [number, name] of [...types, ...numbersOf(messages, 'FLAG_')]) {
     assert.ok(
       rows.some((row) => row[0] === number && row[1] === name),
@@ -143,6 +145,7 @@ test('should name every limit that the other end can notice, as the code has it'
     ['BURST_SHARES_MAX', `(at most ${limits.BURST_SHARES_MAX};`],
     ['BURST_REST_MS_MAX', `a rest, ${limits.BURST_REST_MS_MAX} ms at most,`],
     ['KEY_BYTES_MAX', `| key | 1 to ${said(messages.KEY_BYTES_MAX)} bytes |`],
+    ['SCAN_ENTRIES_MAX', `| entries of a SCAN | ${said(scanMessages.SCAN_ENTRIES_MAX)} |`],
     ['MEMBERS_MAX', `| members | ${messages.MEMBERS_MAX} |`],
     ['STREAMS_MAX', `| streams of calls in a replica | ${STREAMS_MAX}, ${STREAM_BYTES_MAX / 2 ** 20} MiB |`],
     ['STREAM_IDLE_MS', `has not called for ${STREAM_IDLE_MS / 1_000} s`],
