@@ -51,7 +51,7 @@ const QUIET = {
 function scansBias(dice: Dice) {
   return {
     ...QUIET,
-    keyCount: dice.pick([6, 12, 20]),
+    keyCount: dice.pick([2, 6, 12, 20]),
     keyBytesMax: dice.pick([5, 5, 1_024]),
     scanShare: 0.5,
     deleteShare: dice.pick([0.2, 0.5]),
@@ -71,7 +71,14 @@ function scansBias(dice: Dice) {
 const BIASES = {
   none: () => ({}),
   /** Many readers while a write has reached some replicas only. */
-  'half writes': () => ({ ...QUIET, keyCount: 1, links: 'fine', splits: true, thinkMsMax: 0, deleteShare: 0 }),
+  'half writes': () => ({
+    ...QUIET,
+    keyCount: 1,
+    links: 'fine',
+    splits: true,
+    thinkMsMax: 0,
+    deleteShare: 0,
+  }),
   /** On many keys what a replica lacks stays lacking, on few it is soon noticed. */
   restarts: (dice: Dice) => ({
     ...QUIET,
