@@ -241,13 +241,21 @@ export class OrderedView {
     const fromWord = wordOf(node);
     const toWord = wordOf(right);
     for (let i = 0; i < moved; i++) {
+      to[toWord + NODE_HEADS + i] = from[fromWord + NODE_HEADS + kept + i]!;
       to[toWord + idsOf(level) + i] = from[fromWord + idsOf(level) + kept + i]!;
       if (level > 0) to[toWord + INNER_CHILDREN + i] = from[fromWord + INNER_CHILDREN + kept + i]!;
     }
     from[fromWord + NODE_COUNT] = kept | (level << 16);
     to[toWord + NODE_COUNT] = moved | (level << 16);
-    this.renewHeads(node, level);
-    this.renewHeads(right, level);
+    to[toWord + NODE_SHARED_BYTES] = from[fromWord + NODE_SHARED_BYTES]!;
+    this.renewIfNeeded(node, level);
+    this.renewIfNeeded(right, level);
+  }
+
+  /** Heads are mostly right: looking at two keys saves looking at all. */
+  private renewIfNeeded(node: number, level: number): void {
+    const words = this.nodeWords(node);
+    if (this.sharedBytesOf(node, level) !== words[wordOf(node) + NODE_SHARED_BYTES]) this.renewHeads(node, level);
   }
 
   private replaceFirst(node: number, entry: number): void {
