@@ -9,6 +9,7 @@ import { handshakeFlood } from './handshake-flood.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
+import { scans } from './scans.ts';
 import { simulation } from './simulation.ts';
 import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
@@ -29,6 +30,7 @@ export const PROOFS: readonly Proof[] = [
   byteRate,
   workers,
   memoryKeys,
+  scans,
   simulation,
   memoryFlat,
 ];
