@@ -16,7 +16,7 @@ initClusterDirectory({
   mode: 'secure',
 });
 
-const COMMANDS = ['init', 'dev', 'replica', 'get', 'put', 'delete', 'status', 'doctor', 'check-history'];
+const COMMANDS = ['init', 'dev', 'replica', 'get', 'put', 'delete', 'scan', 'status', 'doctor', 'check-history'];
 
 test('--help of each command describes it and shows examples', async () => {
   const program = await runAvocado(sandbox, ['--help']);

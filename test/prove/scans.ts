@@ -92,7 +92,8 @@ async function measure(client: Client, engine: Engine, keys: number): Promise<Sc
     const startMs = performance.now();
     let at = first;
     for await (const { key, value } of client.scan({ start: keyOf(first), limit: SCAN_KEYS })) {
-      if (String(key) !== keyOf(at) || String(value) !== `value ${at}`) throw new Error(`a scan has ${key} at ${at}`);
+      if (String(key) !== keyOf(at) || String(value) !== `value ${at}`)
+        throw new Error(`a scan has ${String(key)} at ${at}`);
       at++;
     }
     if (at !== first + SCAN_KEYS) throw new Error(`a scan ends after ${at - first} keys`);

@@ -22,7 +22,7 @@ class ViewedKeys {
     this.index = new TrustedIndex(budget, FIXTURE_SEED);
     this.view = new OrderedView(budget, this.index.entries);
     for (const key of keys) this.add(key);
-    this.sorted.sort(Buffer.compare);
+    this.sorted.sort((a, b) => Buffer.compare(a, b));
   }
 
   add(bytes: Uint8Array): void {
