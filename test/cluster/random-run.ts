@@ -193,5 +193,5 @@ const LITTLE_MEMORY = {
   ample: {},
   'some host memory': { hostBytesMax: 3 * 1024 * 1024 },
   'little host memory': { hostBytesMax: 1024 * 1024 },
-  'little trusted memory': { trustedBytesMax: 7_510_000 },
+  'little trusted memory': { trustedBytesMax: 7_576_560 },
 } as const;
