@@ -524,6 +524,7 @@ export class Coordinator {
     this.#timers.invariants();
     this.#writeParts.invariants();
     this.#gets.pulls.invariants();
+    this.#scans?.invariants();
     const table = this.#table;
     let spreadCount = 0;
     for (let slot = 0; slot < table.capacity; slot++) {

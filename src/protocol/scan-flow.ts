@@ -1,3 +1,4 @@
+import { assert } from '../../net/assert.ts';
 import { alignUp, copyPadded, readU53, regionOf } from '../../net/bytes.ts';
 import type { Region } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
@@ -8,7 +9,7 @@ import type { GetFlow } from './get-flow.ts';
 import { FLAG_NOT_PERMITTED, flagsOf, writeHead } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { OperationTable } from './operation-table.ts';
-import { PHASE_SCAN, PHASE_SCAN_READS } from './operation-table.ts';
+import { OPERATION_SCAN_READ, PHASE_SCAN, PHASE_SCAN_READS } from './operation-table.ts';
 import type { Outcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import type { FlowParts } from './rounds.ts';
@@ -354,6 +355,20 @@ export class ScanFlow {
       this.#host.dropRead(readSlot);
     }
     scan.request.onScanEnded(outcome, outcome === 'ok' ? pageOf(scan) : undefined, scan.failedKey);
+  }
+
+  invariants(): void {
+    assert(this.#reads.size <= SCAN_READS_MAX, 'gets of scans have so many places');
+    for (const [slot, { scan }] of this.#reads) {
+      assert(this.#table.kind[slot] === OPERATION_SCAN_READ, 'a get of a scan is known as such');
+      assert(scan.readSlots.has(slot) && this.#scans.get(scan.slot) === scan, 'its scan waits for it');
+    }
+    for (const [slot, scan] of this.#scans) {
+      const isReading = this.#table.phase[slot] === PHASE_SCAN_READS;
+      assert(isReading || this.#table.phase[slot] === PHASE_SCAN, 'a scan is in a phase of its own');
+      const isWaiting = scan.readSlots.size > 0 || this.#waiting.includes(scan);
+      assert(isReading === isWaiting, 'a scan waits for gets, under way or still to begin');
+    }
   }
 }
 
