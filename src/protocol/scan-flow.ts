@@ -1,10 +1,8 @@
 import { assert } from '../../net/assert.ts';
-import { alignUp, copyPadded, readU53, regionOf } from '../../net/bytes.ts';
-import type { Region } from '../../net/bytes.ts';
+import { alignUp, copyPadded, readU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
-import { compareKeys } from '../store/key-order.ts';
 import type { GetFlow } from './get-flow.ts';
 import { FLAG_NOT_PERMITTED, flagsOf, writeHead } from './messages.ts';
 import type { Messenger } from './messenger.ts';
@@ -13,10 +11,8 @@ import { OPERATION_SCAN_READ, PHASE_SCAN, PHASE_SCAN_READS } from './operation-t
 import type { Outcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import type { FlowParts } from './rounds.ts';
-import type { KeyPlace } from './scan-merge.ts';
-import { ScanAnswer, ScanMerge } from './scan-merge.ts';
+import { ScanAnswer } from './scan-merge.ts';
 import {
-  ENTRY_VALUE,
   FLAG_SCANS_OFF,
   FLAG_SCAN_AFTER,
   FLAG_SCAN_MORE,
@@ -34,9 +30,10 @@ import {
   WORD_SCAN_START,
   WORD_SCAN_START_BYTES,
   entryEnvelopeBytes,
-  entryHas,
 } from './scan-messages.ts';
-import type { ScanOutcome, ScanPage, ScanRequest } from './scan-request.ts';
+import type { ScanOutcome, ScanRequest } from './scan-request.ts';
+import type { Found, Item } from './scan-state.ts';
+import { Scan } from './scan-state.ts';
 
 /**
  * A page of a scan:
@@ -53,38 +50,6 @@ import type { ScanOutcome, ScanPage, ScanRequest } from './scan-request.ts';
 
 /** Gets of scans that are under way at once; they have places of their own in the table. */
 export const SCAN_READS_MAX = 128;
-
-interface Item {
-  readonly key: Buffer;
-  /** Undefined: not there (yet), or not wanted. */
-  value: Buffer | undefined;
-  isThere: boolean;
-  /** The answer that has the value, with its places; undefined: a get asks for it. */
-  readonly found: Found | undefined;
-}
-
-interface Found {
-  readonly member: number;
-  readonly region: Region;
-  readonly entryWord: number;
-  readonly valueWord: number;
-}
-
-interface Scan {
-  readonly slot: number;
-  readonly request: ScanRequest;
-  readonly start: KeyPlace;
-  readonly end: KeyPlace;
-  /** One of each member at most. */
-  answers: ScanAnswer[];
-  holders: number;
-  readonly items: Item[];
-  /** Items that are still to be read. */
-  readonly unread: Item[];
-  readonly readSlots: Set<number>;
-  covered: Buffer | undefined;
-  failedKey: Buffer | undefined;
-}
 
 interface Read {
   readonly scan: Scan;
@@ -127,19 +92,7 @@ export class ScanFlow {
   }
 
   begin(slot: number, request: ScanRequest): void {
-    this.#scans.set(slot, {
-      slot,
-      request,
-      start: keyPlace(request.start),
-      end: keyPlace(request.end),
-      answers: [],
-      holders: 0,
-      items: [],
-      unread: [],
-      readSlots: new Set(),
-      covered: undefined,
-      failedKey: undefined,
-    });
+    this.#scans.set(slot, new Scan(slot, request));
     this.ask(slot);
   }
 
@@ -201,7 +154,7 @@ export class ScanFlow {
     const flags = flagsOf(region.words, word);
     const answer = new ScanAnswer(member, region, word, valueWord, (flags & FLAG_SCAN_MORE) !== 0);
     const { isReverse } = scan.request;
-    if (!answer.isInOrder(isReverse) || !this.#beginsInRange(scan, answer)) {
+    if (!answer.isInOrder(isReverse) || !scan.isBegunBy(answer)) {
       this.#drops.count('malformed');
       return undefined;
     }
@@ -213,65 +166,8 @@ export class ScanFlow {
     scan.answers.push(answer);
     if (scan.answers.length < this.#parts.quorum) return undefined;
     this.#parts.rounds.onQuorum(slot);
-    this.#merge(scan);
+    scan.merge();
     return this.#readOn(scan);
-  }
-
-  /** The first key decides, as they are in order. */
-  #beginsInRange({ request, start, end }: Scan, answer: ScanAnswer): boolean {
-    if (answer.isRead) return true;
-    const { words } = answer.region;
-    const key = answer.firstKey();
-    if (request.isReverse) {
-      return end.keyBytes === 0 || compareKeys(words, key.word, key.keyBytes, end.words, end.word, end.keyBytes) < 0;
-    }
-    if (start.keyBytes === 0) return true;
-    const order = compareKeys(words, key.word, key.keyBytes, start.words, start.word, start.keyBytes);
-    return request.isAfterStart ? order > 0 : order >= 0;
-  }
-
-  #merge(scan: Scan): void {
-    const { request, answers } = scan;
-    const merge = new ScanMerge(answers, request.isReverse);
-    scan.holders = answers.reduce((mask, { member }) => mask | (1 << member), 0);
-    let isPastEnd = false;
-    let last: KeyPlace | undefined;
-    let isFull = false;
-    for (let key = merge.next(); key !== undefined; key = merge.next()) {
-      isPastEnd = this.#isPastEnd(scan, key);
-      isFull = scan.items.length >= request.keysMax;
-      if (isPastEnd || isFull) break;
-      const verdict = merge.judge(key);
-      if (verdict !== 'absent') this.#addItem(scan, key, merge.at, verdict === 'present');
-      merge.pass(key);
-      last = key;
-    }
-    if (isPastEnd) scan.covered = undefined;
-    else if (isFull) scan.covered = bufferOf(last!);
-    else scan.covered = merge.cut === undefined ? undefined : bufferOf(merge.cut);
-    scan.answers = [];
-  }
-
-  #addItem(scan: Scan, key: KeyPlace, answer: ScanAnswer, isPresent: boolean): void {
-    const { region, member, word: entryWord, valueWord } = answer;
-    const { wantsValues } = scan.request;
-    const isDone = isPresent && !wantsValues;
-    const hasValue = isPresent && entryHas(region.words, entryWord, ENTRY_VALUE);
-    const found = !isDone && hasValue ? { member, region, entryWord, valueWord } : undefined;
-    const item: Item = { key: bufferOf(key), value: undefined, isThere: isDone, found };
-    scan.items.push(item);
-    if (!isDone) scan.unread.push(item);
-  }
-
-  /** Behind the bound that is walked to, which a SCAN may have left out. */
-  #isPastEnd({ request, start, end }: Scan, key: KeyPlace): boolean {
-    if (request.isReverse) {
-      if (start.keyBytes === 0) return false;
-      const order = compareKeys(key.words, key.word, key.keyBytes, start.words, start.word, start.keyBytes);
-      return request.isAfterStart ? order <= 0 : order < 0;
-    }
-    if (end.keyBytes === 0) return false;
-    return compareKeys(key.words, key.word, key.keyBytes, end.words, end.word, end.keyBytes) >= 0;
   }
 
   // -- SCAN_READS -------------------------------------------------------------------------------------------------
@@ -354,7 +250,7 @@ export class ScanFlow {
       this.#reads.delete(readSlot);
       this.#host.dropRead(readSlot);
     }
-    scan.request.onScanEnded(outcome, outcome === 'ok' ? pageOf(scan) : undefined, scan.failedKey);
+    scan.request.onScanEnded(outcome, outcome === 'ok' ? scan.page() : undefined, scan.failedKey);
   }
 
   invariants(): void {
@@ -370,24 +266,4 @@ export class ScanFlow {
       assert(isReading === isWaiting, 'a scan waits for gets, under way or still to begin');
     }
   }
-}
-
-function pageOf({ items, request, covered }: Scan): ScanPage {
-  const there = items.filter(({ isThere }) => isThere);
-  return {
-    keys: there.map(({ key }) => key),
-    values: request.wantsValues ? there.map(({ value }) => value!) : [],
-    covered,
-  };
-}
-
-function keyPlace(key: Uint8Array): KeyPlace {
-  const region = regionOf(new ArrayBuffer(alignUp(key.length)));
-  region.bytes.set(key);
-  return { words: region.words, word: 0, keyBytes: key.length };
-}
-
-function bufferOf({ words, word, keyBytes }: KeyPlace): Buffer {
-  const bytes = new Uint8Array(words.buffer, words.byteOffset + word * 4, keyBytes);
-  return Buffer.from(bytes);
 }
