@@ -192,6 +192,6 @@ export function drawPlan(dice: Dice): Plan {
     strangers: dice.chance(0.1),
     handshakeFlood: dice.chance(0.01),
     garbageFloods: isProtected && dice.chance(0.05),
-    scanShare: dice.pick([0, 0, 0.15]),
+    scanShare: 0,
   };
 }

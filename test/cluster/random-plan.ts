@@ -69,7 +69,7 @@ function scansBias(dice: Dice) {
 }
 
 const BIASES = {
-  none: () => ({}),
+  none: (dice: Dice) => ({ scanShare: dice.pick([0, 0, 0.15]) }),
   /** Many readers while a write has reached some replicas only. */
   'half writes': () => ({
     ...QUIET,
@@ -177,7 +177,6 @@ const BIASES = {
   limits: (dice: Dice) => ({
     ...QUIET,
     keyCount: 6,
-    scanShare: dice.pick([0, 0.1]),
     keyBytesMax: dice.pick([5, 1_024]),
     oddLengths: true,
     datagramBytes: DATAGRAM_BYTES_ETHERNET,
@@ -188,6 +187,7 @@ const BIASES = {
     memory: dice.pick(['little host memory', 'little trusted memory'] as const),
     littleMemory: dice.pick([[0, 1, 2], [0, 1, 2], [dice.integer(0, 2)]]),
     sendTrouble: dice.chance(0.5),
+    scanShare: dice.pick([0, 0.1]),
   }),
   /** Values that go and come by parts, and whatever can happen meanwhile. */
   'large values': (dice: Dice) => {
@@ -198,7 +198,6 @@ const BIASES = {
       mode: dice.pick(['secure', 'secure', 'authenticated', 'plaintext'] as const),
       keyCount: dice.integer(1, 4),
       largeShare: dice.pick([0.3, 0.7, 1]),
-      scanShare: dice.pick([0, 0.1]),
       sameLength: dice.chance(0.5),
       operationCount: dice.integer(25, 40),
       outstanding: dice.pick([1, 3, 6]),
