@@ -82,6 +82,25 @@ export function twoWritersHaveOneCounter(seed: number): string | undefined {
   return historyProblem(cluster.history());
 }
 
+/** A put has reached one member only. When a scan that meets it finds the value, a get of the two others finds it, too. */
+export function putHasReachedOne(seed: number): string | undefined {
+  const cluster = formed({ seed });
+  cluster.scannedKeys = ['key'];
+  const [writer, reader] = [connected(cluster), connected(cluster)];
+  const [third, one, other] = [seed % 3, (seed + 1) % 3, (seed + 2) % 3];
+  const { messages } = cluster.observer.coverage;
+  const before = messages.of('STAMP_REPLY');
+  writer.put('key', 'value', 20);
+  cluster.time.runUntil(() => messages.of('STAMP_REPLY') >= before + 2, 10);
+  cutOff(cluster, writer, [one, other]);
+  cluster.finish();
+  reach(cluster, reader, [third, one]);
+  if (scan(cluster, reader) === undefined) return 'the scan does not end';
+  reach(cluster, reader, [one, other]);
+  get(cluster, reader, 'key');
+  return historyProblem(cluster.history());
+}
+
 /** What is seen of a problem in some runs of it. */
 export function problemOf(scenario: (seed: number) => string | undefined): string | undefined {
   for (let seed = 1; seed <= 20; seed++) {

@@ -4,12 +4,13 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { withMutatedCopy } from '../tooling/mutated-copy.ts';
-import { deleteHasReachedOne, problemOf, scan, twoWritersHaveOneCounter } from './scan-scenarios.ts';
+import { deleteHasReachedOne, problemOf, putHasReachedOne, scan, twoWritersHaveOneCounter } from './scan-scenarios.ts';
 import { connected, formed, put } from './steps.ts';
 
 test('what a scan does not find any more, or finds, is not found otherwise later', () => {
   assert.equal(problemOf(deleteHasReachedOne), undefined);
   assert.equal(problemOf(twoWritersHaveOneCounter), undefined);
+  assert.equal(problemOf(putHasReachedOne), undefined);
 });
 
 const PARTS = ['net', 'workers', 'src', 'bench/checker', 'test/cluster', 'test/workers'];
@@ -34,6 +35,21 @@ for (const { name, substitutions } of [
         replace:
           'let first = this.#first(view);\n' +
           '        if (first !== NO_POSITION && this.#store.isTombstone(view.entryAt(first))) first = this.#step(view, first);',
+      },
+    ],
+  },
+  {
+    name: 'a key that is missing at a member is no opinion of it',
+    substitutions: [
+      {
+        file: MERGE,
+        find: 'if (!hasKey || !isSameStamp(holder, answer))',
+        replace: 'if (hasKey && !isSameStamp(holder, answer))',
+      },
+      {
+        file: MERGE,
+        find: 'else if (entryHas(answer.region.words',
+        replace: 'else if (hasKey && entryHas(answer.region.words',
       },
     ],
   },
