@@ -13,6 +13,7 @@ import {
   jsonOption,
   modeOption,
   replicaCount,
+  scansOption,
   workersFromOption,
   workersOption,
 } from './shared-options.ts';
@@ -28,6 +29,7 @@ interface DevOptions {
   readonly datagramBytes?: number;
   readonly workers: WorkerSetting;
   readonly workersFrom?: number;
+  readonly scans: boolean;
   readonly json?: boolean;
 }
 
@@ -39,6 +41,7 @@ export function devCommand(): Command {
     .addOption(datagramBytesOption())
     .addOption(workersOption())
     .addOption(workersFromOption())
+    .addOption(scansOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -67,6 +70,7 @@ async function dev(options: DevOptions): Promise<void> {
       replicas: options.replicas,
       ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
       workers: workerCountOf(options.workers, options.replicas),
+      scans: options.scans,
       ...(options.workersFrom !== undefined && { workersFromBytes: options.workersFrom }),
       signal: interrupted.signal,
       onReplicaExit: (index, description) => health.onReplicaExit(index, description),

@@ -11,6 +11,7 @@ import { initCommand } from './init.ts';
 import { measureCommand } from './measure.ts';
 import { putCommand } from './put.ts';
 import { replicaCommand } from './replica.ts';
+import { scanCommand } from './scan.ts';
 import { statusCommand } from './status.ts';
 import { updateCommand } from './update.ts';
 
@@ -31,6 +32,7 @@ export function createProgram(): Command {
     .addCommand(deleteCommand())
     .addCommand(incrCommand())
     .addCommand(updateCommand())
+    .addCommand(scanCommand())
     .addCommand(statusCommand())
     .addCommand(doctorCommand())
     .addCommand(measureCommand())

@@ -22,6 +22,8 @@ export interface EmbeddedClusterOptions extends WorkerOptions {
   readonly receiveBufferBytes?: number;
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
+  /** See ReplicaServerOptions. */
+  readonly scans?: boolean;
   /** New directory for the cluster files, kept by stop(). Default: a temporary one, removed by stop(). */
   readonly directory?: string;
   /**
@@ -109,8 +111,16 @@ function startReplica(
   index: number,
   bindPort: number,
 ): ReplicaProcess {
-  const { trustedBytesMax, hostBytesMax, datagramBytes, receiveBufferBytes, workers, workersFromBytes, onReplicaExit } =
-    options;
+  const {
+    trustedBytesMax,
+    hostBytesMax,
+    scans,
+    datagramBytes,
+    receiveBufferBytes,
+    workers,
+    workersFromBytes,
+    onReplicaExit,
+  } = options;
   const log = options.log ?? ((line: string): void => void process.stderr.write(`${line}\n`));
   return new ReplicaProcess(
     {
@@ -119,6 +129,7 @@ function startReplica(
       bindPort,
       ...(trustedBytesMax !== undefined && { trustedBytesMax }),
       ...(hostBytesMax !== undefined && { hostBytesMax }),
+      ...(scans !== undefined && { scans }),
       ...(datagramBytes !== undefined && { datagramBytes }),
       ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
       ...(workers !== undefined && { workers }),

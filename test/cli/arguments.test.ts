@@ -25,6 +25,7 @@ const COMMANDS = [
   'delete',
   'incr',
   'update',
+  'scan',
   'status',
   'doctor',
   'check-history',
