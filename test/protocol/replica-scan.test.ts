@@ -19,6 +19,7 @@ import {
 import { clientPeer, sessionWith, stampOf, writeOf } from './fixtures.ts';
 import type { Message } from './fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
+import { acceptOf, commitOf, prepareOf } from './rmw-fixtures.ts';
 import { readScanReply, scanOf, scanReply } from './scan-fixtures.ts';
 import type { ScanAnswered, ScanAsked } from './scan-fixtures.ts';
 
@@ -219,4 +220,31 @@ test('no sequence of words makes the checks of scans fail', () => {
     ),
     { numRuns: 2_000 },
   );
+});
+
+test('a key that read-modify-writes have made is in answers, from the promise for it on', () => {
+  const harness = harnessWith([
+    { key: 'a', envelopeBytes: 10 },
+    { key: 'c', envelopeBytes: 10 },
+  ]);
+  const key = Buffer.from('b');
+  const ballot = { number: 1, writer: WRITER };
+  const stamp = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 1 };
+  const proposed = { id: { writer: WRITER, sequence: 1 }, stamp, envelope: new Uint8Array(10).fill(7) };
+  const found = (): unknown[] => {
+    const { entries } = scan(harness, { wantsValues: true });
+    harness.store.invariants();
+    assert.deepEqual(
+      entries.map((entry) => entry.key),
+      ['a', 'b', 'c'],
+    );
+    const { stamp: ownStamp, isTombstone, envelope } = entries[1]!;
+    return [ownStamp, isTombstone, envelope];
+  };
+  harness.ask([prepareOf(key, 1, ballot)]);
+  assert.deepEqual(found(), [{ ...stamp, rmw: 0 }, true, undefined]);
+  harness.ask([acceptOf(key, 1, ballot, proposed)]);
+  assert.deepEqual(found(), [{ ...stamp, rmw: 0 }, true, undefined], 'nothing is decided yet');
+  harness.ask([commitOf(key, 1, { stamp, sealed: proposed })]);
+  assert.deepEqual(found(), [stamp, false, proposed.envelope]);
 });
