@@ -33,7 +33,13 @@ import type { WorkersFlags } from './workers/options.ts';
 import { formatWorkers } from './workers/report.ts';
 import { runWorkers } from './workers/run.ts';
 import { untilSignal } from './until-signal.ts';
-import { ATOMIC_DESCRIPTION, INSERT_DESCRIPTION, RMW_DESCRIPTION, UPDATE_DESCRIPTION } from './workload.ts';
+import {
+  ATOMIC_DESCRIPTION,
+  INSERT_DESCRIPTION,
+  RMW_DESCRIPTION,
+  SCAN_DESCRIPTION,
+  UPDATE_DESCRIPTION,
+} from './workload.ts';
 
 /** Adds `avocado bench` with `compare`, `goodput` and `sizes`, whose flags have the same names (program.ts tells them apart). */
 export function addBench(program: Command): Command {
@@ -45,7 +51,8 @@ const OPERATIONS_HELP = `Operations:
   ${UPDATE_DESCRIPTION}
   ${INSERT_DESCRIPTION}
   ${RMW_DESCRIPTION}
-  with --atomic: ${ATOMIC_DESCRIPTION}`;
+  with --atomic: ${ATOMIC_DESCRIPTION}
+  ${SCAN_DESCRIPTION}`;
 
 function benchCommand(): Command {
   const bench = new Command('bench')
@@ -61,6 +68,7 @@ Examples:
   avocado bench --clients 64 --processes 2 --outstanding 16
   avocado bench --workload F --fields 10 --field-bytes 100
   avocado bench --workload F --atomic
+  avocado bench --workload E --outstanding 16
   avocado bench --workload D --value-bytes 64:60,256:30,4096:10
   avocado bench --workload C --outstanding 1 --beside "put 16000 x 4"
   avocado bench compare --workloads A,B,C,D,F

@@ -29,6 +29,7 @@ export interface WorkloadRatio {
   readonly updateP50?: Ratio;
   readonly insertP50?: Ratio;
   readonly rmwP50?: Ratio;
+  readonly scanP50?: Ratio;
 }
 
 type P50Name = `${OperationType}P50`;

@@ -131,7 +131,7 @@ function byTypeOf(windows: readonly ClientWindow[]): Ran['byType'] {
     for (const { window } of windows) latency.add(window[type]);
     return { count: latency.count, latency: latency.encode() };
   };
-  return { read: of('read'), update: of('update'), insert: of('insert'), rmw: of('rmw') };
+  return { read: of('read'), update: of('update'), insert: of('insert'), rmw: of('rmw'), scan: of('scan') };
 }
 
 function countersOf(windows: readonly ClientWindow[]): ClientCounters {

@@ -155,17 +155,19 @@ export class LoadClient {
     await this.#engine.close();
   }
 
-  #mixOf({ seed, readProportion, write }: RunTask): Mix {
+  #mixOf({ seed, readProportion, write, scans = false }: RunTask): Mix {
     const { clientCount, records } = this.#task;
     this.#sizes.reseed(sizesRandom(seed, this.#index));
     const random = new Random(seed, this.#index);
     if (write === 'increment') return { readProportion, write, random, records: new UniformChoice(random, records) };
     if (write !== 'insert') {
-      return { readProportion, write, random, records: new ScrambledZipfian(random, records) };
+      return { readProportion, write, scans, random, records: new ScrambledZipfian(random, records) };
     }
     this.#inserts ??= new Inserts(this.#keys, this.#index, clientCount);
     const inserts = this.#inserts;
-    return { readProportion, write, random, records: new SkewedLatest(random, inserts), inserts };
+    // YCSB lets scans begin at inserted records, too, and draws again for those that are still to come.
+    const choice = scans ? new ScrambledZipfian(random, records) : new SkewedLatest(random, inserts);
+    return { readProportion, write, scans, random, records: choice, inserts };
   }
 }
 

@@ -4,9 +4,12 @@ import { add } from '../src/client/read-modify-write.ts';
 import { CONDITION_VERSION, RMW_SET } from '../src/protocol/rmw-request.ts';
 import type { RmwRequest, Stamp } from '../src/protocol/rmw-request.ts';
 import type { Operations, OperationSink, Outcome } from '../src/client/operations.ts';
+import type { ScanOutcome } from '../src/protocol/outcome.ts';
 import type { HistorySink } from './history.ts';
 import type { Inserts } from './inserts.ts';
 import { LoadPhase } from './load-phase.ts';
+import type { ScanEnded } from './load-scans.ts';
+import { LoadScans, SCAN_LENGTH_MAX } from './load-scans.ts';
 import { WindowMeter } from './load-window.ts';
 import type { LoadWindow } from './load-window.ts';
 import { recordOperation } from './operation-history.ts';
@@ -20,6 +23,7 @@ import {
   RMW,
   RMW_GET,
   RMW_PUT,
+  SCAN,
   UPDATE,
   isFirstHalf,
   isGet,
@@ -53,6 +57,8 @@ export interface Mix {
   readonly readProportion: number;
   /** What the other operations do. Absent: they update. */
   readonly write?: WriteType;
+  /** What would be reads are scans. */
+  readonly scans?: boolean;
   readonly random: Random;
   readonly records: RecordChoice;
   /** Which records inserts write. */
@@ -75,6 +81,7 @@ type Phase = 'idle' | 'load' | 'run' | 'drain';
 export class LoadLoop implements OperationSink {
   readonly #options: LoadLoopOptions;
   #operations: Operations | undefined;
+  #scans: LoadScans | undefined;
   #phase: Phase = 'idle';
   #inFlight = 0;
   #whenIdle: (() => void) | undefined;
@@ -124,6 +131,8 @@ export class LoadLoop implements OperationSink {
   attach(operations: Operations): void {
     assert(operations.capacity >= this.#options.outstanding, 'the engine has a place for each outstanding operation');
     this.#operations = operations;
+    const { values, deadlineMs, history } = this.#options;
+    this.#scans = new LoadScans(operations, values, deadlineMs, history, (slot, ended) => this.#scanEnded(slot, ended));
   }
 
   get inFlight(): number {
@@ -180,6 +189,19 @@ export class LoadLoop implements OperationSink {
     if (this.#inFlight === 0 && this.#phase !== 'run') this.#idle();
   }
 
+  #scanEnded(slot: number, { outcome, error, valueBytes }: ScanEnded): void {
+    const nowMs = this.#options.nowMs();
+    this.#inFlight--;
+    if (error !== undefined) this.#runFailed(slot, outcome, error);
+    else {
+      this.#meter.valueMoved(true, valueBytes);
+      this.completed++;
+      this.#meter.operationEnded(SCAN, nowMs - this.#startMs[slot]!);
+    }
+    this.#startNext(slot, nowMs);
+    if (this.#inFlight === 0 && this.#phase !== 'run') this.#idle();
+  }
+
   #begin(phase: 'load' | 'run'): void {
     assert(this.#phase === 'idle' && this.#inFlight === 0, 'one phase at a time');
     this.#phase = phase;
@@ -216,15 +238,16 @@ export class LoadLoop implements OperationSink {
   }
 
   #choose(slot: number, nowMs: number): void {
-    const { readProportion, random, records, inserts } = this.#mix!;
-    let kind = random.nextDouble() < readProportion ? READ : this.#writeKind;
+    const { readProportion, random, records, inserts, scans } = this.#mix!;
+    const readKind = scans === true ? SCAN : READ;
+    let kind = random.nextDouble() < readProportion ? readKind : this.#writeKind;
     if (kind === INSERT) {
       if (!inserts!.isFull) {
         this.#kind[slot] = INSERT;
         this.#record[slot] = inserts!.next();
         return;
       }
-      kind = READ;
+      kind = readKind;
     }
     if (isFirstHalf(kind)) this.#pairStartMs[slot] = nowMs;
     this.#kind[slot] = kind;
@@ -246,7 +269,10 @@ export class LoadLoop implements OperationSink {
     if (history !== undefined) this.#startNs[slot] = history.nowNs();
     const kind = this.#kind[slot]!;
     let operationId: number;
-    if (isGet(kind)) {
+    if (kind === SCAN) {
+      const recordCount = 1 + Math.floor(this.#mix!.random.nextDouble() * SCAN_LENGTH_MAX);
+      operationId = this.#scans!.start(slot, keys.key(record), recordCount);
+    } else if (isGet(kind)) {
       operationId = operations.startGet(slot, keys.key(record), deadlineMs, kind === ATOMIC_GET);
     } else if (kind === INCREMENT) {
       operationId = operations.startRmw(slot, keys.key(record), ADD_ONE, deadlineMs);
@@ -308,7 +334,7 @@ export class LoadLoop implements OperationSink {
     return false;
   }
 
-  #runFailed(slot: number, outcome: Outcome, error: string): void {
+  #runFailed(slot: number, outcome: ScanOutcome, error: string): void {
     // An engine that is closed answers at once and for ever: asking it again would spin.
     if (outcome === 'closed') this.#closed = true;
     if (this.#kind[slot] === INSERT) this.#mix!.inserts!.failed(this.#record[slot]!);

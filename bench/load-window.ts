@@ -20,8 +20,9 @@ export const READ = 0;
 export const UPDATE = 1;
 export const INSERT = 2;
 export const RMW = 3;
+export const SCAN = 4;
 assert(
-  [READ, UPDATE, INSERT, RMW].map((type) => OPERATION_TYPES[type]).join() === 'read,update,insert,rmw',
+  [READ, UPDATE, INSERT, RMW, SCAN].map((type) => OPERATION_TYPES[type]).join() === 'read,update,insert,rmw,scan',
   'a number is the index of its type',
 );
 
@@ -48,7 +49,7 @@ export class WindowMeter {
   end(nowMs: number): LoadWindow {
     assert(this.#isOpen, 'a window is ended once');
     this.#isOpen = false;
-    const [read, update, insert, rmw] = this.#latencies;
+    const [read, update, insert, rmw, scan] = this.#latencies;
     return {
       windowMs: nowMs - this.#startMs,
       operations: this.#operations,
@@ -59,10 +60,11 @@ export class WindowMeter {
       update,
       insert,
       rmw,
+      scan,
     };
   }
 
-  /** A get returned a value, or a put wrote one. */
+  /** A get or a scan returned values, or a put wrote one. */
   valueMoved(isGet: boolean, valueBytes: number): void {
     if (!this.#isOpen) return;
     if (isGet) this.#readBytes += valueBytes;
@@ -86,8 +88,9 @@ export class WindowMeter {
   }
 }
 
-type Latencies = [LatencyHistogram, LatencyHistogram, LatencyHistogram, LatencyHistogram];
+type Latencies = [LatencyHistogram, LatencyHistogram, LatencyHistogram, LatencyHistogram, LatencyHistogram];
 
 function newLatencies(): Latencies {
-  return [new LatencyHistogram(), new LatencyHistogram(), new LatencyHistogram(), new LatencyHistogram()];
+  const of = (): LatencyHistogram => new LatencyHistogram();
+  return [of(), of(), of(), of(), of()];
 }

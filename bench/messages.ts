@@ -46,6 +46,7 @@ export interface RunTask {
   readonly type: 'run';
   readonly readProportion: number;
   readonly write: WriteType;
+  readonly scans?: boolean;
   readonly seed: number;
   readonly warmupMs: number;
   readonly durationMs: number;

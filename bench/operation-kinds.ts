@@ -1,13 +1,13 @@
-import { INSERT, READ, RMW, UPDATE } from './load-window.ts';
+import { INSERT, READ, RMW, SCAN, UPDATE } from './load-window.ts';
 import type { WriteType } from './workload.ts';
 
 /** What is in flight in a slot of the loop: an operation by its type, or a part of a read-modify-write. */
-export { INSERT, READ, RMW, UPDATE };
+export { INSERT, READ, RMW, SCAN, UPDATE };
 export const RMW_GET = RMW;
-export const RMW_PUT = RMW + 1;
-export const ATOMIC_GET = RMW + 2;
-export const ATOMIC_SET = RMW + 3;
-export const INCREMENT = RMW + 4;
+export const RMW_PUT = SCAN + 1;
+export const ATOMIC_GET = SCAN + 2;
+export const ATOMIC_SET = SCAN + 3;
+export const INCREMENT = SCAN + 4;
 
 /** With which part an operation begins. */
 export const FIRST_KINDS: Readonly<Record<WriteType, number>> = {

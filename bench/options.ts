@@ -14,6 +14,7 @@ import {
   receiveBufferOption,
   replicaCount,
   routeOption,
+  scansOption,
   wholeNumberBetween,
   workersFromOption,
   workersOption,
@@ -85,6 +86,8 @@ export interface BenchOptions extends LoadSettings {
   readonly connect: string | boolean;
   /** Of the embedded cluster; undefined: as it has it. */
   readonly replicas: number | undefined;
+  /** Whether its replicas keep their keys in order. */
+  readonly scans: boolean;
   readonly jsonPath: string | undefined;
   readonly historyPath: string | undefined;
   /** What runs beside the load. */
@@ -128,6 +131,7 @@ export interface BenchFlags extends LoadFlags {
   readonly route: Route;
   readonly connect?: string | true;
   readonly replicas?: number;
+  readonly scans: boolean;
   readonly history?: string;
   readonly beside?: Stream;
 }
@@ -142,7 +146,7 @@ export function workloadFlags(): Option[] {
   return [
     new Option(
       '--workload <name>',
-      'YCSB workload: A, B, C (50, 95, 100 % reads, rest updates), D (95 % reads of the latest, rest inserts) or F (50 % reads, rest read-modify-writes)',
+      'YCSB workload: A, B, C (50, 95, 100 % reads, rest updates), D (95 % reads of the latest, rest inserts), E (95 % scans, rest inserts) or F (50 % reads, rest read-modify-writes)',
     )
       .argParser(parseWorkload)
       .default(workloadOf('A'), 'A'),
@@ -166,6 +170,7 @@ export function benchFlags(): Option[] {
     new Option('--replicas <count>', 'replicas of its own cluster (default: 3)')
       .argParser(replicaCount)
       .conflicts('connect'),
+    scansOption().conflicts('connect'),
     ...clientFlags(),
     ...loadFlags(10),
     new Option(
@@ -247,6 +252,10 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
     );
   }
   checkWorkloads([flags.workload], settings);
+  checkScans([flags.workload], [flags.route]);
+  if (flags.workload.scans === true && !flags.scans) {
+    throw wrongInput('workload E scans: leave --no-scans out');
+  }
   const workload = flags.atomic === true ? atomic(flags.workload) : flags.workload;
   if (flags.beside !== undefined && flags.beside.outstanding * flags.beside.valueBytes > FLIGHT_BYTES_MAX) {
     throw wrongInput(`--beside puts more than ${FLIGHT_BYTES_MAX} bytes in flight: give a smaller size or number`);
@@ -258,6 +267,7 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
     route: flags.route,
     connect: flags.connect ?? false,
     replicas: flags.replicas,
+    scans: flags.scans,
     jsonPath: writablePath('--json', flags.json),
     historyPath: writablePath('--history', flags.history),
     beside: flags.beside,
@@ -268,6 +278,7 @@ export function benchOptionsOf(flags: BenchFlags): BenchOptions {
 export function compareOptionsOf(flags: CompareFlags): CompareOptions {
   const settings = settingsOf(flags);
   checkWorkloads(flags.workloads, settings);
+  checkScans(flags.workloads, flags.routes);
   return {
     ...settings,
     workloads: flags.workloads,
@@ -286,9 +297,14 @@ function atomic({ name, write }: Workload): Workload {
 function checkWorkloads(workloads: readonly Workload[], { records }: LoadSettings): void {
   if (records < LATEST_RECORDS_MIN && workloads.some(({ write }) => write === 'insert')) {
     throw wrongInput(
-      `workload D needs --records ${LATEST_RECORDS_MIN} or more: YCSB's choice of the latest is not defined for fewer`,
+      `workloads D and E need --records ${LATEST_RECORDS_MIN} or more: YCSB's choice of the latest is not defined for fewer`,
     );
   }
+}
+
+function checkScans(workloads: readonly Workload[], routes: readonly Route[]): void {
+  if (workloads.every(({ scans }) => scans !== true) || !routes.includes('coordinated')) return;
+  throw wrongInput('workload E scans, which the coordinated route does not: measure it over the direct one');
 }
 
 function settingsOf(flags: LoadFlags): LoadSettings {

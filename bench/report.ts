@@ -13,6 +13,7 @@ import type { ValueSize } from './value-sizes.ts';
 import {
   INSERT_DESCRIPTION,
   OPERATION_TYPES,
+  SCAN_DESCRIPTION,
   UPDATE_DESCRIPTION,
   describeDistributions,
   describeMix,
@@ -55,6 +56,7 @@ export interface ReportHead {
   /** Where a workload has such operations. */
   readonly insert?: string;
   readonly rmw?: string;
+  readonly scan?: string;
 }
 
 export interface BenchReport extends ReportHead {
@@ -104,6 +106,7 @@ export function headOf(
     update: UPDATE_DESCRIPTION,
     ...(workloads.some(({ write }) => write === 'insert') && { insert: INSERT_DESCRIPTION }),
     ...(rmw !== undefined && { rmw }),
+    ...(workloads.some(({ scans }) => scans === true) && { scan: SCAN_DESCRIPTION }),
   };
 }
 
@@ -136,6 +139,7 @@ export function formatHead(
     ['updates', head.update],
     ...(head.insert === undefined ? [] : [['inserts', head.insert]]),
     ...(head.rmw === undefined ? [] : [['rmw', head.rmw]]),
+    ...(head.scan === undefined ? [] : [['scans', head.scan]]),
     [
       'load',
       `${describeClients(settings)}, ${settings.outstanding} outstanding each, closed loop, seed ${settings.seed}`,

@@ -5,6 +5,7 @@ import type { WorkerFigures } from '../workers/process-sealing.ts';
 import { LatencyHistogram } from './histogram.ts';
 import type { LatencySummary } from './histogram.ts';
 import { MISSING_RECORD, WRONG_VALUE } from './load-loop.ts';
+import { WRONG_SCAN } from './load-scans.ts';
 import type { Ran } from './messages.ts';
 import { OPERATION_TYPES } from './workload.ts';
 import type { OperationType, Workload, WriteType } from './workload.ts';
@@ -17,6 +18,8 @@ export interface RunResult {
   readonly readProportion: number;
   /** What the other operations do. */
   readonly write: WriteType;
+  /** What would be reads are scans; left out where they are not. */
+  readonly scans?: boolean;
   readonly seed: number;
   readonly durationMs: number;
   /** Ended well in the window; a read-modify-write is one. */
@@ -31,7 +34,7 @@ export interface RunResult {
   /** Bytes of values that gets returned, and that puts wrote; each replica takes a copy of the latter. */
   readonly bytesPerSec: { readonly read: number; readonly written: number };
   readonly latencyUs: Readonly<Partial<Record<OperationType, LatencySummary>>>;
-  /** Reads, updates and inserts together: each get and put once. */
+  /** Reads, updates, inserts and scans together: each get and put once. */
   readonly latencyUsAll: LatencySummary | null;
   /** Compare-and-sets that met another version, and were tried again; left out where the workload has none. */
   readonly conflicts?: number;
@@ -90,7 +93,7 @@ export interface RunContext {
 }
 
 /** Errors that mean lost or mixed-up data, whatever caused them. */
-export const DATA_ERRORS: readonly string[] = [WRONG_VALUE, MISSING_RECORD, 'unreadable'];
+export const DATA_ERRORS: readonly string[] = [WRONG_VALUE, MISSING_RECORD, WRONG_SCAN, 'unreadable'];
 
 /** @param parts One a load process. */
 export function resultOf(
@@ -126,6 +129,7 @@ export function resultOf(
     workload: context.workload.name,
     readProportion: context.workload.readProportion,
     write: context.workload.write,
+    ...(context.workload.scans === true && { scans: true }),
     seed: context.seed,
     durationMs: Math.max(...parts.map((part) => part.windowMs)),
     operations,

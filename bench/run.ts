@@ -37,6 +37,7 @@ export async function runBench(options: BenchOptions, context: BenchContext): Pr
       route: options.route,
       directory,
       replicas,
+      scans: options.scans,
       settings: options,
       history,
       signal,

@@ -31,6 +31,8 @@ export interface TargetOptions {
   readonly replicaProcessIds?: readonly number[];
   /** Of the cluster that is started; undefined: as the embedded cluster has it. */
   readonly replicas?: number | undefined;
+  /** Whether they keep their keys in order; undefined: they do. */
+  readonly scans?: boolean;
   readonly settings: LoadSettings;
   /** The number of the first record; default: 0. */
   readonly firstRecord?: number;
@@ -120,7 +122,7 @@ export class LoadTarget {
   /** What each load process found. */
   async measure(workload: Workload, seed: number): Promise<readonly Ran[]> {
     const { warmupMs, durationMs } = this.#options.settings;
-    const { readProportion, write } = workload;
+    const { readProportion, write, scans = false } = workload;
     const startMs = performance.now();
     return await this.#withProgress(
       () => {
@@ -129,7 +131,7 @@ export class LoadTarget {
         const seconds = Math.min(elapsedMs - warmupMs, durationMs) / 1_000;
         return `workload ${workload.name}, ${seconds.toFixed(0)} of ${durationMs / 1_000} s`;
       },
-      this.#askAll(() => ({ type: 'run', readProportion, write, seed, warmupMs, durationMs }), 'ran'),
+      this.#askAll(() => ({ type: 'run', readProportion, write, scans, seed, warmupMs, durationMs }), 'ran'),
     );
   }
 
@@ -183,6 +185,7 @@ export class LoadTarget {
         receiveBufferBytes: settings.receiveBufferBytes ?? null,
         route: this.route,
         workers: this.#workerCount(),
+        ...(this.#options.scans !== undefined && { scans: this.#options.scans }),
         ...(settings.workersFromBytes !== undefined && { workersFromBytes: settings.workersFromBytes }),
         outstanding: settings.outstanding,
         ...(deadlineMs !== undefined && { deadlineMs }),

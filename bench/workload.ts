@@ -1,22 +1,24 @@
 /**
- * The mixes of operations: YCSB's core workloads A, B, C, D and F (workloads/workloada and so on), or a proportion by hand.
- * Each is reads and one other kind of operation.
+ * The mixes of operations: YCSB's core workloads A to F (workloads/workloada and so on), or a proportion by hand. Each is
+ * reads, or scans, and one other kind of operation.
  */
-export const WORKLOAD_NAMES = ['A', 'B', 'C', 'D', 'F'] as const;
+export const WORKLOAD_NAMES = ['A', 'B', 'C', 'D', 'E', 'F'] as const;
 export type WorkloadName = (typeof WORKLOAD_NAMES)[number];
 
 /** What has latencies of its own in a report. As in YCSB, both halves of a read-modify-write count as read and update too. */
-export const OPERATION_TYPES = ['read', 'update', 'insert', 'rmw'] as const;
+export const OPERATION_TYPES = ['read', 'update', 'insert', 'rmw', 'scan'] as const;
 export type OperationType = (typeof OPERATION_TYPES)[number];
 /** What the operations of a mix that are no reads do. The last two are reported as rmw. */
-export type WriteType = Exclude<OperationType, 'read'> | 'atomic rmw' | 'increment';
+export type WriteType = Exclude<OperationType, 'read' | 'scan'> | 'atomic rmw' | 'increment';
 
 export interface Workload {
   /** A letter of YCSB, or "read 0.25" for a mix by hand. */
   readonly name: string;
   readonly readProportion: number;
-  /** Inserts go with the latest choice of records, the others with the scrambled zipfian one. */
+  /** Inserts go with the latest choice of records unless there are scans, the others with the scrambled zipfian one. */
   readonly write: WriteType;
+  /** What would be reads are scans. */
+  readonly scans?: boolean;
 }
 
 const WORKLOADS: Readonly<Record<WorkloadName, Omit<Workload, 'name'>>> = {
@@ -24,6 +26,7 @@ const WORKLOADS: Readonly<Record<WorkloadName, Omit<Workload, 'name'>>> = {
   B: { readProportion: 0.95, write: 'update' },
   C: { readProportion: 1, write: 'update' },
   D: { readProportion: 0.95, write: 'insert' },
+  E: { readProportion: 0.95, write: 'insert', scans: true },
   F: { readProportion: 0.5, write: 'rmw' },
 };
 
@@ -43,9 +46,14 @@ export const INCREMENT_WORKLOAD: Workload = { name: 'increments', readProportion
 
 /** @param base Says what the operations do that are no reads. */
 export function workloadOfProportion(readProportion: number, base: Workload): Workload {
-  const { write } = base;
+  const { write, scans } = base;
   const name = `read ${readProportion}`;
-  return { name: write === 'update' ? name : `${base.name} ${name}`, readProportion, write };
+  return {
+    name: write === 'update' ? name : `${base.name} ${name}`,
+    readProportion,
+    write,
+    ...(scans === true && { scans }),
+  };
 }
 
 /** YCSB can change one field of ten; here an update writes all of the record. */
@@ -67,6 +75,9 @@ export function describeRmw(workloads: readonly Workload[]): string | undefined 
   return written.has('rmw') ? RMW_DESCRIPTION : undefined;
 }
 
+export const SCAN_DESCRIPTION =
+  'a scan reads 1 to 100 records (uniform) in the order of their keys, from a loaded one on; in a history each is a get';
+
 const ZIPFIAN_DESCRIPTION = 'scrambled zipfian as in YCSB: theta 0.99 over 10^10 items';
 const UNIFORM_DESCRIPTION = 'each as often';
 const LATEST_DESCRIPTION = 'latest as in YCSB: zipfian, theta 0.99, from the last record whose insert is acknowledged';
@@ -74,8 +85,9 @@ const LATEST_DESCRIPTION = 'latest as in YCSB: zipfian, theta 0.99, from the las
 export function describeDistributions(workloads: readonly Workload[]): string {
   const descriptions = [];
   if (workloads.some(({ write }) => write === 'increment')) return UNIFORM_DESCRIPTION;
-  if (workloads.some(({ write }) => write !== 'insert')) descriptions.push(ZIPFIAN_DESCRIPTION);
-  if (workloads.some(({ write }) => write === 'insert')) descriptions.push(LATEST_DESCRIPTION);
+  if (workloads.some(({ write, scans }) => write !== 'insert' || scans === true))
+    descriptions.push(ZIPFIAN_DESCRIPTION);
+  if (workloads.some(({ write, scans }) => write === 'insert' && scans !== true)) descriptions.push(LATEST_DESCRIPTION);
   return descriptions.join('; in workload D ');
 }
 
@@ -89,5 +101,5 @@ const WRITE_NAMES: Readonly<Record<WriteType, string>> = {
 
 export function describeMix(mix: Omit<Workload, 'name'>): string {
   const reads = Math.round(mix.readProportion * 1_000) / 10;
-  return `${reads} % reads, ${Math.round((100 - reads) * 10) / 10} % ${WRITE_NAMES[mix.write]}`;
+  return `${reads} % ${mix.scans === true ? 'scans' : 'reads'}, ${Math.round((100 - reads) * 10) / 10} % ${WRITE_NAMES[mix.write]}`;
 }

@@ -28,6 +28,10 @@ export const ERROR_CODES = [
   'OVERFLOW',
   /** Others changed the key during each attempt of an update. Nothing was written. */
   'CONTENDED',
+  /** Too few replicas keep their keys in order. */
+  'SCANS_OFF',
+  /** This route has no such operation. */
+  'NOT_SUPPORTED',
   /** The certificate does not permit the operation. */
   'NOT_PERMITTED',
   /** No quorum of members of one cluster instance answered. */

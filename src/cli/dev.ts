@@ -13,6 +13,7 @@ import {
   jsonOption,
   modeOption,
   replicaCount,
+  scansOption,
   workersFromOption,
   workersOption,
 } from './shared-options.ts';
@@ -36,6 +37,7 @@ interface DevOptions {
   readonly workersFrom?: number;
   readonly static?: boolean;
   readonly vendorLatency: number;
+  readonly scans: boolean;
   readonly json?: boolean;
 }
 
@@ -53,6 +55,7 @@ export function devCommand(): Command {
         .argParser(durationMs)
         .default(VENDOR_LATENCY_MS, `${VENDOR_LATENCY_MS}ms`),
     )
+    .addOption(scansOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -93,6 +96,7 @@ async function dev(options: DevOptions): Promise<void> {
         },
       }),
       workers: workerCountOf(options.workers, options.replicas),
+      scans: options.scans,
       ...(options.workersFrom !== undefined && { workersFromBytes: options.workersFrom }),
       signal: interrupted.signal,
       onReplicaExit: (index, description) => health.onReplicaExit(index, description),

@@ -14,6 +14,7 @@ import { measureCommand } from './measure.ts';
 import { lasCommand } from './las.ts';
 import { putCommand } from './put.ts';
 import { replicaCommand } from './replica.ts';
+import { scanCommand } from './scan.ts';
 import { statusCommand } from './status.ts';
 import { updateCommand } from './update.ts';
 
@@ -37,6 +38,7 @@ export function createProgram(): Command {
     .addCommand(deleteCommand())
     .addCommand(incrCommand())
     .addCommand(updateCommand())
+    .addCommand(scanCommand())
     .addCommand(statusCommand())
     .addCommand(doctorCommand())
     .addCommand(measureCommand())

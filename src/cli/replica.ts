@@ -21,6 +21,7 @@ import {
   clusterOption,
   datagramBytesOption,
   receiveBufferOption,
+  scansOption,
   wholeNumberBetween,
   workersFromOption,
   workersOption,
@@ -45,6 +46,7 @@ interface ReplicaCommandOptions {
   readonly receiveBuffer?: number;
   readonly workers: WorkerSetting;
   readonly workersFrom?: number;
+  readonly scans: boolean;
   readonly allowPlaintext?: boolean;
   readonly bind?: BindAddress;
   readonly cas?: string;
@@ -79,6 +81,7 @@ export function replicaCommand(): Command {
     .addOption(receiveBufferOption())
     .addOption(workersOption())
     .addOption(workersFromOption())
+    .addOption(scansOption())
     .option(
       '--bind <address[:port]>',
       'where to listen, in place of the address in cluster.json: behind a port forwarder, or 0.0.0.0 for all interfaces',
@@ -125,6 +128,7 @@ async function replica(options: ReplicaCommandOptions): Promise<void> {
     hostBytesMax: options.hostMemory,
     allowPlaintext: options.allowPlaintext ?? false,
     workers: options.workers,
+    scans: options.scans,
     ...(options.workersFrom !== undefined && { workersFromBytes: options.workersFrom }),
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
     ...(options.receiveBuffer !== undefined && { receiveBufferBytes: options.receiveBuffer }),

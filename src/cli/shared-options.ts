@@ -78,6 +78,13 @@ export function workersFromOption(): Option {
   ).argParser(bytesBetween(0, SEALED_VALUE_BYTES_MAX));
 }
 
+export function scansOption(): Option {
+  return new Option(
+    '--no-scans',
+    'keep no ordered view of the keys: some 13 bytes of trusted memory less a key, and scans end with SCANS_OFF',
+  );
+}
+
 /** A parser for commander; both bounds are allowed. */
 export function wholeNumberBetween(min: number, max: number): (text: string) => number {
   return (text) => {

@@ -1,10 +1,14 @@
 import { AvocadoError } from '../errors.ts';
 import { isAnswer } from '../protocol/outcome.ts';
+import type { ScanOutcome } from '../protocol/outcome.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
+import type { ScanPage } from '../protocol/scan-request.ts';
 import type { CallInput, CallKind } from './call-kind.ts';
 import { errorOf } from './failures.ts';
 import type { Engine, Operations, OperationSink, Outcome } from './operations.ts';
 import { TABLE_FULL } from './operations.ts';
+import { ScanCall } from './scan-call.ts';
+import type { PageRequest } from './scans.ts';
 
 /** Joins the promises of the public API to operations: calls in flight by token, and a bounded queue before them. */
 
@@ -55,7 +59,17 @@ export class Calls implements OperationSink {
     });
   }
 
+  /** One page of a scan. It waits for a place as other calls do. */
+  runScan(request: PageRequest, endMs: number, signal: AbortSignal): Promise<ScanPage> {
+    const kind = new ScanCall(request, (token, outcome) => this.#ended(token, outcome, EMPTY, 0));
+    return this.run(kind, EMPTY, undefined, undefined, endMs, signal);
+  }
+
   onOperationEnded(token: number, outcome: Outcome, value: Uint8Array, valueBytes: number): void {
+    this.#ended(token, outcome, value, valueBytes);
+  }
+
+  #ended(token: number, outcome: ScanOutcome, value: Uint8Array, valueBytes: number): void {
     const call = this.#inFlight[token]!;
     this.#inFlight[token] = undefined;
     this.#freeTokens.push(token);
@@ -185,7 +199,7 @@ class Call implements CallInput {
     this.request = { ...request, value: new Uint8Array(request.value), expected: new Uint8Array(request.expected) };
   }
 
-  settle(outcome: Outcome, value: Uint8Array, valueBytes: number, { ended }: Operations): void {
+  settle(outcome: ScanOutcome, value: Uint8Array, valueBytes: number, { ended }: Operations): void {
     this.isSettled = true;
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
     if (isAnswer(outcome)) this.#resolve(this.kind.answer(outcome, value, valueBytes, ended));

@@ -121,6 +121,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     return new Coordinator({
       memberCount: this.links.length,
       capacity,
+      takesScans: true,
       writerHigh: this.#writerHigh,
       writerLow: this.#writerLow,
       pullBytesMax: Math.floor(this.#options.transport.receiveBufferBytes * CREDIT_PART),

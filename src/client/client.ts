@@ -24,6 +24,9 @@ import { ROUTES } from './route.ts';
 import type { Route } from './route.ts';
 import { ATTEMPTS_DEFAULT, runUpdate } from './update.ts';
 import type { Change } from './update.ts';
+import { scanPages } from './scans.ts';
+import type { CountOptions, ScanOptions, ScannedKey, ScannedPair } from './scans.ts';
+import type { ScanPage } from '../protocol/scan-request.ts';
 
 /** A key: 1 to 1,024 bytes; strings are taken as UTF-8. */
 export type Key = string | Uint8Array;
@@ -40,7 +43,7 @@ export interface ConnectOptions {
   readonly connectTimeoutMs?: number;
   /** Deadline of an operation that gives none; default 5,000 ms. */
   readonly deadlineMs?: number;
-  /** Operations in flight at once; default 1,024, at most 65,536. */
+  /** Operations in flight at once; default 1,024, at most 65,000. */
   readonly concurrency?: number;
   /** Operations that may wait for a place beyond those in flight; default 65,536. More end with QUEUE_FULL. */
   readonly queueLimit?: number;
@@ -67,6 +70,11 @@ export interface UpdateOptions extends OperationOptions {
   readonly attempts?: number;
 }
 
+/** Operations have 65,536 places on the wire; the gets of scans, and large values that still go out, take a few. */
+const CONCURRENCY_MAX = 65_000;
+/** Keys alone: a full datagram of them. */
+const COUNT_PAGE_SIZE = 4_096;
+
 /**
  * Connects to a cluster.
  *
@@ -78,7 +86,7 @@ export interface UpdateOptions extends OperationOptions {
  * @throws AvocadoError NO_QUORUM, REFUSED, INSTANCE_CHANGED, CLUSTER_FILES or INVALID_ARGUMENT.
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
-  const concurrency = count('concurrency', options.concurrency ?? 1_024, 65_536);
+  const concurrency = count('concurrency', options.concurrency ?? 1_024, CONCURRENCY_MAX);
   const queueLimit = count('queueLimit', options.queueLimit ?? 65_536, Number.MAX_SAFE_INTEGER);
   const deadlineMs = positive('deadlineMs', options.deadlineMs ?? 5_000, Number.MAX_SAFE_INTEGER);
   const connectTimeoutMs = positive('connectTimeoutMs', options.connectTimeoutMs ?? 5_000, Number.MAX_SAFE_INTEGER);
@@ -231,6 +239,43 @@ export class Client {
 
   async deleteMany(keys: Iterable<Key>, options?: OperationOptions): Promise<void> {
     await Promise.all(Array.from(keys, (key) => this.delete(key, options)));
+  }
+
+  /**
+   * The pairs of a range in bytewise order of their keys, a page ahead of the loop.
+   *
+   *     for await (const { key, value } of client.scan({ prefix: 'user:' })) console.log(String(key), String(value));
+   *
+   * Each pair is what a get of its key would have returned at some moment between the asking for its page and the page's
+   * arrival; a key that is there all that time is not left out. The scan as a whole is no snapshot: of two keys written
+   * one after the other it may have the second and not the first.
+   *
+   * @throws AvocadoError SCANS_OFF, NOT_SUPPORTED (coordinated route), or what a get throws.
+   */
+  scan(options: ScanOptions & { readonly keysOnly: true }): AsyncGenerator<ScannedKey, void, void>;
+  scan(options?: ScanOptions): AsyncGenerator<ScannedPair, void, void>;
+  async *scan(options: ScanOptions = {}): AsyncGenerator<ScannedKey | ScannedPair, void, void> {
+    for await (const { keys, values } of this.#pages(options)) {
+      for (const [i, key] of keys.entries()) yield options.keysOnly === true ? { key } : { key, value: values[i]! };
+    }
+  }
+
+  /** How many keys of a range there are; as little a snapshot as scan(). */
+  async count(options: CountOptions = {}): Promise<number> {
+    let keyCount = 0;
+    const pages = this.#pages({ ...options, keysOnly: true, pageSize: COUNT_PAGE_SIZE });
+    for await (const { keys } of pages) keyCount += keys.length;
+    return keyCount;
+  }
+
+  #pages(options: ScanOptions): AsyncGenerator<ScanPage, void, void> {
+    if (this.#route !== 'direct') {
+      throw new AvocadoError('NOT_SUPPORTED', 'scans go over the direct route: connect with it');
+    }
+    const deadlineMs = positive('deadlineMs', options.deadlineMs ?? this.#deadlineMs, Number.MAX_SAFE_INTEGER);
+    return scanPages(options, (request, signal) =>
+      this.#calls.runScan(request, performance.now() + deadlineMs, signal),
+    );
   }
 
   /** What each member says of itself; those that don't answer in time are 'unreachable'. */

@@ -5,6 +5,7 @@ import type { ProcessSealing, WorkerFigures } from '../../workers/process-sealin
 import { randomBytes } from '../../workers/signing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { EndedStamp } from '../protocol/outcome.ts';
+import type { ScanRequest } from '../protocol/scan-request.ts';
 import { quorumOf } from '../protocol/quorum.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { datagramBytesFor, isLoopback } from '../server/datagram-bytes.ts';
@@ -235,6 +236,10 @@ class UdpEngine implements Engine, Operations {
 
   startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number): number {
     return this.#node.core.startRmw(token, key, request, deadlineMs, this.#startMs());
+  }
+
+  startScan(request: ScanRequest, deadlineMs: number): number {
+    return this.#node.coordinator.startScan(request, deadlineMs, this.#startMs());
   }
 
   cancel(operationId: number): void {

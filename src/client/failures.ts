@@ -1,10 +1,10 @@
 import { AvocadoError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
-import type { Answer, Outcome } from '../protocol/outcome.ts';
+import type { Answer, ScanOutcome } from '../protocol/outcome.ts';
 
 /** What a call's failure is to its caller: code and text by outcome. */
 
-type Failure = Exclude<Outcome, Answer>;
+type Failure = Exclude<ScanOutcome, Answer>;
 
 const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   deadline: ['DEADLINE_EXCEEDED', 'no quorum answered before the deadline; it had no effect'],
@@ -26,6 +26,7 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
     'STAMPS_EXHAUSTED',
     'a writer has used up the stamps of this key; it had no effect: find out whose certificate did that',
   ],
+  'scans-off': ['SCANS_OFF', 'too few replicas keep their keys in order: start them without --no-scans'],
   'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it'],
   closed: ['CLOSED', 'the client is closed; it had no effect'],
   'too-large': [

@@ -3,6 +3,7 @@ import type { WorkerFigures } from '../../workers/process-sealing.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { EndedStamp, OperationSink } from '../protocol/outcome.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
+import type { ScanRequest } from '../protocol/scan-request.ts';
 import type { Route } from './route.ts';
 import type { WorkerOptions } from '../server/open-sealing.ts';
 
@@ -35,6 +36,8 @@ export interface Operations {
   startDelete(token: number, key: Uint8Array, deadlineMs: number): number;
   /** Values are copied before the call returns; together they have at most rmwBytesMax. */
   startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number): number;
+  /** One page of a scan, whose end is told to the request. In the direct route only. */
+  startScan(request: ScanRequest, deadlineMs: number): number;
   /** Of the operation that ends, while its sink is told so: its version and what comes with it. */
   readonly ended: EndedStamp;
   /** Ends an operation now: 'aborted', or 'outcome-unknown' once something was sent that may take effect. No effect on an ended one. */

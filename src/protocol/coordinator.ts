@@ -28,6 +28,8 @@ import {
   OPERATION_GET,
   OPERATION_PUT,
   OPERATION_RMW,
+  OPERATION_SCAN,
+  OPERATION_SCAN_READ,
   OperationTable,
   PHASE_ACCEPT,
   PHASE_COMMIT,
@@ -39,13 +41,15 @@ import {
   PHASE_PULL,
   PHASE_READ,
   PHASE_RMW_FETCH,
+  PHASE_SCAN,
+  PHASE_SCAN_READS,
   PHASE_SEAL,
   PHASE_SPREAD,
   PHASE_STAMP,
   PHASE_WRITE,
   PHASE_WRITE_BACK,
 } from './operation-table.ts';
-import type { EndOperation, EndedStamp, OperationSink, Outcome } from './outcome.ts';
+import type { EndOperation, EndedStamp, OperationSink, Outcome, ScanOutcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import type { PullCounters } from './pull-flow.ts';
 import type { Writer } from './put-flow.ts';
@@ -67,6 +71,9 @@ import type { RmwRequest } from './rmw-request.ts';
 import { RmwRequests } from './rmw-requests.ts';
 import type { Membership, RoundCounters } from './rounds.ts';
 import { Rounds } from './rounds.ts';
+import { SCAN_READS_MAX, ScanFlow } from './scan-flow.ts';
+import { MESSAGE_SCAN_REPLY } from './scan-messages.ts';
+import type { ScanRequest } from './scan-request.ts';
 import { TimerWheel } from './timer-wheel.ts';
 import type { WritePartsCounters } from './write-parts.ts';
 import { WriteParts } from './write-parts.ts';
@@ -89,6 +96,8 @@ export interface CoordinatorOptions extends Membership, Writer {
   readonly sealing: ValueSealing;
   readonly drops: DropCounters;
   readonly sink: OperationSink;
+  /** Whether it has places in its table for the gets of scans; default: not. */
+  readonly takesScans?: boolean;
   /** A message that answers no operation. */
   onOtherMessage(incoming: Incoming<Peer>, word: number): void;
 }
@@ -102,6 +111,9 @@ export type CoordinatorCounters = RoundCounters & GetCounters & WritePartsCounte
 const SPREADS_MAX = 16;
 /** So many time-outs in a row without a word: members that are still to get a large value whole are given up. */
 const SPREAD_ATTEMPTS_MAX = 2;
+
+/** A page of a scan has its range elsewhere (scan-flow.ts); its place in the table holds this. */
+const SCAN_KEY = new Uint8Array(1);
 
 export class Coordinator {
   readonly counters: CoordinatorCounters = {
@@ -126,6 +138,7 @@ export class Coordinator {
   readonly #rmws: RmwFlow;
   /** The answer of a read-modify-write, while it is told. */
   #answer = new Uint8Array(0);
+  readonly #scans: ScanFlow | undefined;
   readonly #spreadsMax: number;
   #spreadCount = 0;
   #closed = false;
@@ -141,8 +154,11 @@ export class Coordinator {
     const { sealing, drops } = options;
     const quorum = quorumOf(options.memberCount);
     const end: EndOperation = (slot, outcome) => this.#end(slot, outcome);
-    this.#spreadsMax = Math.min(SPREADS_MAX, OPERATION_SLOTS_MAX - options.capacity);
-    const slotCount = options.capacity + this.#spreadsMax;
+    const takesScans = options.takesScans === true;
+    const scanReadsMax = takesScans ? SCAN_READS_MAX : 0;
+    this.#spreadsMax = Math.min(SPREADS_MAX, OPERATION_SLOTS_MAX - options.capacity - scanReadsMax);
+    assert(this.#spreadsMax >= 0, 'there are slots for the gets of scans');
+    const slotCount = options.capacity + this.#spreadsMax + scanReadsMax;
     const table = new OperationTable(slotCount, options.memory);
     const requests = new Requests(table, options.messenger);
     const picker = new MemberPicker(options.memberCount);
@@ -169,11 +185,12 @@ export class Coordinator {
     this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax);
     this.#puts = new PutFlow(parts, options);
     this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, counters);
+    if (takesScans) this.#scans = new ScanFlow(parts, this.#gets, options.messenger, drops, this.#scanHost);
   }
 
   /** Operations that have not ended. */
   get active(): number {
-    return this.#table.active - this.#spreadCount;
+    return this.#table.active - this.#spreadCount - (this.#scans?.readCount ?? 0);
   }
 
   get capacity(): number {
@@ -233,6 +250,23 @@ export class Coordinator {
     return this.#operationId(slot);
   }
 
+  /** One page; its end is told to the request. */
+  startScan(request: ScanRequest, deadlineMs: number, nowMs: number): number {
+    assert(this.#scans !== undefined, 'a coordinator that takes no scans is given none');
+    const slot = this.#start(OPERATION_SCAN, 0, SCAN_KEY, deadlineMs, nowMs);
+    if (slot === -1) return -1;
+    this.#scans.begin(slot, request);
+    return this.#operationId(slot);
+  }
+
+  readonly #scanHost = {
+    takeRead: (key: Uint8Array, deadlineMs: number): number => {
+      const { nowMs } = this.#rounds;
+      return this.#take(OPERATION_SCAN_READ, 0, key, deadlineMs - nowMs, nowMs);
+    },
+    dropRead: (slot: number): void => this.#release(slot),
+  };
+
   #operationId(slot: number): number {
     return this.#table.serial[slot]! * OPERATION_SLOTS_MAX + slot;
   }
@@ -242,6 +276,10 @@ export class Coordinator {
     assert(Number.isFinite(deadlineMs), 'an operation has a deadline');
     this.#rounds.nowMs = nowMs;
     if (this.#closed || this.active >= this.capacity) return -1;
+    return this.#take(kind, token, key, deadlineMs, nowMs);
+  }
+
+  #take(kind: number, token: number, key: Uint8Array, deadlineMs: number, nowMs: number): number {
     const { memory } = this.#options;
     const keyRef = memory.allocate(alignUp(key.length));
     if (keyRef === NO_REF) return -1;
@@ -298,11 +336,13 @@ export class Coordinator {
     const { sink, sealing } = this.#options;
     const table = this.#table;
     const token = table.token[slot]!;
+    const kind = table.kind[slot]!;
     this.#tellStamp(slot, outcome);
     if (this.#isRmw(slot)) return this.#endRmw(slot, token, outcome);
     if (table.movesByParts[slot] === 1 && this.#hasRest(slot, outcome)) this.#spread(slot);
     else this.#release(slot);
     // Last of all: the sink may start operations.
+    if (kind >= OPERATION_SCAN) return this.#onScanPartEnded(slot, kind, outcome);
     sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
   }
 
@@ -329,6 +369,19 @@ export class Coordinator {
     ended.writerLow = table.writerLow[slot]!;
     ended.rmw = table.rmw[slot]!;
     ended.hasValue = outcome === 'ok' && table.kind[slot] === OPERATION_GET;
+  }
+
+  #onScanPartEnded(slot: number, kind: number, outcome: Outcome): void {
+    if (kind === OPERATION_SCAN) return this.#scans!.onEnded(slot, outcome);
+    const { sealing } = this.#options;
+    const valueBytes = outcome === 'ok' ? sealing.openedValueBytes : 0;
+    const ended = this.#scans!.onReadEnded(slot, outcome, sealing.openedValue, valueBytes);
+    if (ended !== undefined) this.#endScan(ended.slot, ended.outcome);
+  }
+
+  #endScan(slot: number, outcome: ScanOutcome): void {
+    this.#release(slot);
+    this.#scans!.onEnded(slot, outcome);
   }
 
   /** Gives the slot back, when the sealing has given back its buffers. */
@@ -413,13 +466,21 @@ export class Coordinator {
   #onRareAnswer(incoming: Incoming<Peer>, member: number, word: number, valueWord: number): void {
     const { words } = incoming.region;
     const type = typeOf(words, word);
-    if (type !== MESSAGE_READ_PART_REPLY && type !== MESSAGE_WRITE_PROGRESS && !isRmwAnswer(type)) {
+    if (
+      type !== MESSAGE_READ_PART_REPLY &&
+      type !== MESSAGE_WRITE_PROGRESS &&
+      type !== MESSAGE_SCAN_REPLY &&
+      !isRmwAnswer(type)
+    ) {
       return this.#options.onOtherMessage(incoming, word);
     }
     const slot = slotOf(words, word);
     if (!this.#isExpected(incoming, member, type, slot, word)) return;
     if (isRmwAnswer(type)) return this.#onRmwAnswer(slot, incoming, member, word, valueWord);
-    if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(slot, member, words, word);
+    if (type === MESSAGE_SCAN_REPLY) {
+      const outcome = this.#scans!.onReply(slot, member, incoming, word, valueWord);
+      if (outcome !== undefined) this.#endScan(slot, outcome);
+    } else if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(slot, member, words, word);
     else this.#gets.pulls.onPartReply(slot, incoming, word, valueWord);
   }
 
@@ -483,6 +544,8 @@ export class Coordinator {
       case PHASE_WRITE_BACK:
         this.#table.holders[slot] = 0;
         return this.#gets.writeBack(slot);
+      case PHASE_SCAN:
+        return this.#scans!.ask(slot);
       default:
         return this.#puts.write(slot);
     }
@@ -507,6 +570,7 @@ export class Coordinator {
   pump(): void {
     this.#writeParts.pump(this.#rounds.nowMs);
     this.#gets.pulls.pump();
+    this.#scans?.pump();
   }
 
   #onTimer(slot: number): void {
@@ -514,7 +578,8 @@ export class Coordinator {
     if (this.#rounds.nowMs >= table.deadlineMs[slot]!) return this.#giveUp(slot, 'deadline');
     const phase = table.phase[slot]!;
     if (phase >= PHASE_PREPARE) return this.#rmws.onTimer(slot);
-    if (phase === PHASE_OPEN || phase === PHASE_SEAL) return this.#rounds.waitForSealing(slot);
+    if (phase === PHASE_OPEN || phase === PHASE_SEAL || phase === PHASE_SCAN_READS)
+      return this.#rounds.waitForSealing(slot);
     if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
     this.#rounds.onSilence(slot);
     if (phase === PHASE_PULL) return this.#gets.pulls.onSilence(slot);
@@ -566,6 +631,7 @@ export class Coordinator {
     this.#timers.invariants();
     this.#writeParts.invariants();
     this.#gets.pulls.invariants();
+    this.#scans?.invariants();
     const table = this.#table;
     let spreadCount = 0;
     for (let slot = 0; slot < table.capacity; slot++) {
@@ -604,6 +670,8 @@ function answers(type: number, phase: number): boolean {
       return type === MESSAGE_ACCEPTED || isHindrance(type);
     case PHASE_COMMIT:
       return type === MESSAGE_COMMIT_REPLY;
+    case PHASE_SCAN:
+      return type === MESSAGE_SCAN_REPLY;
     default:
       return false;
   }

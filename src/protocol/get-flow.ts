@@ -169,6 +169,21 @@ export class GetFlow {
     table.valueMember[slot] = member;
   }
 
+  /**
+   * A get whose READ a scan has done: these members hold the stamp that stands in the table, and one of them has sent the
+   * value that is kept there.
+   */
+  openFound(slot: number, member: number, holders: number): void {
+    const table = this.#table;
+    this.#rounds.enter(slot, PHASE_READ);
+    table.bad[slot] = 0;
+    table.lacking[slot] = 0;
+    table.partsMember[slot] = NO_MEMBER;
+    table.holders[slot] = holders;
+    table.valueMember[slot] = member;
+    this.#open(slot);
+  }
+
   #decide(slot: number): void {
     const table = this.#table;
     this.#rounds.onQuorum(slot);

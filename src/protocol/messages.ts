@@ -22,6 +22,7 @@ import {
   writeHead,
 } from './message-fields.ts';
 import { rmwEnvelopeBytes, rmwMessageBytes } from './rmw-messages.ts';
+import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY, WORD_SCAN_VALUE_BYTES, scanBytes, scanReplyBytes } from './scan-messages.ts';
 
 export { KEY_BYTES_MAX, WORD_KEY_BYTES, flagsOf, isZeroPadded, slotOf, typeOf, writeHead };
 
@@ -76,7 +77,10 @@ export const FLAG_BUSY = 1;
 export const FLAG_GONE = 1;
 export const FLAGS_REFUSED = FLAG_TRUSTED_FULL | FLAG_HOST_FULL | FLAG_NOT_PERMITTED | FLAG_CONFLICT;
 
-/** Requests with a key: READ, STAMP (16 bytes + key), WRITE, REPAIR (56 bytes + key). Envelope bytes in the value part; in STAMP those that the WRITE will bring. */
+/**
+ * Requests with a key: READ, STAMP (16 bytes + key), WRITE, REPAIR (56 bytes + key). Envelope bytes in the value part; in
+ * STAMP those that the WRITE will bring.
+ */
 export const WORD_ENVELOPE_BYTES = 3;
 export const WORD_ASK_KEY = 4;
 export const ASK_BYTES = 16;
@@ -230,6 +234,10 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
     case MESSAGE_CALL_OPEN:
     case MESSAGE_CALL_OPENED:
       return callMessageBytes(words, word, bytesLeft);
+    case MESSAGE_SCAN:
+      return scanBytes(words, word, bytesLeft);
+    case MESSAGE_SCAN_REPLY:
+      return scanReplyBytes(words, word, bytesLeft, valueBytesLeft);
     default:
       return rmwMessageBytes(words, word, bytesLeft, valueBytesLeft);
   }
@@ -247,6 +255,8 @@ export function messageEnvelopeBytes(words: Int32Array, word: number): number {
       return partLengthBytes(partIndexOf(words, word), partBytesOf(words, word), words[word + WORD_ENVELOPE_BYTES]!);
     case MESSAGE_READ_PART_REPLY:
       return words[word + WORD_PART_REPLY_BYTES]!;
+    case MESSAGE_SCAN_REPLY:
+      return words[word + WORD_SCAN_VALUE_BYTES]!;
     default:
       return rmwEnvelopeBytes(words, word);
   }

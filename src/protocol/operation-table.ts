@@ -31,6 +31,11 @@ export const PHASE_PULL = 9;
 /** Ended for its caller, while the rest of a large value still goes to members that are about to have it whole. */
 export const PHASE_SPREAD = 10;
 
+/** scan: keys and stamps of a quorum (scan-flow.ts). */
+export const PHASE_SCAN = 11;
+/** scan: the gets of its page are under way. */
+export const PHASE_SCAN_READS = 12;
+
 /** Phases of a read-modify-write (rmw-flow.ts): all from this one on. A slot's promises are gathered. */
 export const PHASE_PREPARE = 32;
 /** The value under the newest stamp is asked of who has it. */
@@ -50,6 +55,9 @@ export const OPERATION_GET = 0;
 export const OPERATION_PUT = 1;
 export const OPERATION_DELETE = 2;
 export const OPERATION_RMW = 8;
+/** Operations that are not told to the sink: a page of a scan, and a get of one of its keys. */
+export const OPERATION_SCAN = 32;
+export const OPERATION_SCAN_READ = 33;
 
 export const NO_MEMBER = -1;
 

@@ -29,10 +29,13 @@ export const OUTCOMES = [
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
+/** How a page of a scan ended. 'scans-off': too few replicas keep their keys in order. */
+export type ScanOutcome = Outcome | 'scans-off';
+
 /** Outcomes that answer what was asked: what was read or done, or that a condition did not hold. */
 export type Answer = Extract<Outcome, 'ok' | 'absent' | 'mismatch'>;
 
-export function isAnswer(outcome: Outcome): outcome is Answer {
+export function isAnswer(outcome: ScanOutcome): outcome is Answer {
   return outcome === 'ok' || outcome === 'absent' || outcome === 'mismatch';
 }
 

@@ -74,6 +74,8 @@ import type { Reassembly } from './reassemblies.ts';
 import type { Repairs } from './repairs.ts';
 import { RmwAcceptor } from './rmw-acceptor.ts';
 import { MESSAGE_ACCEPT, MESSAGE_COMMIT, MESSAGE_PREPARE } from './rmw-messages.ts';
+import { ScanAnswers } from './scan-answers.ts';
+import { MESSAGE_SCAN } from './scan-messages.ts';
 
 /**
  * A replica as a pure state machine: messages in, answers out. It keeps the greatest stamp of each key and answers
@@ -84,6 +86,7 @@ import { MESSAGE_ACCEPT, MESSAGE_COMMIT, MESSAGE_PREPARE } from './rmw-messages.
  *     WRITE  applied when its stamp is greater than the stored one, acknowledged either way
  *     parts  of values larger than a datagram: read one by one; written into place, applied when all are there
  *            (reassemblies.ts)
+ *     SCAN   keys of a range in order, with their stamps (scan-answers.ts)
  *     REPAIR a good copy for one that does not open (repairs.ts)
  *     PREPARE, ACCEPT, COMMIT  of read-modify-writes (rmw-acceptor.ts)
  */
@@ -123,6 +126,7 @@ export class Replica {
   readonly #options: ReplicaOptions;
   readonly reassemblies: Reassemblies;
   readonly acceptor: RmwAcceptor;
+  readonly #scans: ScanAnswers;
   #operationCount = 0;
   #nowMs = 0;
   readonly #groupWords = new Int32Array(GROUP_COUNT_MAX);
@@ -140,13 +144,14 @@ export class Replica {
     this.#drops = options.drops;
     this.#repairs = options.repairs;
     this.acceptor = new RmwAcceptor(options.store, options.drops, options.trustedMarginBytes);
+    this.#scans = new ScanAnswers(options.store);
     this.reassemblies = new Reassemblies(options.store, options.local?.messenger ?? options.messenger, {
       answerEarly: (write) => this.#answerEarly(write),
       onWhole: (write) => this.#onWhole(write),
     });
   }
 
-  /** READs and WRITEs answered. */
+  /** READs, WRITEs and SCANs answered. */
   get operationCount(): number {
     return this.#operationCount;
   }
@@ -227,6 +232,10 @@ export class Replica {
       case MESSAGE_REPAIR:
         if (this.#serves(incoming)) this.#repairs.onRepair(incoming, word, valueWord);
         return;
+      case MESSAGE_SCAN:
+        if (!this.#serves(incoming)) return;
+        this.#operationCount++;
+        return this.#scans.onScan(session, this.#messenger, words, word);
       case MESSAGE_PREPARE:
       case MESSAGE_ACCEPT:
       case MESSAGE_COMMIT:

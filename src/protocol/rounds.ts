@@ -10,6 +10,7 @@ import {
   PHASE_PREPARE,
   PHASE_READ,
   PHASE_RMW_FETCH,
+  PHASE_SCAN,
   PHASE_STAMP,
   PHASE_WRITE,
   PHASE_WRITE_BACK,
@@ -59,6 +60,8 @@ export class Rounds {
   /** Time of the turn, handed in by the coordinator. */
   nowMs = 0;
   readonly picker: MemberPicker;
+  /** Writes SCANs; undefined: there are none. */
+  scans: { askOne(session: Session<Peer>, slot: number, withValues: boolean): boolean } | undefined;
   readonly #table: OperationTable;
   readonly #requests: Requests;
   readonly #rmwRequests: RmwRequests;
@@ -198,6 +201,8 @@ export class Rounds {
         return this.#write(session, slot, member, 0);
       case PHASE_WRITE_BACK:
         return this.#write(session, slot, member, FLAG_WRITE_BACK);
+      case PHASE_SCAN:
+        return this.scans!.askOne(session, slot, this.#table.valueMember[slot] === member);
       default:
         return this.#rmwRequests.ask(session, slot, member);
     }
@@ -269,7 +274,7 @@ export class Rounds {
     // The one that was to send the value has not: another one is asked for it, too.
     const phase = table.phase[slot]!;
     if (
-      (phase === PHASE_READ || phase === PHASE_PREPARE) &&
+      (phase === PHASE_READ || phase === PHASE_PREPARE || phase === PHASE_SCAN) &&
       !hasMember(table.replied[slot]!, table.valueMember[slot]!)
     ) {
       table.valueMember[slot] = this.picker.first(members);
@@ -301,6 +306,7 @@ function isAsking(phase: number): boolean {
     phase === PHASE_STAMP ||
     phase === PHASE_WRITE ||
     phase === PHASE_WRITE_BACK ||
+    phase === PHASE_SCAN ||
     isRmwAsking(phase)
   );
 }

@@ -24,6 +24,8 @@ export interface EmbeddedClusterOptions extends WorkerOptions {
   readonly receiveBufferBytes?: number;
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
+  /** See ReplicaServerOptions. */
+  readonly scans?: boolean;
   /** New directory for the cluster files, kept by stop(). Default: a temporary one, removed by stop(). */
   readonly directory?: string;
   /**
@@ -135,8 +137,16 @@ function startReplica(
   bindPort: number,
   chain: ChainAccess | undefined,
 ): ReplicaProcess {
-  const { trustedBytesMax, hostBytesMax, datagramBytes, receiveBufferBytes, workers, workersFromBytes, onReplicaExit } =
-    options;
+  const {
+    trustedBytesMax,
+    hostBytesMax,
+    scans,
+    datagramBytes,
+    receiveBufferBytes,
+    workers,
+    workersFromBytes,
+    onReplicaExit,
+  } = options;
   const log = options.log ?? ((line: string): void => void process.stderr.write(`${line}\n`));
   return new ReplicaProcess(
     {
@@ -146,6 +156,7 @@ function startReplica(
       bindPort,
       ...(trustedBytesMax !== undefined && { trustedBytesMax }),
       ...(hostBytesMax !== undefined && { hostBytesMax }),
+      ...(scans !== undefined && { scans }),
       ...(datagramBytes !== undefined && { datagramBytes }),
       ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
       ...(workers !== undefined && { workers }),

@@ -15,6 +15,7 @@ export interface ChildOptions extends WorkerOptions {
   readonly index: number;
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
+  readonly scans?: boolean;
   readonly datagramBytes?: number;
   readonly receiveBufferBytes?: number;
   readonly bindPort?: number;

@@ -50,6 +50,8 @@ export interface ReplicaNodeOptions {
   readonly datagramBytes: number;
   readonly trustedBytesMax: number;
   readonly hostBytesMax: number;
+  /** Keep the keys in order for scans; default: true. */
+  readonly scans?: boolean;
   /** Trusted memory of the sealing's workers; 0 when it has none. */
   readonly workerBytes?: number;
   randomBytes(count: number): Uint8Array;
@@ -116,7 +118,12 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       'what is left of the budget holds the places of values that arrive by parts',
     );
     this.hostMemory = new HostMemory({ budget, hostBytesMax: options.hostBytesMax });
-    this.store = new Store({ budget, hostMemory: this.hostMemory, seed: options.randomBytes(8) });
+    this.store = new Store({
+      budget,
+      hostMemory: this.hostMemory,
+      seed: options.randomBytes(8),
+      isOrdered: options.scans ?? true,
+    });
     this.repairs = new Repairs(this.store, sealing, this.drops);
     this.#links = configuration.members.map((member) =>
       member.index === memberIndex

@@ -26,6 +26,8 @@ export interface ReplicaServerOptions extends WorkerOptions {
   readonly trustedBytesMax?: number;
   /** Limit of sealed values in host memory, bytes; default 4 GiB. */
   readonly hostBytesMax?: number;
+  /** Keep the keys in order for scans, some 13 bytes of trusted memory a key; default: true. */
+  readonly scans?: boolean;
   readonly datagramBytes?: number;
   /** Asked of the system for the socket; default 4 MiB. It may grant less. */
   readonly receiveBufferBytes?: number;
@@ -152,6 +154,7 @@ class ReplicaServer implements RunningReplica {
       datagramBytes,
       trustedBytesMax: options.trustedBytesMax ?? TRUSTED_BYTES_DEFAULT,
       hostBytesMax: options.hostBytesMax ?? HOST_BYTES_DEFAULT,
+      ...(options.scans !== undefined && { scans: options.scans }),
       workerBytes: processSealing.trustedBytes,
       randomBytes,
       nowSeconds: () => Date.now() / 1000,

@@ -1,6 +1,6 @@
 import { assert } from '../../net/assert.ts';
 import type { Region } from '../../net/bytes.ts';
-import { alignUp, copyPadded, readU53, writeU53 } from '../../net/bytes.ts';
+import { alignUp, copyPadded, copyWords, readU53, writeU53 } from '../../net/bytes.ts';
 import { AvocadoError } from '../errors.ts';
 import type { Order } from '../stamp.ts';
 import { compareStamps } from '../stamp.ts';
@@ -21,6 +21,8 @@ import {
 } from './entry-arena.ts';
 import type { HostMemory } from './host-memory.ts';
 import { NO_REF } from './host-memory.ts';
+import { compareKeys } from './key-order.ts';
+import { OrderedView } from './ordered-view.ts';
 import type { TrustedBudget } from './trusted-budget.ts';
 import { NO_ENTRY, TrustedIndex } from './trusted-index.ts';
 import type { Refusal, WriteResult } from './write-result.ts';
@@ -28,7 +30,7 @@ import { APPLIED, HOST_FULL, TRUSTED_FULL } from './write-result.ts';
 
 /**
  * A replica's store. Trusted memory holds an entry a key (stamp, tag, length and place of the value; see entry-arena.ts),
- * found through the trusted index; host memory holds the values as opaque envelopes (workers/sealing.ts). The store knows
+ * found through the trusted index, and in the order of the keys through the ordered view; host memory holds the values as opaque envelopes (workers/sealing.ts). The store knows
  * no cryptography: whoever opens an envelope checks it against the tag that is kept here.
  *
  * A large value comes in fragments: the caller reserves a block, has each fragment put in its place, and when all are
@@ -48,6 +50,8 @@ export interface StoreOptions {
   readonly hostMemory: HostMemory;
   /** 8 random bytes, see keyed-hash.ts. */
   readonly seed: Uint8Array;
+  /** Keep the keys in order, too, for scans: some 13 bytes a key. Default: true. */
+  readonly isOrdered?: boolean;
 }
 
 export interface StoreStats {
@@ -66,6 +70,8 @@ const NO_TAG = new Int32Array(4);
 export class Store {
   /** Why the last write, adopt or reserve was refused, or the last hasRoom...() was false. */
   lastRefusal: Refusal = TRUSTED_FULL;
+  /** Undefined: it was switched off. */
+  readonly view: OrderedView | undefined;
 
   /** Of keys that had read-modify-writes; protocol/rmw-acceptor.ts keeps them. */
   readonly consensus: ConsensusRecords;
@@ -83,7 +89,12 @@ export class Store {
     this.index = new TrustedIndex(this.budget, options.seed);
     this.entries = this.index.entries;
     this.consensus = new ConsensusRecords(this.budget, (entry) => this.entries.hashOf(entry));
-    if (!this.hasRoomForKey(KEY_BYTES_MAX, 1, 0)) {
+    const { isOrdered = true } = options;
+    if (isOrdered && OrderedView.trustedBytesAtStart <= this.budget.available) {
+      this.view = new OrderedView(this.budget, this.entries);
+    }
+    const isWhole = this.view !== undefined || !isOrdered;
+    if (!isWhole || !this.hasRoomForKey(KEY_BYTES_MAX, 1, 0)) {
       throw new AvocadoError(
         'INVALID_ARGUMENT',
         `Trusted memory of ${this.budget.bytesMax} bytes holds no key: give at least 1 MiB (default 128 MiB).`,
@@ -149,6 +160,23 @@ export class Store {
 
   envelopeBytes(entry: number): number {
     return this.field(entry, ENTRY_LENGTHS) & ENVELOPE_BYTES_MASK;
+  }
+
+  keyBytes(entry: number): number {
+    return this.entries.keyBytes(entry);
+  }
+
+  /** The key, padded with zeros to 8 bytes. */
+  copyKey(entry: number, targetWords: Int32Array, targetWord: number): void {
+    const wordCount = alignUp(this.entries.keyBytes(entry)) >> 2;
+    copyWords(targetWords, targetWord, this.entries.words(entry), this.entries.keyWordOffset(entry), wordCount);
+  }
+
+  /** Order of an entry's key and the given one: negative, zero or positive. */
+  compareKey(entry: number, keyWords: Int32Array, keyWord: number, keyBytes: number): number {
+    const words = this.entries.words(entry);
+    const word = this.entries.keyWordOffset(entry);
+    return compareKeys(words, word, this.entries.keyBytes(entry), keyWords, keyWord, keyBytes);
   }
 
   /** Place of the envelope in host memory; NO_REF when it has no bytes. Changes with a write. */
@@ -234,7 +262,7 @@ export class Store {
    */
   addAbsent(keyWords: Int32Array, keyWord: number, keyBytes: number, marginBytes: number): number {
     if (!this.hasRoomForKey(keyBytes, 0, marginBytes)) return NO_ENTRY;
-    const entry = this.index.add(keyWords, keyWord, keyBytes);
+    const entry = this.addKey(keyWords, keyWord, keyBytes);
     this.setHostRef(entry, NO_REF);
     this.describe(entry, 0, 0, 0, 0, true, NO_TAG, 0, 0);
     return entry;
@@ -326,7 +354,7 @@ export class Store {
     let entry = found;
     if (entry === NO_ENTRY) {
       if (!this.hasRoomForKey(keyBytes, 0, 0)) return this.lastRefusal;
-      entry = this.index.add(keyWords, keyWord, keyBytes);
+      entry = this.addKey(keyWords, keyWord, keyBytes);
       this.setHostRef(entry, NO_REF);
     }
     this.takeOver(entry, ref, envelopeBytes);
@@ -353,7 +381,7 @@ export class Store {
    * that it is refused whole; the margin is room for puts that were let through and are still to be written.
    */
   hasRoomForKey(keyBytes: number, envelopeBytes: number, marginBytes: number): boolean {
-    return this.hasRoom(this.index.trustedBytesToAdd(keyBytes), envelopeBytes, marginBytes);
+    return this.hasRoom(this.trustedBytesToAdd(keyBytes), envelopeBytes, marginBytes);
   }
 
   /**
@@ -385,9 +413,20 @@ export class Store {
       ref = this.takeBlock(envelopeBytes);
       if (ref === NO_REF) return NO_ENTRY;
     }
-    const entry = this.index.add(keyWords, keyWord, keyBytes);
+    const entry = this.addKey(keyWords, keyWord, keyBytes);
     this.setHostRef(entry, ref);
     return entry;
+  }
+
+  /** There must be room for it. */
+  private addKey(keyWords: Int32Array, keyWord: number, keyBytes: number): number {
+    const entry = this.index.add(keyWords, keyWord, keyBytes);
+    this.view?.add(entry);
+    return entry;
+  }
+
+  private trustedBytesToAdd(keyBytes: number): number {
+    return this.index.trustedBytesToAdd(keyBytes) + (this.view?.trustedBytesToAdd() ?? 0);
   }
 
   /** Gives an entry a block of the envelope's size class; false when refused, with the old block and value in place. */
@@ -470,7 +509,7 @@ export class Store {
     return this.hostMemory.trustedBytesToAllocate(envelopeBytes) === 0 || this.hasRoom(0, envelopeBytes, marginBytes);
   }
 
-  private hasRoom(indexBytes: number, envelopeBytes: number, marginBytes: number): boolean {
+  private hasRoom(keyTrustedBytes: number, envelopeBytes: number, marginBytes: number): boolean {
     for (;;) {
       const stateBytes = envelopeBytes === 0 ? 0 : this.hostMemory.trustedBytesToAllocate(envelopeBytes);
       if (stateBytes < 0) {
@@ -478,10 +517,10 @@ export class Store {
         return false;
       }
       // Also what needs nothing now: many that are let through at once together need more.
-      if (indexBytes + stateBytes + marginBytes <= this.budget.available) return true;
+      if (keyTrustedBytes + stateBytes + marginBytes <= this.budget.available) return true;
       // Empty segments cost trusted memory, too.
       const reachableBytes = this.budget.available + this.hostMemory.reclaimableBytes;
-      if (indexBytes + marginBytes > reachableBytes || !this.hostMemory.giveBackEmpty()) {
+      if (keyTrustedBytes + marginBytes > reachableBytes || !this.hostMemory.giveBackEmpty()) {
         this.lastRefusal = TRUSTED_FULL;
         return false;
       }
@@ -496,6 +535,11 @@ export class Store {
     this.budget.invariants();
     this.hostMemory.invariants();
     this.index.invariants();
+    this.view?.invariants();
+    assert(
+      this.view === undefined || this.view.count === this.index.count,
+      'index and ordered view hold the same keys',
+    );
     const refs = new Set<number>();
     let tombstones = 0;
     for (let at = 0; at < this.index.slotCount; at++) {

@@ -141,7 +141,7 @@ test('workload F reads, modifies and writes values of several sizes', async () =
 
 test('a comparison measures each mode in each round, in turn', async () => {
   const short = ['--duration', '0.2', '--warmup', '0', '--fields', '10', '--field-bytes', '100'];
-  const flags = ['--rounds', '2', '--workloads', 'C,D,F', ...short, '--json', file('compare.json')];
+  const flags = ['--rounds', '2', '--workloads', 'C,D,E,F', ...short, '--json', file('compare.json')];
   const { exitCode, stdout, stderr } = await runAvocado(sandbox, ['bench', 'compare', ...QUICK, ...flags]);
   assert.equal(exitCode, 0, stderr);
   assert.match(stdout, /Ratio to plaintext in the same round/);
@@ -150,10 +150,10 @@ test('a comparison measures each mode in each round, in turn', async () => {
   assert.deepEqual(
     report.rounds.map(({ round, mode }) => `${round} ${mode}`),
     [SECURITY_MODES, SECURITY_MODES.toReversed()].flatMap((modes, round) =>
-      ['C', 'D', 'F'].flatMap(() => modes.map((mode) => `${round} ${mode}`)),
+      ['C', 'D', 'E', 'F'].flatMap(() => modes.map((mode) => `${round} ${mode}`)),
     ),
   );
-  const types = { C: ['read'], D: ['read', 'insert'], F: ['read', 'update', 'rmw'] };
+  const types = { C: ['read'], D: ['read', 'insert'], E: ['insert', 'scan'], F: ['read', 'update', 'rmw'] };
   for (const mode of SECURITY_MODES) {
     for (const [workload, itsTypes] of Object.entries(types)) {
       const run = report.runs.find((candidate) => candidate.mode === mode && candidate.workload === workload)!;
@@ -163,7 +163,7 @@ test('a comparison measures each mode in each round, in turn', async () => {
     }
   }
   assert.match(stdout, /500 of 1,000 bytes \(fields: 10 of 100 bytes\)/);
-  assert.match(stdout, /insert p50 +p99 +rmw p50 +p99/);
+  assert.match(stdout, /insert p50 +p99 +rmw p50 +p99 +scan p50 +p99/);
   assert.ok(report.ratio.secure!.opsPerSec > 0 && report.ratio.authenticated!.p99 > 0);
   const { echoUs, datagramsPerSec, aeadCallsPerSec } = report.calibration;
   assert.ok(echoUs.p50 > 0 && echoUs.p99 >= echoUs.p50);
@@ -175,7 +175,10 @@ test('a comparison measures each mode in each round, in turn', async () => {
   );
   for (const { bytesPerSec, lostShare } of report.calibration.rawRates) assert.ok(bytesPerSec > 0 && lostShare < 0.01);
   for (const run of report.runs) {
-    assert.ok(Math.abs(run.bytesPerSec.read / (1_000 * run.opsPerSecByType.read!) - 1) < 0.01, run.workload);
+    // A scan has 1 to 100 records.
+    const readRecords = run.bytesPerSec.read / (1_000 * (run.opsPerSecByType.read ?? run.opsPerSecByType.scan!));
+    if (run.workload === 'E') assert.ok(readRecords > 5 && readRecords < 95);
+    else assert.ok(Math.abs(readRecords - 1) < 0.01, run.workload);
     assert.equal(run.bytesPerSec.written > 0, run.workload !== 'C');
   }
   assert.deepEqual(leftovers(), []);

@@ -64,6 +64,10 @@ export class FakeOperations implements Operations {
     return this.#start({ type: 'rmw', token, key: text(key), value, request: { ...request, value }, deadlineMs });
   }
 
+  startScan(): number {
+    throw new Error('no scans here');
+  }
+
   cancel(): void {
     throw new Error('the bench cancels nothing');
   }

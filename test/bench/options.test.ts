@@ -45,6 +45,7 @@ test('the defaults are those of the documentation', () => {
     route: 'direct',
     connect: false,
     replicas: undefined,
+    scans: true,
     jsonPath: undefined,
     historyPath: undefined,
     beside: undefined,
@@ -103,6 +104,17 @@ test('workloads D and F insert, and read, modify and write; --read leaves that a
   assert.throws(() => bench('--atomic'), /--atomic belongs to workload F.*not A/);
   const { workload } = bench('--workload', 'F', '--read', '0.2');
   assert.deepEqual(workload, { name: 'F read 0.2', readProportion: 0.2, write: 'rmw' });
+});
+
+test('workload E scans and inserts, over the direct route, on replicas that keep their keys in order', () => {
+  const scans = { name: 'E', readProportion: 0.95, write: 'insert', scans: true };
+  assert.deepEqual(bench('--workload', 'e').workload, scans);
+  assert.deepEqual(bench('--workload', 'E', '--read', '1').workload, { ...scans, name: 'E read 1', readProportion: 1 });
+  assert.equal(bench('--no-scans').scans, false);
+  refusesInOneLine(['--workload', 'E', '--no-scans'], /leave --no-scans out/);
+  refusesInOneLine(['--workload', 'E', '--route', 'coordinated'], /over the direct one/);
+  refusesInOneLine(['--workload', 'E', '--records', '3'], /workloads D and E need --records/);
+  assert.throws(() => compare('--workloads', 'A,E', '--routes', 'direct,coordinated'), /over the direct one/);
 });
 
 test('a stream beside the load says what, how large and how many at once', () => {
@@ -172,7 +184,7 @@ test('what no flag can mean is refused by commander', () => {
     ['--read', '-0.1'],
     ['--read', ''],
     ['--read', '0x1'],
-    ['--workload', 'E'],
+    ['--workload', 'G'],
     ['--value-bytes', '64:60,256'],
     ['--value-bytes', '64:0'],
     ['--value-bytes', '64:60:1,256:1'],
@@ -192,7 +204,7 @@ test('what no flag can mean is refused by commander', () => {
     ['--workloads', ''],
     ['--workloads', 'A,,B'],
     ['--workloads', 'A,A'],
-    ['--workloads', 'D,E'],
+    ['--workloads', 'D,G'],
     ['--rounds', '0'],
     ['--history', 'x'],
   ]) {

@@ -41,8 +41,8 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
 /** Types that are not given did not occur. */
 export function byType(latencies: Partial<Record<OperationType, LatencyHistogram>>): Ran['byType'] {
   const of = (latency = new LatencyHistogram()) => ({ count: latency.count, latency: latency.encode() });
-  const { read, update, insert, rmw } = latencies;
-  return { read: of(read), update: of(update), insert: of(insert), rmw: of(rmw) };
+  const { read, update, insert, rmw, scan } = latencies;
+  return { read: of(read), update: of(update), insert: of(insert), rmw: of(rmw), scan: of(scan) };
 }
 
 /** So many operations of a hundredth of a millisecond, two hundredths and so on. */

@@ -28,6 +28,7 @@ const COMMANDS = [
   'delete',
   'incr',
   'update',
+  'scan',
   'status',
   'doctor',
   'check-history',

@@ -150,6 +150,10 @@ export class FakeEngine implements Engine, Operations {
     return this.#make(name, Buffer.from(request.value).toString(), answer);
   }
 
+  startScan(): number {
+    throw new Error('no scans here');
+  }
+
   cancel(): void {}
 
   async status(): Promise<MemberStatus[]> {

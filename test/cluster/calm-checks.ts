@@ -67,6 +67,8 @@ export class CalmChecks {
     if (this.#isHonest && this.#cluster.observer.overrunCount > overrunCount) {
       return 'in calm honest senders overrun a receive buffer';
     }
+    const scanProblem = this.#scanAll(workers);
+    if (scanProblem !== undefined) return scanProblem;
     const failed = [...puts, ...gets, ...changes].find(
       (attempt) => !this.#isFine(attempt) && !this.#hasGoneWithItsReplica(attempt),
     );
@@ -162,6 +164,34 @@ export class CalmChecks {
     if (crashing.length > 0 && outcome === 'deadline') return true;
     if (kind === 'put') return false;
     return outcome === 'absent' || outcome === 'unreadable';
+  }
+
+  /** In calm each client finds all keys, in their order: all were put, and nobody deletes. */
+  #scanAll(workers: readonly RecordedClient[]): string | undefined {
+    const { scanShare, memory, hostile, crashing } = this.#plan;
+    if (scanShare === 0 || memory !== 'ample' || hostile || crashing.length > 0) return undefined;
+    const expected = this.#work.keys.toSorted().join(' ');
+    for (const client of workers) {
+      if (client.node.route !== 'direct' || this.#isReader(client)) continue;
+      const found: string[] = [];
+      const outcome = this.#scanPages(client, '', found);
+      if (outcome !== 'ok') return `in calm a scan ends as ${outcome}`;
+      if (found.join(' ') !== expected) return `in calm a scan finds ${found.join(' ')} in place of ${expected}`;
+    }
+    return undefined;
+  }
+
+  #scanPages(client: RecordedClient, after: string, found: string[]): string {
+    const wish = { start: after, isAfterStart: true, end: '', isReverse: false, keysMax: 3, wantsValues: true };
+    let covered: string | undefined;
+    const attempt = client.scans.tryStart(wish, RECOVERY_MS_MAX, client.process.nowMs, (page) => {
+      found.push(...(page?.keys ?? []).map((key) => key.toString('latin1')));
+      covered = page?.covered?.toString('latin1');
+    })!;
+    client.process.schedule();
+    this.#cluster.time.runUntil(() => attempt.outcome !== undefined, 2 * RECOVERY_MS_MAX);
+    if (attempt.outcome !== 'ok' || covered === undefined) return attempt.outcome ?? 'nothing';
+    return this.#scanPages(client, covered, found);
   }
 
   /** What some members have no room for the others must take. */

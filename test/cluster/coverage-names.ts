@@ -32,6 +32,10 @@ export const PROTOCOL_RULES = {
   'value changed while it was read by parts': 'READ_PART_REPLY with the flag gone',
   'rest sent after the answer': 'WRITE_PART after the operation had ended',
   'repair sent by parts': 'WRITE_PART with the flag repair',
+  // Scans.
+  'page of a scan that does not reach the end': 'a page that ended ok and names how far it goes',
+  'page of a scan in reverse': 'a page that ended ok, from the end down',
+  'scan that tells of a key that it is not there': 'such a page without a key of its range',
   // Calls of the coordinated route.
   'call run': 'the first CALL of its generation that came',
   'call repeated while it runs': 'a CALL of a running operation',

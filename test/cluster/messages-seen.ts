@@ -88,6 +88,7 @@ import {
   WORD_REGISTER_SLOT,
   WORD_REGISTER_WRITER,
 } from '../../src/protocol/rmw-messages.ts';
+import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY } from '../../src/protocol/scan-messages.ts';
 import { STATE_KINDS } from '../../src/protocol/state-message.ts';
 
 /**
@@ -141,6 +142,8 @@ export const MESSAGE_NAMES = {
   [MESSAGE_WRITE_PROGRESS]: 'WRITE_PROGRESS',
   [MESSAGE_READ_PART]: 'READ_PART',
   [MESSAGE_READ_PART_REPLY]: 'READ_PART_REPLY',
+  [MESSAGE_SCAN]: 'SCAN',
+  [MESSAGE_SCAN_REPLY]: 'SCAN_REPLY',
   [MESSAGE_CALL]: 'CALL',
   [MESSAGE_CALL_REPLY]: 'CALL_REPLY',
   [MESSAGE_CALL_OPEN]: 'CALL_OPEN',

@@ -4,6 +4,7 @@
  */
 import type { Substitution } from '../tooling/mutated-copy.ts';
 import type { Bias } from './random-plan.ts';
+import { scanMutants } from './scan-mutants.ts';
 
 /** A file in test/protocol/traces. */
 export type Script = `${string}.trace`;
@@ -334,4 +335,5 @@ export const mutants: readonly Mutant[] = [
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: CALL_CLIENT, find: "? 'outcome-unknown' : reason", replace: '? reason : reason' }],
   },
+  ...scanMutants,
 ];

@@ -30,6 +30,8 @@ export interface Plan {
   /** By client. */
   readonly getShares: readonly number[];
   readonly deleteShare: number;
+  /** Of the operations of clients in the direct route. */
+  readonly scanShare: number;
   readonly cancelShare: number;
   /** Deadlines of a few milliseconds, or none at all: writes are left half done. */
   readonly hasteShare: number;
@@ -208,5 +210,6 @@ export function drawPlan(dice: Dice): Omit<Plan, keyof ReturnType<typeof drawCha
     strangers: dice.chance(0.1),
     handshakeFlood: dice.chance(0.01),
     garbageFloods: isProtected && dice.chance(0.05),
+    scanShare: 0,
   };
 }

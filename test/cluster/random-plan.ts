@@ -9,6 +9,7 @@ import { IDLE_MS, PROCESSES, SESSION_LIFE_MS, drawChanges, drawPlan, drawRoutes 
 /** Nothing but the work and what a bias adds. */
 const QUIET = {
   mode: 'secure',
+  scanShare: 0,
   memberCount: 3,
   keyBytesMax: 5,
   oddLengths: false,
@@ -56,10 +57,41 @@ const CHANGES = {
   memory: 'ample',
 } satisfies Partial<Plan>;
 
+/**
+ * Many keys, each of them seldom written, of which a member lacks some for long: what it does not have shows in scans only.
+ * Keys are deleted, too; pages are short.
+ */
+function scansBias(dice: Dice) {
+  return {
+    ...QUIET,
+    keyCount: dice.pick([2, 6, 12, 20]),
+    keyBytesMax: dice.pick([5, 5, 1_024]),
+    scanShare: 0.5,
+    deleteShare: dice.pick([0.2, 0.5]),
+    getShares: [0.1, 0.1, 0.1, 0.1, 0.1],
+    outstanding: dice.pick([2, 5]),
+    thinkMsMax: dice.pick([0, 1, 4]),
+    hasteShare: dice.pick([0, 0.4]),
+    cancelShare: 0,
+    valueBytesMax: dice.pick([8, 500]),
+    splits: dice.chance(0.7),
+    links: dice.pick(['fine', 'minority', 'minority', 'partitions'] as const),
+    crashing: dice.chance(0.2) ? [dice.integer(0, 2)] : [],
+    tampering: dice.chance(0.15) ? [dice.integer(0, 2)] : [],
+  };
+}
+
 const BIASES = {
-  none: () => ({}),
+  none: (dice: Dice) => ({ scanShare: dice.pick([0, 0, 0.15]) }),
   /** Many readers while a write has reached some replicas only. */
-  'half writes': () => ({ ...QUIET, keyCount: 1, links: 'fine', splits: true, thinkMsMax: 0, deleteShare: 0 }),
+  'half writes': () => ({
+    ...QUIET,
+    keyCount: 1,
+    links: 'fine',
+    splits: true,
+    thinkMsMax: 0,
+    deleteShare: 0,
+  }),
   /** On many keys what a replica lacks stays lacking, on few it is soon noticed. */
   restarts: (dice: Dice) => ({
     ...QUIET,
@@ -100,6 +132,7 @@ const BIASES = {
     ...QUIET,
     routes: drawRoutes(dice, dice.pick([0, 0.5])),
     hostile: true,
+    scanShare: 0.1,
     strangers: true,
     handshakeFlood: dice.chance(0.25),
     crashing: dice.chance(0.6) ? [dice.integer(0, 2)] : [],
@@ -169,6 +202,7 @@ const BIASES = {
     memory: dice.pick(['little host memory', 'little trusted memory'] as const),
     littleMemory: dice.pick([[0, 1, 2], [0, 1, 2], [dice.integer(0, 2)]]),
     sendTrouble: dice.chance(0.5),
+    scanShare: dice.pick([0, 0.1]),
   }),
   /** Values that go and come by parts, and whatever can happen meanwhile. */
   'large values': (dice: Dice) => {
@@ -270,6 +304,7 @@ const BIASES = {
     restartsMax: 2,
     hasteShare: dice.pick([0, 0.2]),
   }),
+  scans: scansBias,
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
 
 function fewAtOnce(dice: Dice) {
@@ -296,6 +331,7 @@ const SHARES: Partial<Record<Bias, number>> = {
   'large values': 3,
   contention: 2,
   'half changes': 2,
+  scans: 2,
 };
 const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
 

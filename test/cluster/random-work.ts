@@ -7,6 +7,7 @@ import { HOSTILE_KEYS, isHostileKey } from './hostile-client.ts';
 import type { Operation } from '../../bench/checker/operation.ts';
 import type { Plan } from './plan.ts';
 import { RandomChanges } from './random-changes.ts';
+import { RandomScans } from './random-scans.ts';
 import type { Attempt, RecordedClient } from './recorded-client.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import { sendStatusRequest } from '../../src/protocol/status-message.ts';
@@ -34,6 +35,7 @@ export class RandomWork {
   readonly #plan: Plan;
   readonly #dice: Dice;
   readonly #changes: RandomChanges;
+  readonly #scans: RandomScans;
   /** Keys that the empty value was put under: values are unique, so that is done once. */
   readonly #emptied = new Set<string>();
   #valueCount = 0;
@@ -46,6 +48,8 @@ export class RandomWork {
     this.#plan = plan;
     this.#dice = dice;
     this.keys = Array.from({ length: plan.keyCount }, (_, i) => this.#keyOf(i));
+    this.#scans = new RandomScans(dice, this.keys);
+    cluster.scannedKeys = this.keys;
   }
 
   addClients(): void {
@@ -76,8 +80,10 @@ export class RandomWork {
 
   get isDone(): boolean {
     return this.#cluster.clients.every(
-      ({ process, attempts, node }) =>
-        !process.isAlive || (attempts.length >= this.#plan.operationCount && node.core.active === 0),
+      (client) =>
+        !client.process.isAlive ||
+        (client.attempts.length + this.#scans.startedBy(client) >= this.#plan.operationCount &&
+          client.node.core.active === 0),
     );
   }
 
@@ -147,9 +153,12 @@ export class RandomWork {
   /** False when the client had no room. */
   #startAny(client: RecordedClient, onEnd?: () => void): boolean {
     const dice = this.#dice;
-    const { cancelShare } = this.#plan;
+    const { cancelShare, scanShare } = this.#plan;
     const { observer, time } = this.#cluster;
     if (dice.chance(STATUS_SHARE)) this.#askStatus(client);
+    if (scanShare > 0 && client.node.route === 'direct' && dice.chance(scanShare)) {
+      return this.#scans.start(client, this.#drawDeadlineMs(), onEnd ?? (() => {}));
+    }
     const attempt: Attempt | undefined = this.#tryAny(client, () => {
       this.#changes.learn(attempt!);
       onEnd?.();

@@ -5,6 +5,7 @@ import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
 import { TABLE_FULL } from '../../src/client/operations.ts';
 import { requestOf, versionOf } from './asked-changes.ts';
 import type { AskedChange } from './asked-changes.ts';
+import { RecordedScans } from './recorded-scans.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 
 /** An operation that a test started, and what has become of it. */
@@ -68,11 +69,14 @@ export class RecordedClient implements OperationSink {
   observer: OperationObserver | undefined;
   /** Whether its history names versions: plain histories are judged faster without. */
   namesVersions = false;
+  readonly scans: RecordedScans;
   readonly #journal: Journal;
   #running: Attempt[] = [];
   #node: ClientNode | undefined;
 
-  constructor(name: string, process: SimulatedProcess, journal: Journal) {
+  /** @param scannedKeys All that anybody writes: scans tell which of them are not there. */
+  constructor(name: string, process: SimulatedProcess, journal: Journal, scannedKeys: readonly string[] = []) {
+    this.scans = new RecordedScans(journal, () => this.node, scannedKeys);
     this.name = name;
     this.process = process;
     this.#journal = journal;
@@ -106,6 +110,9 @@ export class RecordedClient implements OperationSink {
   /** Whatever goes wrong around it, an operation ends in the first turn after its deadline. */
   #checkDeadlines(nowMs: number): void {
     const overdue = this.#running.find(({ deadlineAtMs }) => deadlineAtMs + DEADLINE_SLACK_MS < nowMs);
+    if (overdue === undefined && this.scans.overdue(nowMs - DEADLINE_SLACK_MS) !== undefined) {
+      throw new Error(`a scan of ${this.name} goes on after its deadline`);
+    }
     if (overdue === undefined) return;
     const lateMs = (nowMs - overdue.deadlineAtMs).toFixed(1);
     throw new Error(`a ${overdue.kind} of ${this.name} goes on ${lateMs} ms after its deadline`);
@@ -252,7 +259,7 @@ export class RecordedClient implements OperationSink {
 
   /** What the checker is to explain: errors that promise no effect are left out, unknown outcomes stay open. */
   history(): Operation[] {
-    return this.attempts.flatMap((attempt): Operation[] => {
+    const attempts = this.attempts.flatMap((attempt): Operation[] => {
       if (attempt.change !== undefined) return changeHistory(attempt, attempt.change);
       const { key, value, readValue, start, end, outcome, version } = attempt;
       const kind = attempt.kind as PlainKind;
@@ -263,6 +270,7 @@ export class RecordedClient implements OperationSink {
       const isOpen = kind !== 'get' && (outcome === 'outcome-unknown' || outcome === undefined);
       return isOpen ? [{ kind, key, value, start, end: Infinity }] : [];
     });
+    return [...attempts, ...this.scans.gets];
   }
 }
 

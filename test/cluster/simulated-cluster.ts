@@ -89,6 +89,8 @@ export class SimulatedCluster {
   readonly instances = new Set<string>();
   /** Keys of which a replica was sent two values under one stamp. */
   readonly conflictingKeys = new Set<string>();
+  /** All keys that anybody writes, for clients that scan. */
+  scannedKeys: readonly string[] = [];
   readonly #options: ClusterOptions;
   /** Of the processes that are alive, or were. */
   readonly #sealings = new Map<SimulatedProcess, ObservedSealing>();
@@ -122,10 +124,8 @@ export class SimulatedCluster {
     const number = this.clients.length;
     const name = `client ${number}`;
     const process = this.createProcess(name, { host: '10.0.1.1', port: CLIENT_PORT_FIRST + number });
-    const client = new RecordedClient(name, process, {
-      nextNumber: () => this.#number++,
-      nowMs: () => this.time.nowMs,
-    });
+    const journal = { nextNumber: () => this.#number++, nowMs: () => this.time.nowMs };
+    const client = new RecordedClient(name, process, journal, this.scannedKeys);
     const { route = 'direct' } = options;
     const parts = this.#partsOf(name, options.party ?? 'client', process, route === 'direct');
     const { dice, authority, sealing, crypto } = parts;

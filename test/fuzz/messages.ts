@@ -66,7 +66,9 @@ import {
   writeHead,
 } from '../../src/protocol/messages.ts';
 import { alignUp, writeU53, regionOf } from '../../net/bytes.ts';
+import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY } from '../../src/protocol/scan-messages.ts';
 import type { Dice } from '../cluster/dice.ts';
+import { hostileScan } from './scan-messages.ts';
 
 export interface HostileMessage {
   readonly control: Int32Array;
@@ -93,6 +95,7 @@ const ANSWERS = [
   MESSAGE_WRITE_REPLY,
   MESSAGE_WRITE_PROGRESS,
   MESSAGE_READ_PART_REPLY,
+  MESSAGE_SCAN_REPLY,
 ];
 const CALLS = [MESSAGE_CALL, MESSAGE_CALL, MESSAGE_CALL_OPEN, MESSAGE_CALL_REPLY, MESSAGE_CALL_OPENED];
 const REQUESTS = [
@@ -112,6 +115,8 @@ const TYPES = [
   ...KEYED,
   ...PARTS,
   ...CALLS,
+  MESSAGE_SCAN,
+  MESSAGE_SCAN,
   ...ANSWERS,
   MESSAGE_STATE_REQUEST,
   MESSAGE_STATUS_REQUEST,
@@ -127,7 +132,9 @@ export function hostileMessage(dice: Dice, writerLow: number): HostileMessage {
       ? keyed(dice, type, writerLow)
       : type === MESSAGE_CALL
         ? call(dice)
-        : unkeyed(dice, type);
+        : type === MESSAGE_SCAN
+          ? hostileScan(dice)
+          : unkeyed(dice, type);
   const { control } = message;
   // One that is malformed ends the walk through its datagram, so most are well-formed.
   if (dice.chance(0.25)) control[dice.integer(0, control.length - 1)] = dice.pick(EDGES);

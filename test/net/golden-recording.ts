@@ -23,11 +23,12 @@ import {
 import { FLAG_NEXT, FLAG_REGISTER } from '../../src/protocol/rmw-messages.ts';
 import { sendState } from '../../src/protocol/state-message.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
-import { clientPeer, MessageRecorder, sessionWith } from '../protocol/fixtures.ts';
+import { clientPeer, MessageRecorder, sessionWith, writeOf } from '../protocol/fixtures.ts';
 import type { Message } from '../protocol/fixtures.ts';
 import { operationWith } from '../protocol/operation-fixture.ts';
 import { DATA_KEY, ReplicaHarness, WRITER } from '../protocol/replica-harness.ts';
 import { acceptOf, commitOf, prepareOf } from '../protocol/rmw-fixtures.ts';
+import { scanOf } from '../protocol/scan-fixtures.ts';
 import { seededBytes } from '../workers/random.ts';
 import { bytesOf, sealValue } from '../workers/sealing-driver.ts';
 import { CLUSTER_ID, keyPairOf, kindOf, TestWorld } from './endpoint-harness.ts';
@@ -243,6 +244,22 @@ export function rmwAnswers(mode: SecurityMode): Message[] {
   return new ReplicaHarness().ask(rmwRequests(mode));
 }
 
+/** Any keys, and behind the one that is there in reverse. */
+export function scanRequests(): Message[] {
+  return [
+    scanOf({ slot: 3, generation: 1, entries: 100, wantsValues: true }),
+    scanOf({ slot: 3, generation: 2, start: 'a', end: 'zz', isReverse: true, isAfter: true, entries: 1 }),
+  ];
+}
+
+/** The key with its value, then a deleted key and more. */
+export function scanAnswers(mode: SecurityMode): Message[] {
+  const harness = new ReplicaHarness();
+  const tombstone = writeOf({ key: bytesOf('y'), stamp: { ...WRITER, counter: 3, rmw: 0 }, flags: FLAG_TOMBSTONE });
+  harness.ask([...clientMessages(mode).slice(0, 4), tombstone]);
+  return harness.ask(scanRequests());
+}
+
 export function recordGolden(mode: SecurityMode): Golden {
   const golden = new GoldenWorld(mode);
   const { world, client, replica, sent, session } = golden;
@@ -276,6 +293,8 @@ export function recordGolden(mode: SecurityMode): Golden {
     ['data, answers to read-modify-writes', replica, golden.replicaSession, rmwAnswers(mode)],
     ['data, calls', client, session, callMessages()],
     ['data, answers to calls', replica, golden.replicaSession, callAnswers()],
+    ['data, scans', client, session, scanRequests()],
+    ['data, answers to scans', replica, golden.replicaSession, scanAnswers(mode)],
   ] as const) {
     const datagrams = world.record(() => {
       golden.send(from, to, messages);

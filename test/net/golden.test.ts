@@ -20,6 +20,8 @@ import {
   replicaMessages,
   rmwAnswers,
   rmwRequests,
+  scanAnswers,
+  scanRequests,
 } from './golden-recording.ts';
 import { callAnswers, callMessages } from './golden-calls.ts';
 import type { Golden } from './golden-recording.ts';
@@ -57,6 +59,8 @@ for (const mode of SECURITY_MODES) {
     deliver('data, answers to read-modify-writes', to, from);
     deliver('data, calls', from, to);
     deliver('data, answers to calls', to, from);
+    deliver('data, scans', from, to);
+    deliver('data, answers to scans', to, from);
     assert.deepEqual(
       golden.received,
       [
@@ -70,6 +74,8 @@ for (const mode of SECURITY_MODES) {
         { at: 'client', messages: rmwAnswers(mode) },
         { at: 'replica', messages: callMessages() },
         { at: 'client', messages: callAnswers() },
+        { at: 'replica', messages: scanRequests() },
+        { at: 'client', messages: scanAnswers(mode) },
       ].map(({ at, messages }) => ({
         at,
         epoch: EPOCH,
@@ -84,14 +90,16 @@ for (const mode of SECURITY_MODES) {
     const [requests, answers] = [partRequests(mode), partAnswers(mode)];
     const parts = [...requests.first, ...requests.rest, ...answers.first, ...answers.rest];
     const rmws = [...rmwRequests(mode), ...rmwAnswers(mode), ...callMessages(), ...callAnswers()];
-    const types = [...clientMessages(mode), ...replicaMessages(mode), ...parts, ...rmws].map(({ control, value }) => {
+    const scans = [...scanRequests(), ...scanAnswers(mode)];
+    const all = [...clientMessages(mode), ...replicaMessages(mode), ...parts, ...rmws, ...scans];
+    const types = all.map(({ control, value }) => {
       assert.equal(messageBytes(control, 0, control.length, value.length), control.length * 4);
       assert.equal((messageEnvelopeBytes(control, 0) + 7) & ~7, value.length);
       return typeOf(control, 0);
     });
     assert.deepEqual(
       [...new Set(types)].toSorted((a, b) => a - b),
-      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18, 19, 40, 41, 42, 43, 44, 45, 46, 47, 48],
+      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18, 19, 32, 33, 40, 41, 42, 43, 44, 45, 46, 47, 48],
     );
   });
 }

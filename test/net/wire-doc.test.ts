@@ -12,6 +12,7 @@ import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
 import { KEPT_BYTES } from '../../src/coordinated/kept-answers.ts';
 import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
 import * as callMessages from '../../src/protocol/call-messages.ts';
+import * as scanMessages from '../../src/protocol/scan-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
 import { STATE_KINDS } from '../../src/protocol/state-message.ts';
@@ -74,8 +75,13 @@ test('should list every kind of datagram and every reason of a hint', () => {
 
 test('should list every message, flag and state', () => {
   const rows = rowsOf('Messages');
-  const types = [messages, callMessages, rmwMessages].flatMap((names) => numbersOf(names, 'MESSAGE_'));
-  for (const [number, name] of [...types, ...numbersOf(messages, 'FLAG_'), ...numbersOf(rmwMessages, 'FLAG_')]) {
+  const types = [messages, callMessages, scanMessages, rmwMessages].flatMap((names) => numbersOf(names, 'MESSAGE_'));
+  for (const [number, name] of [
+    ...types,
+    ...numbersOf(messages, 'FLAG_'),
+    ...numbersOf(scanMessages, 'FLAG_'),
+    ...numbersOf(rmwMessages, 'FLAG_'),
+  ]) {
     assert.ok(
       rows.some((row) => row[0] === number && row[1] === name),
       `${number} ${name}`,
@@ -146,6 +152,7 @@ test('should name every limit that the other end can notice, as the code has it'
     ['BURST_REST_MS_MAX', `a rest, ${limits.BURST_REST_MS_MAX} ms at most,`],
     ['KEY_BYTES_MAX', `| key | 1 to ${said(messages.KEY_BYTES_MAX)} bytes |`],
     ['RING_COUNT', `of the last ${rmwMessages.RING_COUNT} slots`],
+    ['SCAN_ENTRIES_MAX', `| entries of a SCAN | ${said(scanMessages.SCAN_ENTRIES_MAX)} |`],
     ['MEMBERS_MAX', `| members | ${messages.MEMBERS_MAX} |`],
     ['STREAMS_MAX', `| streams of calls in a replica | ${STREAMS_MAX}, ${STREAM_BYTES_MAX / 2 ** 20} MiB |`],
     ['STREAM_IDLE_MS', `has not called for ${STREAM_IDLE_MS / 1_000} s`],

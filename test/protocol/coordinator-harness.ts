@@ -114,6 +114,7 @@ export class CoordinatorHarness implements OperationSink {
       sealing: this.sealing,
       drops: this.drops,
       sink: this,
+      takesScans: true,
       readyMask: () => this.readyMask,
       epoch: () => this.epoch,
       session: (member) => this.#members[member],
@@ -207,6 +208,10 @@ export class CoordinatorHarness implements OperationSink {
       assert.ok(message.isBulk, 'parts leave a share of the credit to others');
       return { ...readPart(message), member: this.#members.indexOf(message.session) };
     });
+  }
+
+  sessionOf(member: number): object {
+    return this.#members[member]!;
   }
 
   /** How many more messages the member's session takes. */

@@ -26,6 +26,7 @@ export interface ReplicaHarnessOptions {
   readonly segmentBytes?: number;
   readonly blockBytesMax?: number;
   readonly trustedMarginBytes?: number;
+  readonly isUnordered?: boolean;
   wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
 }
 
@@ -48,6 +49,7 @@ export class ReplicaHarness {
     const { store, hostMemory } = makeStore({
       trustedBytes: options.trustedBytes ?? 16 * 1024 * 1024,
       hostBytes: options.hostBytes ?? 16 * 1024 * 1024,
+      isUnordered: options.isUnordered ?? false,
       ...(options.segmentBytes !== undefined && { segmentBytes: options.segmentBytes }),
       ...(options.blockBytesMax !== undefined && { blockBytesMax: options.blockBytesMax }),
     });

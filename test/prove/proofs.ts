@@ -11,6 +11,7 @@ import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
 import { rmwSpeed } from './rmw-speed.ts';
+import { scans } from './scans.ts';
 import { simulation } from './simulation.ts';
 import { speed } from './speed.ts';
 import { tamper } from './tamper.ts';
@@ -33,6 +34,7 @@ export const PROOFS: readonly Proof[] = [
   byteRate,
   workers,
   memoryKeys,
+  scans,
   simulation,
   memoryFlat,
 ];

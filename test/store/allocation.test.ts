@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { allocateRegion } from '../../net/bytes.ts';
 import { HostMemory } from '../../src/store/host-memory.ts';
+import { NO_POSITION } from '../../src/store/ordered-view.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import { makeStore } from './store-fixture.ts';
 
@@ -73,6 +74,28 @@ for (const { name, firstCounter, limitBytes } of [
     assert.ok(bytes < limitBytes, `${bytes} bytes an operation`);
   });
 }
+
+test('new keys, searches and steps in the order of the keys allocate nothing', () => {
+  const { store } = makeStore({ trustedBytes: 64 * 1024 * 1024, hostBytes: 1024 * 1024 });
+  const view = store.view!;
+  const key = new Int32Array(4);
+  const tag = new Int32Array(4);
+  let sum = 0;
+  const bytes = heapBytesPerOperation((i) => {
+    key[0] = Math.imul(sum + i, 0x9e37_79b1);
+    key[1] = (key[1]! + 1) | 0;
+    store.write(key, 0, 16, 1, 1, 2, 0, true, tag, 0, tag, 0, 0);
+    key[2] = i;
+    let position = view.seek(key, 0, 16);
+    key[2] = 0;
+    if (position === NO_POSITION) position = view.last();
+    for (let step = 0; step < 10 && position !== NO_POSITION; step++) {
+      sum ^= store.keyBytes(view.entryAt(position));
+      position = view.next(position);
+    }
+  });
+  assert.ok(bytes < LIMIT_BYTES, `${bytes} bytes a key`);
+});
 
 test('blocks of host memory are taken and freed without allocating', () => {
   const memory = new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 64 * 1024 * 1024 });

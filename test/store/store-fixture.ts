@@ -19,6 +19,8 @@ export interface FixtureLimits {
   /** Small segments are filled by few values. */
   readonly segmentBytes?: number;
   readonly blockBytesMax?: number;
+  /** Without an ordered view; default: with one. */
+  readonly isUnordered?: boolean;
 }
 
 export const FIXTURE_SEED = Uint8Array.of(0x41, 0x9c, 0x07, 0xee, 0x5b, 0x20, 0xd3, 0x88);
@@ -31,7 +33,8 @@ export function makeStore(limits: FixtureLimits): StoreFixture {
     ...(limits.segmentBytes === undefined ? {} : { segmentBytes: limits.segmentBytes }),
     ...(limits.blockBytesMax === undefined ? {} : { blockBytesMax: limits.blockBytesMax }),
   });
-  return { store: new Store({ budget, hostMemory, seed: FIXTURE_SEED }), budget, hostMemory };
+  const isOrdered = limits.isUnordered !== true;
+  return { store: new Store({ budget, hostMemory, seed: FIXTURE_SEED, isOrdered }), budget, hostMemory };
 }
 
 /** Bytes as they come in a message: as words, padded with zeros to 8 bytes, and not at the beginning. */

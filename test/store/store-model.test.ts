@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { AssertionError } from '../../net/assert.ts';
 import { NO_REF } from '../../src/store/host-memory.ts';
+import { OrderedView } from '../../src/store/ordered-view.ts';
 import { NO_ENTRY } from '../../src/store/trusted-index.ts';
 import { APPLIED, HOST_FULL, TRUSTED_FULL } from '../../src/store/write-result.ts';
 import type { ReluctantHost, StoreFixture, TestStamp, TestWrite } from './store-fixture.ts';
@@ -30,6 +31,8 @@ const FRAGMENT_BYTES = 512;
 const LIMITS = { hostBytes: 12 * 4_096, segmentBytes: 4_096, blockBytesMax: BLOCK_BYTES_MAX };
 /** What ends first: room for keys, with few segments or with many, or host memory. */
 const TRUSTED_BYTES = [100_000, 120_000, 170_000];
+/** The ordered view takes its memory by chunks of so much; the first one at the start, and these keys need no other. */
+const VIEW_BYTES = OrderedView.trustedBytesAtStart;
 
 /** Keys that differ in little: zeros of each length (the same words when padded), one byte at the end, long prefixes. */
 const KEYS = [
@@ -120,8 +123,9 @@ class Checker {
   readonly refusals: Set<string>;
   private readonly host: ReluctantHost;
 
-  constructor(trustedBytes: number, host: ReluctantHost, refusals: Set<string>) {
-    this.fixture = makeStore({ trustedBytes, ...LIMITS });
+  constructor(trustedBytes: number, isUnordered: boolean, host: ReluctantHost, refusals: Set<string>) {
+    const ownBytes = trustedBytes + (isUnordered ? 0 : VIEW_BYTES);
+    this.fixture = makeStore({ trustedBytes: ownBytes, isUnordered, ...LIMITS });
     this.host = host;
     this.refusals = refusals;
     host.refuses = false;
@@ -337,9 +341,10 @@ test('the store tells what a Map tells, through refusals, repairs, fragments and
   fc.assert(
     fc.property(
       fc.constantFrom(...TRUSTED_BYTES),
+      fc.boolean(),
       fc.array(action, { maxLength: 400, size: 'max' }),
-      (trustedBytes, actions) => {
-        const checker = new Checker(trustedBytes, host, refusals);
+      (trustedBytes, isUnordered, actions) => {
+        const checker = new Checker(trustedBytes, isUnordered, host, refusals);
         for (const [i, step] of actions.entries()) {
           checker.run(step);
           checker.fixture.store.invariants();

@@ -142,7 +142,7 @@ test('a full budget refuses new keys and loses nothing: all is read, replaced, d
 });
 
 test('an index that short keys fill first refuses more of them, and searches in it still end', () => {
-  const { store } = makeStore({ trustedBytes: MIB, hostBytes: MIB });
+  const { store } = makeStore({ trustedBytes: MIB, hostBytes: MIB, isUnordered: true });
   const keyOf = (i: number): Padded => new Padded(new Uint8Array(Int32Array.of(i).buffer));
   let count = 0;
   while (writeTo(store, keyOf(count), put(1, new Uint8Array(0))) === APPLIED) count++;
