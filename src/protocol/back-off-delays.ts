@@ -5,7 +5,7 @@
  * Who has sent a proposal comes back soon: replicas remember the last few decisions only, and while a key is contended those
  * of some milliseconds (measured with 64 coordinators: with long waits the fate of one proposal in ten was forgotten).
  */
-const DOUBLINGS_MAX = 7;
+const DOUBLINGS_MAX = 4;
 const DOUBLINGS_SENT_MAX = 1;
 const SPAN_MS_MAX = 200;
 

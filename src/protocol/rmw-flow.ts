@@ -82,6 +82,7 @@ export class RmwFlow {
   readonly #table: OperationTable;
   readonly #operations: RmwOperations;
   readonly #rounds: Rounds;
+  readonly #rmwRequests: RmwRequests;
   readonly #membership: Membership;
   readonly #quorum: number;
   readonly #allMask: number;
@@ -106,6 +107,7 @@ export class RmwFlow {
     this.#table = parts.table;
     this.#operations = operations;
     this.#rounds = parts.rounds;
+    this.#rmwRequests = rmwRequests;
     this.#membership = parts.membership;
     this.#quorum = parts.quorum;
     this.#allMask = (1 << parts.membership.memberCount) - 1;
@@ -215,11 +217,36 @@ export class RmwFlow {
     operation.ballot = ++this.#ballotNumber;
     clearPromises(this.#table, slot, operation);
     this.#rounds.enter(slot, PHASE_PREPARE);
-    // A copy that did not open is not to be had from a few: all are asked.
-    const members = operation.badAccepted === 0 ? this.#rounds.firstMembers() : this.#membership.readyMask();
+    operation.gate = this.#gateOf(slot);
+    const members = this.#firstMembers(operation);
     const answering = members & ~this.#rounds.picker.silentMask;
     this.#table.valueMember[slot] = this.#rounds.picker.first(answering === 0 ? members : answering);
     this.#rounds.askFirst(slot, members);
+  }
+
+  /**
+   * The member whose promise comes first, the same for all coordinators of the key as far as they know the same members to be
+   * there: who is refused there leaves the others alone, or coordinators that met would each have a part of the promises.
+   */
+  #gateOf(slot: number): number {
+    const { memberCount } = this.#membership;
+    const ready = this.#membership.readyMask();
+    const answering = ready & ~this.#rounds.picker.silentMask;
+    const first = (this.#table.keyHash(slot) >>> 0) % memberCount;
+    for (let i = 0; i < memberCount; i++) {
+      const member = (first + i) % memberCount;
+      if (hasMember(answering === 0 ? ready : answering, member)) return member;
+    }
+    return first;
+  }
+
+  #firstMembers({ badAccepted, attempts, gate }: RmwOperation): number {
+    // A copy that did not open is not to be had from a few: all are asked.
+    if (badAccepted !== 0) return this.#membership.readyMask();
+    // Others are at work on the key: the gate alone, and the others when it has let this one through.
+    if (attempts > 0) return 1 << gate;
+    const members = this.#rounds.firstMembers();
+    return hasMember(members, gate) ? members : (members & (members - 1)) | (1 << gate);
   }
 
   onValueOpened(slot: number, opened: boolean): void {
@@ -337,7 +364,14 @@ export class RmwFlow {
 
   #answerRead(slot: number, operation: RmwOperation): void {
     operation.commitPurpose = 'read';
+    this.#releaseGate(slot, operation);
     this.#end(slot, operation.outcome);
+  }
+
+  /** Nothing is going to be proposed: whoever waits for the promise need not wait longer. */
+  #releaseGate(slot: number, { promised, gate }: RmwOperation): void {
+    const session = hasMember(promised, gate) ? this.#membership.session(gate) : undefined;
+    if (session !== undefined) this.#rmwRequests.release(session, slot);
   }
 
   // -- ACCEPT -----------------------------------------------------------------------------------------------------
@@ -371,6 +405,7 @@ export class RmwFlow {
       if (metNumber > NUMBER_MET_MAX) return this.#giveUp(slot, 'stamps-exhausted');
       operation.nacked |= 1 << member;
       this.#ballotNumber = Math.max(this.#ballotNumber, metNumber);
+      if (member === operation.gate && this.#table.phase[slot] === PHASE_PREPARE) return this.#backOff(slot, operation);
     }
     this.#onHindrance(slot, operation, member);
   }
@@ -421,6 +456,7 @@ export class RmwFlow {
     if (operation.sent !== 0 && (reason === 'value-too-large' || reason === 'unreadable')) {
       return this.#backOff(slot, operation);
     }
+    if (operation.sent === 0) this.#releaseGate(slot, operation);
     this.#end(slot, this.outcomeOfGivingUp(slot, reason));
   }
 

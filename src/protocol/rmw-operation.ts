@@ -125,6 +125,8 @@ export class RmwOperation {
   /** The own proposal was ever sent to somebody, in any slot. */
   everSent = false;
   ballot = 0;
+  /** Who is asked for its promise first, by all coordinators of the key. */
+  gate = 0;
   /** Back-offs so far: other coordinators are at work on the key. */
   attempts = 0;
 

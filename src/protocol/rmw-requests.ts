@@ -12,6 +12,8 @@ import {
   COMMIT_BYTES,
   FLAG_NEXT,
   FLAG_REGISTER,
+  FLAG_RELEASE,
+  FLAG_YIELD,
   MESSAGE_ACCEPT,
   MESSAGE_COMMIT,
   MESSAGE_PREPARE,
@@ -37,6 +39,7 @@ import {
   WORD_PREPARE_SLOT,
 } from './rmw-messages.ts';
 import { PROPOSAL_COUNTER, PROPOSAL_ID, PROPOSAL_TAG } from './rmw-operation.ts';
+import { hasMember } from './quorum.ts';
 import type { RmwOperation, RmwOperations } from './rmw-operation.ts';
 
 /** Writes a read-modify-write's requests from its places in the tables. False when the session takes nothing now. */
@@ -69,7 +72,9 @@ export class RmwRequests {
         const valueFlag = this.#table.valueMember[slot] === member ? FLAG_VALUE : 0;
         // Only the slot itself tells what became of a proposal that was sent in it.
         const nextFlag = operation.sent === 0 ? FLAG_NEXT : 0;
-        return this.#prepare(session, slot, operation, valueFlag | nextFlag, operation.slot);
+        // Whom the gate has let through goes before those that it has not.
+        const yieldFlag = hasMember(operation.promised, operation.gate) ? 0 : FLAG_YIELD;
+        return this.#prepare(session, slot, operation, valueFlag | nextFlag | yieldFlag, operation.slot);
       }
       case PHASE_RMW_FETCH:
         // Wherever the member is, it has the value.
@@ -81,6 +86,12 @@ export class RmwRequests {
       default:
         return false;
     }
+  }
+
+  /** The promise is not needed: others need not wait until it is no longer fresh. */
+  release(session: Session<Peer>, slot: number): void {
+    const operation = this.#operations.of(slot);
+    this.#prepare(session, slot, operation, FLAG_RELEASE, operation.slot);
   }
 
   /** Members whose answer would help the phase on, of those that are ready. */

@@ -11,6 +11,8 @@ import { TYPED_ARRAY_OVERHEAD_BYTES } from './trusted-budget.ts';
  * Word offsets within a record; numbers of two words are u53 (low, high), writers two words (low, high):
  */
 export const RECORD_ENTRY = 0;
+/** When the promise was given, or something accepted under it: milliseconds, the low 32 bits. */
+export const RECORD_PROMISED_MS = 1;
 /** The last slot that is decided here. */
 export const RECORD_SLOT = 2;
 /** The greatest ballot promised or accepted in the slot behind it: number, writer. Zero: none. */
