@@ -67,6 +67,11 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /** After so many time-outs of a PREPARE it is begun anew: who has answered may know more by now. */
 const PREPARE_ATTEMPTS_MAX = 2;
+/**
+ * Whoever was refused so often asks all, and yields to nobody: else a coordinator that keeps the gate's promise fresh, and
+ * proposes nothing, could hold a key alone. Waits grow to 16 units, so this is after a second or so.
+ */
+const GATE_ATTEMPTS_MAX = 64;
 const NUMBER_MAX = Number.MAX_SAFE_INTEGER;
 /** Ballots of others go over this only by malice, which spoils their key: own ones, of all keys, must not be used up by it. */
 const NUMBER_MET_MAX = 2 ** 52;
@@ -217,7 +222,7 @@ export class RmwFlow {
     operation.ballot = ++this.#ballotNumber;
     clearPromises(this.#table, slot, operation);
     this.#rounds.enter(slot, PHASE_PREPARE);
-    operation.gate = this.#gateOf(slot);
+    operation.gate = operation.attempts < GATE_ATTEMPTS_MAX ? this.#gateOf(slot) : NO_MEMBER;
     const members = this.#firstMembers(operation);
     const answering = members & ~this.#rounds.picker.silentMask;
     this.#table.valueMember[slot] = this.#rounds.picker.first(answering === 0 ? members : answering);
@@ -237,16 +242,16 @@ export class RmwFlow {
       const member = (first + i) % memberCount;
       if (hasMember(answering === 0 ? ready : answering, member)) return member;
     }
-    return first;
+    return NO_MEMBER;
   }
 
   #firstMembers({ badAccepted, attempts, gate }: RmwOperation): number {
-    // A copy that did not open is not to be had from a few: all are asked.
-    if (badAccepted !== 0) return this.#membership.readyMask();
+    // A copy that did not open is not to be had from a few: all are asked. So they are when the gate is not kept to.
+    if (badAccepted !== 0 || gate === NO_MEMBER) return this.#membership.readyMask();
     // Others are at work on the key: the gate alone, and the others when it has let this one through.
     if (attempts > 0) return 1 << gate;
-    const members = this.#rounds.firstMembers();
-    return hasMember(members, gate) ? members : (members & (members - 1)) | (1 << gate);
+    // A far gate is not worth a longer way to who is alone.
+    return this.#rounds.firstMembers(1 << gate);
   }
 
   onValueOpened(slot: number, opened: boolean): void {
@@ -465,7 +470,9 @@ export class RmwFlow {
     // A round trip or so, by the members that have answered: others may be gone, or were never met.
     const { picker } = this.#rounds;
     const unitMs = Math.min(picker.rtoMs(this.#table.replied[slot]!, 0), picker.hedgeDelayMs());
-    const waitMs = this.#delays.draw(operation.attempts++, operation.sent !== 0, unitMs);
+    // The gate alone is asked so often.
+    const isQuick = operation.sent !== 0 && operation.attempts < GATE_ATTEMPTS_MAX;
+    const waitMs = this.#delays.draw(operation.attempts++, isQuick, unitMs);
     this.#rounds.enter(slot, PHASE_BACK_OFF);
     this.#rounds.wait(slot, waitMs);
   }

@@ -4,7 +4,7 @@ import type { ValueSealing } from '../../workers/sealing.ts';
 import { FLAG_TOMBSTONE, FLAG_VALUE, WORD_ENVELOPE_BYTES, WORD_KEY_BYTES, writeHead } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { OperationTable } from './operation-table.ts';
-import { PHASE_ACCEPT, PHASE_COMMIT, PHASE_PREPARE, PHASE_RMW_FETCH } from './operation-table.ts';
+import { NO_MEMBER, PHASE_ACCEPT, PHASE_COMMIT, PHASE_PREPARE, PHASE_RMW_FETCH } from './operation-table.ts';
 import type { Peer } from './peer.ts';
 import type { Writer } from './put-flow.ts';
 import {
@@ -73,7 +73,8 @@ export class RmwRequests {
         // Only the slot itself tells what became of a proposal that was sent in it.
         const nextFlag = operation.sent === 0 ? FLAG_NEXT : 0;
         // Whom the gate has let through goes before those that it has not.
-        const yieldFlag = hasMember(operation.promised, operation.gate) ? 0 : FLAG_YIELD;
+        const { gate } = operation;
+        const yieldFlag = gate === NO_MEMBER || hasMember(operation.promised, gate) ? 0 : FLAG_YIELD;
         return this.#prepare(session, slot, operation, valueFlag | nextFlag | yieldFlag, operation.slot);
       }
       case PHASE_RMW_FETCH:
