@@ -105,10 +105,15 @@ export class MemberPicker {
     this.#anyMemberIn = this.#anyMemberIn === 0 ? ANY_MEMBER_INTERVAL : this.#anyMemberIn - 1;
   }
 
-  /** `count` members of readyMask to ask first: not silent, near, in turn; fewer when there are not so many. */
-  pick(readyMask: number, count: number): number {
+  /**
+   * `count` members of readyMask to ask first: not silent, near, in turn; fewer when there are not so many.
+   * @param preferredMask Of them in any case those of these that are near.
+   */
+  pick(readyMask: number, count: number, preferredMask = 0): number {
     const answering = readyMask & ~this.#silentMask;
-    let picked = this.#anyMemberIn === 0 ? 0 : this.#take(this.#nearMask(answering), 0, count);
+    const near = this.#nearMask(answering);
+    let picked = near & preferredMask;
+    if (this.#anyMemberIn !== 0) picked = this.#take(near, picked, count);
     if (memberCountOf(picked) < count) picked = this.#take(answering, picked, count);
     if (memberCountOf(picked) < count) picked = this.#take(readyMask, picked, count);
     return picked;

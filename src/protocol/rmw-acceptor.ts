@@ -9,7 +9,9 @@ import {
   RECORD_ENVELOPE_BYTES,
   RECORD_ID,
   RECORD_PROMISE,
+  RECORD_PROMISED_MS,
   RECORD_REF,
+  RECORD_REFUSED_MS,
   RECORD_SLOT,
   RECORD_TAG,
   RECORD_TOMBSTONE,
@@ -35,6 +37,8 @@ import type { Peer } from './peer.ts';
 import {
   FLAG_LACKING,
   FLAG_NEXT,
+  FLAG_RELEASE,
+  FLAG_YIELD,
   MESSAGE_ACCEPT,
   MESSAGE_COMMIT,
   MESSAGE_PREPARE,
@@ -79,6 +83,11 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  * they are told, for all their keys; else a single message could use the numbers up. Each such message raises what is taken by
  * a step, so that a replica that was away for long takes part again after some repetitions.
  *
+ * A promise is fresh for a while, as long as its coordinator takes to come back with a proposal. Meanwhile others, who ask for
+ * that (FLAG_YIELD), are refused, however high their ballots: else coordinators of a contended key take each other's promises
+ * away all the time. To refuse is always safe; when the coordinator is gone, the next one waits no longer than that. And who
+ * had the last turns is refused while others wait, or it would have all: it is back at once, they at random times.
+ *
  * What a replica can check of its peers, and does: who proposes may read and write; ballots carry the session's writer;
  * one ballot proposes one thing, one id is proposed as one thing in a slot; a stamp stands for one value. What it can't: that
  * an id of another writer was accepted elsewhere before (whoever helps says so), and that what is committed was decided. By
@@ -87,6 +96,12 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  */
 /** A million: more than coordinators are apart unless a replica was away. To the greatest number it takes 2^33 messages. */
 const BALLOT_STEP_MAX = 2 ** 20;
+/** Some round trips of a busy local network; of a longer way the first round trip only is protected, or nothing. */
+const FRESH_MS = 5;
+/** So long after a refusal whoever was refused is taken to wait still: most who wait have been back within that. */
+const WANTED_MS = 5;
+/** Turns in a row of one coordinator, while others wait. With 1, two that meet on a key are slower; with none 64 starve. */
+const TURNS_MAX = 2;
 
 export class RmwAcceptor {
   readonly #store: Store;
@@ -97,6 +112,7 @@ export class RmwAcceptor {
   decidedCount = 0;
   /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
   nackedCount = 0;
+  #nowMs = 0;
   /** No ballot number above it is taken. */
   #ballotNumberMax = BALLOT_STEP_MAX;
 
@@ -109,7 +125,15 @@ export class RmwAcceptor {
   }
 
   /** A PREPARE, ACCEPT or COMMIT that messageBytes() has accepted. */
-  onMessage(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
+  onMessage(
+    session: Session<Peer>,
+    messenger: Messenger,
+    words: Int32Array,
+    word: number,
+    valueWord: number,
+    nowMs: number,
+  ): void {
+    this.#nowMs = nowMs;
     switch (typeOf(words, word)) {
       case MESSAGE_PREPARE:
         return this.#onPrepare(session, messenger, words, word);
@@ -139,12 +163,14 @@ export class RmwAcceptor {
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = this.#store.find(words, word + WORD_PREPARE_KEY, keyBytes);
     let record = entry === NO_ENTRY ? NO_RECORD : this.#store.consensus.find(entry);
+    if ((flags & FLAG_RELEASE) !== 0) return this.#release(record, words, word);
     const decided = decidedSlot(this.#store, record);
     const askedSlot = readU53(words, word + WORD_PREPARE_SLOT);
     const slot = (flags & FLAG_NEXT) !== 0 ? Math.max(askedSlot, decided + 1) : askedSlot;
     if (decided >= slot) return this.#answers.committed(session, messenger, words, word, entry, record);
     if (decided < slot - 1) return this.#answers.behind(session, messenger, words, word, decided);
-    if (this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) > 0) {
+    const yields = (flags & FLAG_YIELD) !== 0 && this.#isAnothersTurn(record, decided, words, word + WORD_PREPARE_BALLOT);
+    if (yields || this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) > 0) {
       this.nackedCount++;
       return this.#answers.refuse(session, messenger, words, word, record, 0);
     }
@@ -160,7 +186,42 @@ export class RmwAcceptor {
     const target = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);
+    target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
     this.#answers.promise(session, messenger, words, word, entry, record, slot);
+  }
+
+  /** Whether who yields has to wait for another coordinator. */
+  #isAnothersTurn(record: number, decided: number, words: Int32Array, ballotWord: number): boolean {
+    if (record === NO_RECORD) return false;
+    const { consensus } = this.#store;
+    const held = consensus.words(record);
+    const at = consensus.wordOffset(record);
+    if (readU53(held, at + RECORD_PROMISE) !== 0) {
+      if (equalWords(held, at + RECORD_PROMISE + 2, words, ballotWord + 2, 2)) return false;
+      if (!this.#isLately(held[at + RECORD_PROMISED_MS]!, FRESH_MS)) return false;
+      held[at + RECORD_REFUSED_MS] = this.#nowMs | 0;
+      return true;
+    }
+    // Who had the last turn would have each: it is here at once, and the others come back at random times.
+    const refusedMs = held[at + RECORD_REFUSED_MS]!;
+    if (refusedMs === 0 || !this.#isLately(refusedMs, WANTED_MS)) return false;
+    for (let slot = decided; slot > decided - TURNS_MAX; slot--) {
+      const ringWord = slot < 1 ? -1 : consensus.ringWord(record, slot);
+      if (ringWord === -1 || readU53(held, ringWord) !== slot) return false;
+      if (!equalWords(held, ringWord + 2, words, ballotWord + 2, 2)) return false;
+    }
+    return true;
+  }
+
+  #isLately(thenMs: number, spanMs: number): boolean {
+    const ageMs = ((this.#nowMs | 0) - thenMs) | 0;
+    return ageMs >= 0 && ageMs < spanMs;
+  }
+
+  #release(record: number, words: Int32Array, word: number): void {
+    if (record === NO_RECORD || this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) !== 0) return;
+    const at = this.#store.consensus.wordOffset(record);
+    this.#store.consensus.words(record)[at + RECORD_PROMISED_MS] = (this.#nowMs - FRESH_MS) | 0;
   }
 
   #addEntry(words: Int32Array, keyWord: number, keyBytes: number): number {
@@ -205,6 +266,7 @@ export class RmwAcceptor {
     const target = store.consensus.words(record);
     const at = store.consensus.wordOffset(record);
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_ACCEPT_BALLOT, 4);
+    target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
     // Ballot, id, counter, writer, rmw: as they lie in the message.
     copyWords(target, at + RECORD_BALLOT, words, word + WORD_ACCEPT_BALLOT, 13);
     target[at + RECORD_ENVELOPE_BYTES] = envelopeBytes;

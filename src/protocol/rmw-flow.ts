@@ -67,6 +67,11 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /** After so many time-outs of a PREPARE it is begun anew: who has answered may know more by now. */
 const PREPARE_ATTEMPTS_MAX = 2;
+/**
+ * Whoever was refused so often asks all, and yields to nobody: else a coordinator that keeps the gate's promise fresh, and
+ * proposes nothing, could hold a key alone. Waits grow to 16 units, so this is after a second or so.
+ */
+const GATE_ATTEMPTS_MAX = 64;
 const NUMBER_MAX = Number.MAX_SAFE_INTEGER;
 
 export interface RmwCounters {
@@ -80,6 +85,7 @@ export class RmwFlow {
   readonly #table: OperationTable;
   readonly #operations: RmwOperations;
   readonly #rounds: Rounds;
+  readonly #rmwRequests: RmwRequests;
   readonly #membership: Membership;
   readonly #quorum: number;
   readonly #allMask: number;
@@ -104,6 +110,7 @@ export class RmwFlow {
     this.#table = parts.table;
     this.#operations = operations;
     this.#rounds = parts.rounds;
+    this.#rmwRequests = rmwRequests;
     this.#membership = parts.membership;
     this.#quorum = parts.quorum;
     this.#allMask = (1 << parts.membership.memberCount) - 1;
@@ -213,11 +220,36 @@ export class RmwFlow {
     operation.ballot = ++this.#ballotNumber;
     clearPromises(this.#table, slot, operation);
     this.#rounds.enter(slot, PHASE_PREPARE);
-    // A copy that did not open is not to be had from a few: all are asked.
-    const members = operation.badAccepted === 0 ? this.#rounds.firstMembers() : this.#membership.readyMask();
+    operation.gate = operation.attempts < GATE_ATTEMPTS_MAX ? this.#gateOf(slot) : NO_MEMBER;
+    const members = this.#firstMembers(operation);
     const answering = members & ~this.#rounds.picker.silentMask;
     this.#table.valueMember[slot] = this.#rounds.picker.first(answering === 0 ? members : answering);
     this.#rounds.askFirst(slot, members);
+  }
+
+  /**
+   * The member whose promise comes first, the same for all coordinators of the key as far as they know the same members to be
+   * there: who is refused there leaves the others alone, or coordinators that met would each have a part of the promises.
+   */
+  #gateOf(slot: number): number {
+    const { memberCount } = this.#membership;
+    const ready = this.#membership.readyMask();
+    const answering = ready & ~this.#rounds.picker.silentMask;
+    const first = (this.#table.keyHash(slot) >>> 0) % memberCount;
+    for (let i = 0; i < memberCount; i++) {
+      const member = (first + i) % memberCount;
+      if (hasMember(answering === 0 ? ready : answering, member)) return member;
+    }
+    return NO_MEMBER;
+  }
+
+  #firstMembers({ badAccepted, attempts, gate }: RmwOperation): number {
+    // A copy that did not open is not to be had from a few: all are asked. So they are when the gate is not kept to.
+    if (badAccepted !== 0 || gate === NO_MEMBER) return this.#membership.readyMask();
+    // Others are at work on the key: the gate alone, and the others when it has let this one through.
+    if (attempts > 0) return 1 << gate;
+    // A far gate is not worth a longer way to who is alone.
+    return this.#rounds.firstMembers(1 << gate);
   }
 
   onValueOpened(slot: number, opened: boolean): void {
@@ -335,7 +367,14 @@ export class RmwFlow {
 
   #answerRead(slot: number, operation: RmwOperation): void {
     operation.commitPurpose = 'read';
+    this.#releaseGate(slot, operation);
     this.#end(slot, operation.outcome);
+  }
+
+  /** Nothing is going to be proposed: whoever waits for the promise need not wait longer. */
+  #releaseGate(slot: number, { promised, gate }: RmwOperation): void {
+    const session = hasMember(promised, gate) ? this.#membership.session(gate) : undefined;
+    if (session !== undefined) this.#rmwRequests.release(session, slot);
   }
 
   // -- ACCEPT -----------------------------------------------------------------------------------------------------
@@ -368,6 +407,7 @@ export class RmwFlow {
       const metNumber = readU53(words, word + WORD_NACK_BALLOT);
       operation.nacked |= 1 << member;
       this.#ballotNumber = Math.max(this.#ballotNumber, metNumber);
+      if (member === operation.gate && this.#table.phase[slot] === PHASE_PREPARE) return this.#backOff(slot, operation);
     }
     this.#onHindrance(slot, operation, member);
   }
@@ -418,6 +458,7 @@ export class RmwFlow {
     if (operation.sent !== 0 && (reason === 'value-too-large' || reason === 'unreadable')) {
       return this.#backOff(slot, operation);
     }
+    if (operation.sent === 0) this.#releaseGate(slot, operation);
     this.#end(slot, this.outcomeOfGivingUp(slot, reason));
   }
 
@@ -426,7 +467,9 @@ export class RmwFlow {
     // A round trip or so, by the members that have answered: others may be gone, or were never met.
     const { picker } = this.#rounds;
     const unitMs = Math.min(picker.rtoMs(this.#table.replied[slot]!, 0), picker.hedgeDelayMs());
-    const waitMs = this.#delays.draw(operation.attempts++, operation.sent !== 0, unitMs);
+    // The gate alone is asked so often.
+    const isQuick = operation.sent !== 0 && operation.attempts < GATE_ATTEMPTS_MAX;
+    const waitMs = this.#delays.draw(operation.attempts++, isQuick, unitMs);
     this.#rounds.enter(slot, PHASE_BACK_OFF);
     this.#rounds.wait(slot, waitMs);
   }

@@ -32,6 +32,10 @@ export const MESSAGE_COMMIT_REPLY = 48;
 export const FLAG_NEXT = 2;
 /** PREPARE: with the register's value, whatever was accepted; of that the PROMISE then says nothing. */
 export const FLAG_REGISTER = 4;
+/** PREPARE: to be refused while another coordinator's promise is fresh, however high the ballot. */
+export const FLAG_YIELD = 8;
+/** PREPARE: the coordinator needs its promise no more. Not answered. */
+export const FLAG_RELEASE = 16;
 /** PROMISE: a proposal was accepted in the slot. Its value comes instead of the register's. */
 export const FLAG_ACCEPTED = 4;
 /** COMMIT_REPLY: the value did not come with the COMMIT, and the replica has an older one: nothing was done. */

@@ -125,6 +125,8 @@ export class RmwOperation {
   /** The own proposal was ever sent to somebody, in any slot. */
   everSent = false;
   ballot = 0;
+  /** Who is asked for its promise first, by all coordinators of the key; NO_MEMBER: all are asked at once. */
+  gate = 0;
   /** Back-offs so far: other coordinators are at work on the key. */
   attempts = 0;
 
@@ -172,6 +174,7 @@ export class RmwOperation {
     this.floor = 1;
     this.sent = 0;
     this.everSent = false;
+    this.promised = 0;
     this.attempts = 0;
     this.badAccepted = 0;
     this.outcome = 'ok';

@@ -4,7 +4,7 @@ import type { ValueSealing } from '../../workers/sealing.ts';
 import { FLAG_TOMBSTONE, FLAG_VALUE, WORD_ENVELOPE_BYTES, WORD_KEY_BYTES, writeHead } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { OperationTable } from './operation-table.ts';
-import { PHASE_ACCEPT, PHASE_COMMIT, PHASE_PREPARE, PHASE_RMW_FETCH } from './operation-table.ts';
+import { NO_MEMBER, PHASE_ACCEPT, PHASE_COMMIT, PHASE_PREPARE, PHASE_RMW_FETCH } from './operation-table.ts';
 import type { Peer } from './peer.ts';
 import type { Writer } from './put-flow.ts';
 import {
@@ -12,6 +12,8 @@ import {
   COMMIT_BYTES,
   FLAG_NEXT,
   FLAG_REGISTER,
+  FLAG_RELEASE,
+  FLAG_YIELD,
   MESSAGE_ACCEPT,
   MESSAGE_COMMIT,
   MESSAGE_PREPARE,
@@ -37,6 +39,7 @@ import {
   WORD_PREPARE_SLOT,
 } from './rmw-messages.ts';
 import { PROPOSAL_COUNTER, PROPOSAL_ID, PROPOSAL_TAG } from './rmw-operation.ts';
+import { hasMember } from './quorum.ts';
 import type { RmwOperation, RmwOperations } from './rmw-operation.ts';
 
 /** Writes a read-modify-write's requests from its places in the tables. False when the session takes nothing now. */
@@ -69,7 +72,10 @@ export class RmwRequests {
         const valueFlag = this.#table.valueMember[slot] === member ? FLAG_VALUE : 0;
         // Only the slot itself tells what became of a proposal that was sent in it.
         const nextFlag = operation.sent === 0 ? FLAG_NEXT : 0;
-        return this.#prepare(session, slot, operation, valueFlag | nextFlag, operation.slot);
+        // Whom the gate has let through goes before those that it has not.
+        const { gate } = operation;
+        const yieldFlag = gate === NO_MEMBER || hasMember(operation.promised, gate) ? 0 : FLAG_YIELD;
+        return this.#prepare(session, slot, operation, valueFlag | nextFlag | yieldFlag, operation.slot);
       }
       case PHASE_RMW_FETCH:
         // Wherever the member is, it has the value.
@@ -81,6 +87,12 @@ export class RmwRequests {
       default:
         return false;
     }
+  }
+
+  /** The promise is not needed: others need not wait until it is no longer fresh. */
+  release(session: Session<Peer>, slot: number): void {
+    const operation = this.#operations.of(slot);
+    this.#prepare(session, slot, operation, FLAG_RELEASE, operation.slot);
   }
 
   /** Members whose answer would help the phase on, of those that are ready. */

@@ -114,9 +114,9 @@ export class Rounds {
   }
 
   /** Thrifty: just a quorum, and now and then a silent member to see whether it is back. */
-  firstMembers(): number {
+  firstMembers(preferredMask = 0): number {
     const ready = this.#membership.readyMask();
-    return this.picker.pick(ready, this.#quorum) | this.picker.probeMask(ready, this.nowMs);
+    return this.picker.pick(ready, this.#quorum, preferredMask) | this.picker.probeMask(ready, this.nowMs);
   }
 
   /** Everyone who is ready and was not asked in this phase. */

@@ -11,6 +11,8 @@ import { TYPED_ARRAY_OVERHEAD_BYTES } from './trusted-budget.ts';
  * Word offsets within a record; numbers of two words are u53 (low, high), writers two words (low, high):
  */
 export const RECORD_ENTRY = 0;
+/** When the promise was given, or something accepted under it: milliseconds, the low 32 bits. */
+export const RECORD_PROMISED_MS = 1;
 /** The last slot that is decided here. */
 export const RECORD_SLOT = 2;
 /** The greatest ballot promised or accepted in the slot behind it: number, writer. Zero: none. */
@@ -29,7 +31,9 @@ export const RECORD_TAG = 24;
 export const RECORD_RING = 28;
 export const RECORD_RING_COUNT = 8;
 const RING_ENTRY_WORDS = 6;
-const RECORD_WORDS = RECORD_RING + RECORD_RING_COUNT * RING_ENTRY_WORDS;
+/** When a coordinator was last refused for another's fresh promise: as RECORD_PROMISED_MS; 0: never. */
+export const RECORD_REFUSED_MS = RECORD_RING + RECORD_RING_COUNT * RING_ENTRY_WORDS;
+const RECORD_WORDS = RECORD_REFUSED_MS + 1;
 
 /** 19 KiB a chunk: the array costs 5 % beside that, and a key that is the only one pays for no more. */
 const CHUNK_BITS = 6;

@@ -14,6 +14,7 @@ import {
   FLAG_LACKING,
   FLAG_NEXT,
   FLAG_REGISTER,
+  FLAG_RELEASE,
   MESSAGE_ACCEPT,
   MESSAGE_COMMIT,
   MESSAGE_PREPARE,
@@ -70,7 +71,7 @@ function acknowledge(harness: CoordinatorHarness, asked: readonly AskedRmw[], co
   for (const request of asked.slice(0, count)) harness.answer(request, commitReplyOf(request));
 }
 
-/** The back-off passes. */
+/** The back-off passes; the gate is asked. */
 function comeBack(harness: CoordinatorHarness): AskedRmw[] {
   for (let passed = 0; harness.messenger.sent.length === 0; passed++) {
     assert.ok(passed < 250, 'a back-off is bounded');
@@ -79,8 +80,30 @@ function comeBack(harness: CoordinatorHarness): AskedRmw[] {
   return harness.askedRmw(MESSAGE_PREPARE);
 }
 
+/** The gate promises; what the others are asked. */
+function passGate(harness: CoordinatorHarness, asked: readonly AskedRmw[], promised: Promised): AskedRmw[] {
+  assert.equal(asked.length, 1, 'the gate alone is asked');
+  promise(harness, asked, promised);
+  return harness.askedRmw(MESSAGE_PREPARE);
+}
+
+/** Nothing is sent but that the promise is not needed. */
+function assertReleased(harness: CoordinatorHarness, ballot = 1): void {
+  const releases = harness.askedRmw(MESSAGE_PREPARE);
+  assert.deepEqual(
+    releases.map(({ flags, ballot: released }) => [flags, released!.number]),
+    [[FLAG_RELEASE, ballot]],
+  );
+}
+
 /** A read-modify-write that has got as far as its ACCEPT in slot 1; what was sent. */
 function untilAccept(harness: CoordinatorHarness, request = set('new'), register?: Register): AskedRmw[] {
+  untilPromised(harness, request, register);
+  return harness.askedRmw(MESSAGE_ACCEPT);
+}
+
+/** A read-modify-write that has the promises of a quorum in slot 1. */
+function untilPromised(harness: CoordinatorHarness, request: RmwRequest, register?: Register): void {
   harness.rmw(request);
   const promised = { slot: 1, ...(register !== undefined && { register }) };
   const asked = harness.askedRmw(MESSAGE_PREPARE);
@@ -91,7 +114,6 @@ function untilAccept(harness: CoordinatorHarness, request = set('new'), register
       ? promised
       : { slot: 1, register: { ...register, envelope: 'elsewhere' } };
   for (const one of asked) harness.answer(one, promiseOf(one, hasValue(one) ? promised : without));
-  return harness.askedRmw(MESSAGE_ACCEPT);
 }
 
 function end(harness: CoordinatorHarness) {
@@ -203,15 +225,15 @@ test('should answer a condition that does not hold as a read when a quorum holds
     [BASE, 'not-an-integer'],
   ] as const) {
     const harness = new CoordinatorHarness();
-    const accepts = untilAccept(harness, request, registerOf(harness.copyOf('found', stamp)));
-    assert.equal(accepts.length, 0);
+    untilPromised(harness, request, registerOf(harness.copyOf('found', stamp)));
+    assertReleased(harness);
     const { told, value } = end(harness);
     assert.equal(harness.ended[0]!.outcome, outcome);
     assert.equal(value, outcome === 'mismatch' ? 'found' : '');
     assert.deepEqual(told, { ...stamp, hasValue: outcome === 'mismatch' });
   }
   const harness = new CoordinatorHarness();
-  untilAccept(harness, BASE, registerOf(harness.copyOf('9223372036854775807', stamp)));
+  untilPromised(harness, BASE, registerOf(harness.copyOf('9223372036854775807', stamp)));
   assert.equal(end(harness).outcome, 'overflow');
 });
 
@@ -330,16 +352,18 @@ test('should propose again in its slot what it has sent there, as it is, whateve
   const harness = new CoordinatorHarness();
   const accepts = untilAccept(harness, set('new'), registerOf(harness.copyOf('old', stampOf(4))));
   for (const request of accepts.slice(0, 2)) harness.answer(request, nackOf(request, { number: 77, writer: OTHER }));
-  const prepares = comeBack(harness);
+  const gate = comeBack(harness);
+  const later = registerOf(harness.copyOf('later', stampOf(9)));
+  const others = passGate(harness, gate, { slot: 1, register: later });
   assert.deepEqual(
-    prepares.map(({ consensusSlot, flags }) => [consensusSlot, flags & FLAG_NEXT]),
+    [...gate, ...others].map(({ consensusSlot, flags }) => [consensusSlot, flags & FLAG_NEXT]),
     [
+      [1, 0],
       [1, 0],
       [1, 0],
     ],
   );
-  const later = registerOf(harness.copyOf('later', stampOf(9)));
-  promise(harness, prepares, { slot: 1, register: later }, { slot: 1, register: later });
+  promise(harness, others, { slot: 1, register: later });
   const again = harness.askedRmw(MESSAGE_ACCEPT);
   assert.deepEqual([again[0]!.stamp, again[0]!.tag], [accepts[0]!.stamp, accepts[0]!.tag]);
   assert.deepEqual(again[0]!.envelope, accepts[0]!.envelope);
@@ -392,8 +416,13 @@ test('should ask the others when a ring no longer shows its slot, and not know w
   for (const request of prepares) harness.answer(request, committedOf(request, 20, ring));
   assert.equal(harness.ended.length, 0);
   const rest = harness.askedRmw(MESSAGE_PREPARE);
-  assert.deepEqual([rest.length, rest[0]!.consensusSlot], [1, 1]);
+  assert.deepEqual(
+    rest.map(({ consensusSlot }) => consensusSlot),
+    [1, 1],
+  );
   harness.answer(rest[0]!, committedOf(rest[0]!, 20, ring));
+  assert.equal(harness.ended.length, 0, 'one may still tell');
+  harness.answer(rest[1]!, committedOf(rest[1]!, 20, ring));
   assert.equal(end(harness).outcome, 'outcome-unknown');
 });
 
@@ -402,7 +431,8 @@ test('should decide a condition that does not hold in a slot when its id was eve
   const found = registerOf(harness.copyOf('found', stampOf(9)));
   const prepares = untilSent(harness, set('new', { condition: CONDITION_VALUE, expected: bytesOf('old') }));
   harness.answer(prepares[0]!, committedOf(prepares[0]!, 1, [{ slot: 1, id: OTHER_ID }]));
-  promise(harness, harness.askedRmw(MESSAGE_PREPARE), { slot: 2, register: found }, { slot: 2, register: found });
+  const others = passGate(harness, harness.askedRmw(MESSAGE_PREPARE), { slot: 2, register: found });
+  promise(harness, others, { slot: 2, register: found });
   const accepts = harness.askedRmw(MESSAGE_ACCEPT);
   assert.deepEqual(
     [accepts[0]!.stamp, accepts[0]!.tag, accepts[0]!.envelope],
@@ -556,13 +586,15 @@ test('should refuse a value that no datagram holds, found or new, before anythin
   assert.equal(end(found).outcome, 'value-too-large');
 
   const made = new CoordinatorHarness();
-  assert.equal(untilAccept(made, set('x'.repeat(60_001))).length, 0);
+  untilPromised(made, set('x'.repeat(60_001)));
+  assertReleased(made);
   assert.equal(end(made).outcome, 'value-too-large');
 });
 
 test('should end when the numbers of stamps, slots or ballots are used up', () => {
   const stamps = new CoordinatorHarness();
-  assert.equal(untilAccept(stamps, BASE, registerOf(stamps.copyOf('1', stampOf(4, 1, 0, -1)))).length, 0);
+  untilPromised(stamps, BASE, registerOf(stamps.copyOf('1', stampOf(4, 1, 0, -1))));
+  assertReleased(stamps);
   assert.equal(end(stamps).outcome, 'stamps-exhausted');
 
   const ballots = new CoordinatorHarness();

@@ -56,6 +56,21 @@ test('should leave out a member that is far slower, as long as it is not needed'
   }
 });
 
+test('should pick the preferred member in any case, but not when it is far, silent or not ready', () => {
+  const picker = new MemberPicker(3);
+  for (const [member, rttMs] of [1, 1, 40].entries()) for (let i = 0; i < 20; i++) picker.onRoundTrip(member, rttMs);
+  for (let i = 0; i < 300; i++) {
+    picker.advanceTurn();
+    assert.equal(picker.pick(ALL, 1, 0b010), 0b010);
+    assert.equal(memberCountOf(picker.pick(ALL, 2, 0b001)), 2);
+    assert.equal(picker.pick(0b101, 1, 0b010) & 0b010, 0);
+  }
+  picker.advanceTurn();
+  assert.equal(picker.pick(ALL, 2, 0b100), 0b011);
+  picker.onOverdue(0b010, 1);
+  assert.equal(picker.pick(ALL, 1, 0b010), 0b001);
+});
+
 test('should not prefer a member by a fraction of a millisecond', () => {
   const picker = new MemberPicker(3);
   for (const [member, rttMs] of [0.1, 0.5, 0.9].entries()) picker.onRoundTrip(member, rttMs);

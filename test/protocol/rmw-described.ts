@@ -26,7 +26,9 @@ export function describedRmw(message: Message): string {
     case rmw.MESSAGE_PREPARE: {
       const next = (flags & rmw.FLAG_NEXT) !== 0 ? ' or later' : '';
       const register = (flags & rmw.FLAG_REGISTER) !== 0 ? ' register' : '';
-      return `PREPARE ${key} slot ${consensusSlot}${next} ballot ${ballotText(ballot!)}${register}${value}`;
+      const yields = (flags & rmw.FLAG_YIELD) !== 0 ? ' yields' : '';
+      const released = (flags & rmw.FLAG_RELEASE) !== 0 ? ' released' : '';
+      return `PREPARE ${key} slot ${consensusSlot}${next} ballot ${ballotText(ballot!)}${register}${value}${yields}${released}`;
     }
     case rmw.MESSAGE_PROMISE: {
       const what =

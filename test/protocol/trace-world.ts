@@ -9,7 +9,7 @@
  *     drop c0 r1 [TEXT]                                      is lost
  *     repeat c0 r1 [TEXT]                                    arrives, and stays on its way
  *     rest                                                   everything arrives until nothing is on its way
- *     pass c0 5                                              milliseconds pass for a client
+ *     pass c0 5            pass r0 5                         milliseconds pass for a client, or a replica
  *     small                                                  from now on datagrams hold 96 bytes of messages and value
  *     flip r1 key                                            a bit of the value in r1's host memory
  */
@@ -145,7 +145,8 @@ export class TraceWorld {
         }
         break;
       case 'pass':
-        this.#pass(this.#clientOf(words[0]!), Number(words[1]));
+        if (words[0]!.startsWith('r')) this.#replicaOf(words[0]!).nowMs += Number(words[1]);
+        else this.#pass(this.#clientOf(words[0]!), Number(words[1]));
         break;
       case 'small':
         for (const { messenger } of [...this.#replicas, ...this.#clients]) messenger.bytesMax = SMALL_BYTES;
