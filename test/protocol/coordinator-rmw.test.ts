@@ -356,6 +356,25 @@ function untilSent(harness: CoordinatorHarness, request = set('new')): AskedRmw[
   return comeBack(harness);
 }
 
+test('should have what is decided held by members that were not ready when it was', () => {
+  const harness = new CoordinatorHarness();
+  harness.readyMask = 0b011;
+  accept(harness, untilAccept(harness));
+  const [first] = harness.askedRmw(MESSAGE_COMMIT);
+  acknowledge(harness, [first!], 1);
+  // The other one that was asked is dead.
+  harness.readyMask = 0b111;
+  const late = () => harness.askedRmw(MESSAGE_COMMIT).find(({ member }) => member === 2);
+  let asked: AskedRmw | undefined;
+  for (let passed = 0; asked === undefined; passed++) {
+    assert.ok(passed < 1_000, 'it is asked soon');
+    harness.turn(1);
+    asked = late();
+  }
+  acknowledge(harness, [asked], 1);
+  assert.equal(end(harness).outcome, 'ok');
+});
+
 test('should commit its own proposal to a quorum when the ring says that it was decided, and then answer', () => {
   const harness = new CoordinatorHarness();
   const prepares = untilSent(harness);
