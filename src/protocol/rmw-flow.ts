@@ -303,9 +303,7 @@ export class RmwFlow {
   /** Whether the promises are enough; if not, who else could help. */
   #judge(slot: number, operation: RmwOperation): void {
     const table = this.#table;
-    if (memberCountOf(operation.promised) >= this.#quorum && !this.#isCopySought(operation)) {
-      return this.#decide(slot, operation);
-    }
+    if (memberCountOf(operation.promised) >= this.#quorum) return this.#decide(slot, operation);
     if ((table.asked[slot]! & ~table.replied[slot]!) !== 0 || table.unsent[slot] !== 0) return;
     // Everyone asked has answered.
     const others = this.#rounds.others(slot);
@@ -318,22 +316,13 @@ export class RmwFlow {
     this.#settle(slot, operation);
   }
 
-  /** A good copy of the accepted value may still come. */
-  #isCopySought(operation: RmwOperation): boolean {
-    return operation.hasAccepted && !operation.hasAcceptedValue && operation.badAccepted !== 0;
-  }
-
   /** No more promises are to be had. */
   #settle(slot: number, operation: RmwOperation): void {
-    const { promised, cannotShow } = operation;
-    const table = this.#table;
-    if (memberCountOf(promised) >= this.#quorum && this.#isCopySought(operation)) {
-      // Whoever is not ready may have a good copy. When all have answered, there is none to be had.
-      const isCertain = table.replied[slot] === this.#allMask;
-      return isCertain ? this.#giveUp(slot, 'unreadable') : this.#backOff(slot, operation);
-    }
-    if (cannotShow === this.#allMask) return this.#end(slot, 'outcome-unknown');
+    if (operation.cannotShow === this.#allMask) return this.#end(slot, 'outcome-unknown');
     if (this.#canCatchUp(operation)) return this.#catchUp(slot, operation);
+    // What too many accepted for a quorum of the others opens nowhere, when all have answered.
+    const isCertain = operation.nacked === 0 && this.#table.replied[slot] === this.#allMask;
+    if (operation.badAccepted !== 0 && isCertain) return this.#giveUp(slot, 'unreadable');
     this.#backOff(slot, operation);
   }
 

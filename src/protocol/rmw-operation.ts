@@ -140,7 +140,7 @@ export class RmwOperation {
   cannotShow = 0;
   /** Who has accepted, or holds what is committed. */
   granted = 0;
-  /** Whom a COMMIT is for. */
+  /** Whom a COMMIT for members that lack earlier slots is for. */
   targets = 0;
   /** Whose copy of the accepted value did not open; since the slot was begun. */
   badAccepted = 0;

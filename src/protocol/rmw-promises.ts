@@ -80,11 +80,14 @@ export function gatherPromise(
     operation.badAccepted = 0;
     clearSlot(table, operation);
   }
+  const showsAccepted = (flagsOf(words, word) & FLAG_ACCEPTED) !== 0;
+  // As if it had not answered: what was decided, a quorum of the others shows as well.
+  if (showsAccepted && hasMember(operation.badAccepted, member)) return;
   operation.promised |= 1 << member;
   if (words[word + WORD_PROMISE_LAST_ID + 2] !== 0 || words[word + WORD_PROMISE_LAST_ID + 3] !== 0) {
     copyWords(operation.lastId, 0, words, word + WORD_PROMISE_LAST_ID, 4);
   }
-  if ((flagsOf(words, word) & FLAG_ACCEPTED) !== 0) gatherAccepted(operation, member, incoming, word, valueWord);
+  if (showsAccepted) gatherAccepted(operation, member, incoming, word, valueWord);
 }
 
 /** Stamp and value of the register. Order of the stamp and the greatest one seen before. */
@@ -164,8 +167,7 @@ function gatherAccepted(
   accepted.region = incoming.region;
   accepted.word = valueWord;
   operation.acceptedMember = member;
-  operation.hasAcceptedValue =
-    accepted.isTombstone || ((flagsOf(words, word) & FLAG_PARTS) === 0 && !hasMember(operation.badAccepted, member));
+  operation.hasAcceptedValue = accepted.isTombstone || (flagsOf(words, word) & FLAG_PARTS) === 0;
 }
 
 /** What the ring of a COMMITTED says of a slot: decided by this id, by another, or nothing. */

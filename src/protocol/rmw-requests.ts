@@ -98,12 +98,14 @@ export class RmwRequests {
   /** Members whose answer would help the phase on, of those that are ready. */
   eligible(slot: number): number {
     const table = this.#table;
-    const { targets, granted } = this.#operations.of(slot);
+    const { commitPurpose, targets, granted } = this.#operations.of(slot);
     switch (table.phase[slot]!) {
       case PHASE_RMW_FETCH:
         return this.holdersOfValue(slot);
       case PHASE_COMMIT:
-        return targets & ~granted;
+        // A member that was not ready when the phase began holds what is decided as well as any.
+        if (commitPurpose === 'catch-up') return targets & ~granted;
+        return commitPurpose === 'read' ? ~table.holders[slot]! : ~granted;
       default:
         return -1;
     }

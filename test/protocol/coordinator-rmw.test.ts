@@ -302,7 +302,7 @@ test('should take a copy that opens from another acceptor, and propose nothing w
   assert.deepEqual(harness.askedRmw(MESSAGE_ACCEPT)[0]!.envelope, good.envelope);
 });
 
-test('should end unreadable when all have answered and no copy of what must be proposed opens', () => {
+test('should go on without a copy that does not open when a quorum of others shows that it was not decided', () => {
   const harness = new CoordinatorHarness();
   harness.rmw(BASE);
   const bad = flip(harness.copyOf('theirs', stampOf(1, 1, 0, 1)));
@@ -310,8 +310,28 @@ test('should end unreadable when all have answered and no copy of what must be p
   const prepares = harness.askedRmw(MESSAGE_PREPARE);
   promise(harness, prepares, promised, { slot: 1 });
   for (const one of harness.askedRmw(MESSAGE_PREPARE)) {
-    assert.equal(harness.ended.length, 0);
+    assert.equal(harness.messenger.sent.length, 0, 'two of three are not enough when one is bad');
     harness.answer(one, promiseOf(one, one.member === prepares[0]!.member ? promised : { slot: 1 }));
+  }
+  const accepts = harness.askedRmw(MESSAGE_ACCEPT);
+  assert.deepEqual(accepts[0]!.id, OWN_ID);
+  accept(harness, accepts);
+  acknowledge(harness, harness.askedRmw(MESSAGE_COMMIT));
+  assert.equal(end(harness).outcome, 'ok');
+});
+
+test('should end unreadable when what may have been decided opens nowhere, and all have answered', () => {
+  const harness = new CoordinatorHarness();
+  harness.rmw(BASE);
+  const bad = flip(harness.copyOf('theirs', stampOf(1, 1, 0, 1)));
+  const promised = { slot: 1, accepted: { ...bad, id: OTHER_ID, ballot: { number: 3, writer: OTHER } } };
+  promise(harness, harness.askedRmw(MESSAGE_PREPARE), promised, promised);
+  // One copy after the other is tried.
+  for (let i = 0; harness.ended.length === 0; i++) {
+    assert.ok(i < 3, 'it ends');
+    for (const one of harness.askedRmw(MESSAGE_PREPARE)) {
+      if (harness.ended.length === 0) harness.answer(one, promiseOf(one, one.member === 0 ? { slot: 1 } : promised));
+    }
   }
   assert.equal(end(harness).outcome, 'unreadable');
 });
@@ -379,6 +399,25 @@ function untilSent(harness: CoordinatorHarness, request = set('new')): AskedRmw[
   for (const one of accepts.slice(0, 2)) harness.answer(one, nackOf(one, { number: 77, writer: OTHER }));
   return comeBack(harness);
 }
+
+test('should have what is decided held by members that were not ready when it was', () => {
+  const harness = new CoordinatorHarness();
+  harness.readyMask = 0b011;
+  accept(harness, untilAccept(harness));
+  const [first] = harness.askedRmw(MESSAGE_COMMIT);
+  acknowledge(harness, [first!], 1);
+  // The other one that was asked is dead.
+  harness.readyMask = 0b111;
+  const late = () => harness.askedRmw(MESSAGE_COMMIT).find(({ member }) => member === 2);
+  let asked: AskedRmw | undefined;
+  for (let passed = 0; asked === undefined; passed++) {
+    assert.ok(passed < 1_000, 'it is asked soon');
+    harness.turn(1);
+    asked = late();
+  }
+  acknowledge(harness, [asked], 1);
+  assert.equal(end(harness).outcome, 'ok');
+});
 
 test('should commit its own proposal to a quorum when the ring says that it was decided, and then answer', () => {
   const harness = new CoordinatorHarness();
