@@ -230,7 +230,8 @@ export class Replica {
       case MESSAGE_PREPARE:
       case MESSAGE_ACCEPT:
       case MESSAGE_COMMIT:
-        if (this.#serves(incoming)) this.acceptor.onMessage(session, this.#messenger, words, word, valueWord, this.#nowMs);
+        if (this.#serves(incoming))
+          this.acceptor.onMessage(session, this.#messenger, words, word, valueWord, this.#nowMs);
         return;
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:

@@ -169,7 +169,8 @@ export class RmwAcceptor {
     const slot = (flags & FLAG_NEXT) !== 0 ? Math.max(askedSlot, decided + 1) : askedSlot;
     if (decided >= slot) return this.#answers.committed(session, messenger, words, word, entry, record);
     if (decided < slot - 1) return this.#answers.behind(session, messenger, words, word, decided);
-    const yields = (flags & FLAG_YIELD) !== 0 && this.#isAnothersTurn(record, decided, words, word + WORD_PREPARE_BALLOT);
+    const yields =
+      (flags & FLAG_YIELD) !== 0 && this.#isAnothersTurn(record, decided, words, word + WORD_PREPARE_BALLOT);
     if (yields || this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) > 0) {
       this.nackedCount++;
       return this.#answers.refuse(session, messenger, words, word, record, 0);

@@ -157,7 +157,10 @@ function yieldsOf(asked: readonly AskedRmw[]): boolean[] {
 }
 
 /** A coordinator that was refused, and the gate's PREPARE of its second attempt. */
-function refusedOnce(options: { memberCount?: number } = {}, key = KEY): { harness: CoordinatorHarness; gate: AskedRmw } {
+function refusedOnce(
+  options: { memberCount?: number } = {},
+  key = KEY,
+): { harness: CoordinatorHarness; gate: AskedRmw } {
   const harness = new CoordinatorHarness(options);
   harness.rmw(INCREMENT, key);
   refuse(harness, harness.askedRmw(MESSAGE_PREPARE));
@@ -246,7 +249,10 @@ test('should pass by a gate that is silent, and take another one for the next at
   const [next, ...rest] = comeBack(harness);
   assert.deepEqual([next!.member === gate.member, rest], [false, []]);
   promise(harness, [next!]);
-  promise(harness, harness.askedRmw(MESSAGE_PREPARE).filter(({ member }) => member !== gate.member));
+  promise(
+    harness,
+    harness.askedRmw(MESSAGE_PREPARE).filter(({ member }) => member !== gate.member),
+  );
   assert.equal(harness.askedRmw(MESSAGE_ACCEPT).length, 3);
 });
 
@@ -270,7 +276,10 @@ test('should ask all, and yield to nobody, when it was refused too often', () =>
     asked = comeBack(harness);
   }
   assert.deepEqual(yieldsOf(asked), [false, false, false]);
-  assert.deepEqual(asked.map(({ flags }) => flags & FLAG_NEXT), Array(3).fill(FLAG_NEXT));
+  assert.deepEqual(
+    asked.map(({ flags }) => flags & FLAG_NEXT),
+    Array(3).fill(FLAG_NEXT),
+  );
   refuse(
     harness,
     asked.filter(({ member }) => member === gate.member),
