@@ -72,6 +72,8 @@ const PREPARE_ATTEMPTS_MAX = 2;
  * proposes nothing, could hold a key alone. Waits grow to 16 units, so this is after a second or so.
  */
 const GATE_ATTEMPTS_MAX = 64;
+/** Who was refused at the gate is in nobody's way: it looks again soon, at first. */
+const GATE_UNIT_MS_MAX = 4;
 const NUMBER_MAX = Number.MAX_SAFE_INTEGER;
 
 export interface RmwCounters {
@@ -396,7 +398,9 @@ export class RmwFlow {
       const metNumber = readU53(words, word + WORD_NACK_BALLOT);
       operation.nacked |= 1 << member;
       this.#ballotNumber = Math.max(this.#ballotNumber, metNumber);
-      if (member === operation.gate && this.#table.phase[slot] === PHASE_PREPARE) return this.#backOff(slot, operation);
+      if (member === operation.gate && this.#table.phase[slot] === PHASE_PREPARE) {
+        return this.#backOff(slot, operation, GATE_UNIT_MS_MAX);
+      }
     }
     this.#onHindrance(slot, operation, member);
   }
@@ -451,11 +455,11 @@ export class RmwFlow {
     this.#end(slot, this.outcomeOfGivingUp(slot, reason));
   }
 
-  #backOff(slot: number, operation: RmwOperation): void {
+  #backOff(slot: number, operation: RmwOperation, unitMsMax = Infinity): void {
     this.#counters.backOffs++;
     // A round trip or so, by the members that have answered: others may be gone, or were never met.
     const { picker } = this.#rounds;
-    const unitMs = Math.min(picker.rtoMs(this.#table.replied[slot]!, 0), picker.hedgeDelayMs());
+    const unitMs = Math.min(picker.rtoMs(this.#table.replied[slot]!, 0), picker.hedgeDelayMs(), unitMsMax);
     // The gate alone is asked so often.
     const isQuick = operation.sent !== 0 && operation.attempts < GATE_ATTEMPTS_MAX;
     const waitMs = this.#delays.draw(operation.attempts++, isQuick, unitMs);

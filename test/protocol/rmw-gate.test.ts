@@ -290,3 +290,24 @@ test('should ask all, and yield to nobody, when it was refused too often', () =>
   );
   assert.equal(harness.askedRmw(MESSAGE_ACCEPT).length, 3);
 });
+
+test('should look at the gate again within milliseconds, for long while its proposal may be decided', () => {
+  const { harness, gate } = refusedOnce();
+  promise(harness, [gate]);
+  const others = harness.askedRmw(MESSAGE_PREPARE);
+  promise(harness, others.slice(0, 1));
+  refuse(harness, harness.askedRmw(MESSAGE_ACCEPT));
+  const waitsMs = Array.from({ length: 50 }, () => {
+    const sinceMs = harness.nowMs;
+    const asked = comeBack(harness);
+    assert.deepEqual([asked.map(({ member }) => member), yieldsOf(asked)], [[gate.member], [true]]);
+    refuse(harness, asked);
+    return harness.nowMs - sinceMs;
+  });
+  assert.ok(Math.max(...waitsMs) <= 5, 'a turn more than 4 ms');
+  const { harness: unsent, gate: asked } = refusedOnce();
+  refuse(unsent, [asked]);
+  const sinceMs = unsent.nowMs;
+  comeBack(unsent);
+  assert.ok(unsent.nowMs - sinceMs <= 9, 'twice that after a second refusal');
+});
