@@ -146,7 +146,7 @@ export const changeMutants: readonly Mutant[] = [
   {
     name: 'a proposal ahead of the slot is accepted',
     bias: 'rmw-ahead.trace',
-    failure: /COMMIT k slot 2 .* ring 2:1@1[^]*COMMIT k slot 2 .* ring 2:1@2/,
+    failure: /COMMIT m slot 2 .* ring 2:1@1[^]*COMMIT m slot 2 .* ring 2:1@2/,
     substitutions: [
       {
         file: ACCEPTOR,
