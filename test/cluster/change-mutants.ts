@@ -78,7 +78,7 @@ export const changeMutants: readonly Mutant[] = [
   {
     // Alone the shortcut does no harm here: it is come to only where what was sent is known to have come to nothing.
     name: 'what was sent is computed anew in its slot, and a compare that fails answered as a read',
-    bias: 'failed compares',
+    bias: 'one starved',
     failure: either(NOT_LINEARIZABLE, DECIDED_TWICE, TWO_VALUES),
     substitutions: [
       { file: VALUES, find: 'if (!operation.everSent) {', replace: 'if (true) {' },
@@ -133,7 +133,7 @@ export const changeMutants: readonly Mutant[] = [
   },
   {
     name: 'a proposal for a past slot is accepted',
-    bias: 'one starved',
+    bias: 'lost accepts',
     failure: either(DECIDED_TWICE, NOT_LINEARIZABLE, TWO_VALUES),
     substitutions: [
       {

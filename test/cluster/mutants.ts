@@ -71,7 +71,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: 'the stamp of one replica is enough',
-    bias: 'half writes',
+    bias: 'late answers',
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
