@@ -1,3 +1,4 @@
+import { DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
 import { forgetParts } from './part-faults.ts';
 import type { Plan } from './plan.ts';
 import { SESSION_LIFE_MS } from './plan.ts';
@@ -16,6 +17,7 @@ const END_MS_MAX = 2 * DEADLINE_MS_MAX;
  * handshake under way is repeated within two; a cluster that had not formed yet forms first.
  */
 const RECOVERY_MS_MAX = 10_000;
+const LONG_KEY_BYTES = 1_000;
 /** The life of a session (REFUSE_AFTER_MS, 180 s), at the slowest clock. */
 const REST_MS = SESSION_LIFE_MS;
 /** Of puts in calm, where there are large ones. */
@@ -95,6 +97,12 @@ export class CalmChecks {
     return this.#plan.largeShare > 0 || this.#plan.oddLengths || this.#plan.mixedDatagrams;
   }
 
+  /** Beside the longest keys an ACCEPT has no room for any value in the smallest datagrams. */
+  #leavesNoRoom(key: string): boolean {
+    const { datagramBytes, smallDatagrams } = this.#plan;
+    return key.length > LONG_KEY_BYTES && (smallDatagrams || datagramBytes === DATAGRAM_BYTES_MIN);
+  }
+
   #newValue(): string {
     const value = this.#work.smallValue();
     return this.#plan.largeShare === 0 ? value : this.#work.largeValue(value, LARGE_VALUE_BYTES);
@@ -149,9 +157,9 @@ export class CalmChecks {
   }
 
   /** Whether an operation in calm may end so. */
-  #isFine({ kind, outcome, isCoordinated }: Attempt): boolean {
+  #isFine({ kind, key, outcome, isCoordinated }: Attempt): boolean {
     if (outcome === 'ok') return true;
-    if (outcome === 'value-too-large' && this.#hasLargeValues) return true;
+    if (outcome === 'value-too-large' && (this.#hasLargeValues || this.#leavesNoRoom(key))) return true;
     // Put by a client of the direct route, over the space that a call has.
     if (kind === 'get' && isCoordinated && outcome === 'too-large') return true;
     const { memory, hasReader, crashing } = this.#plan;
