@@ -178,6 +178,8 @@ const BIASES = {
     losesReplies: dice.chance(0.5),
     // Of many increments of unknown outcome nobody can tell which were made.
     numberKeys: 'none' as const,
+    // Values that some clients can't be sent.
+    ...(dice.chance(0.3) && { oddLengths: true, mixedDatagrams: true, datagramBytes: 4_096 }),
     outstanding: 6,
     hasteShare: dice.pick([0, 0.3]),
     cancelShare: dice.pick([0, 0.1]),

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import * as callMessages from '../../src/protocol/call-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
+import * as scanMessages from '../../src/protocol/scan-messages.ts';
 
 /** From dist/test/protocol/. */
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -16,6 +17,8 @@ const text = read('docs/protocol.md');
 const MUTANTS_IN = [
   'test/cluster/mutants.ts',
   'test/cluster/change-mutants.ts',
+  'test/cluster/scan-mutants.ts',
+  'test/cluster/scans.test.ts',
   'test/protocol/formation-model.test.ts',
 ];
 const mutantNames = MUTANTS_IN.flatMap((path) =>
@@ -73,7 +76,7 @@ test('should say of each rule where it lives, and what guards it, or that no mut
 test('should list every message', () => {
   const start = text.indexOf('\n## Messages\n');
   const listed = text.slice(start, text.indexOf('\n## ', start + 1)).match(/\b[A-Z][A-Z_]+\b/g);
-  const names = [messages, callMessages, rmwMessages].flatMap((file) =>
+  const names = [messages, callMessages, rmwMessages, scanMessages].flatMap((file) =>
     Object.keys(file)
       .filter((name) => name.startsWith('MESSAGE_') && name !== 'MESSAGE_BYTES_MIN')
       .map((name) => name.slice('MESSAGE_'.length)),
