@@ -11,7 +11,6 @@ import {
   RECORD_PROMISE,
   RECORD_PROMISED_MS,
   RECORD_REF,
-  RECORD_REFUSED_MS,
   RECORD_SLOT,
   RECORD_TAG,
   RECORD_TOMBSTONE,
@@ -85,8 +84,7 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  *
  * A promise is fresh for a while, as long as its coordinator takes to come back with a proposal. Meanwhile others, who ask for
  * that (FLAG_YIELD), are refused, however high their ballots: else coordinators of a contended key take each other's promises
- * away all the time. To refuse is always safe; when the coordinator is gone, the next one waits no longer than that. And who
- * had the last turns is refused while others wait, or it would have all: it is back at once, they at random times.
+ * away all the time. To refuse is always safe; when the coordinator is gone, the next one waits no longer than that.
  *
  * What a replica can check of its peers, and does: who proposes may read and write; ballots carry the session's writer;
  * one ballot proposes one thing, one id is proposed as one thing in a slot; a stamp stands for one value. What it can't: that
@@ -98,10 +96,6 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
 const BALLOT_STEP_MAX = 2 ** 20;
 /** Some round trips of a busy local network; of a longer way the first round trip only is protected, or nothing. */
 const FRESH_MS = 5;
-/** So long after a refusal whoever was refused is taken to wait still: most who wait have been back within that. */
-const WANTED_MS = 5;
-/** Turns in a row of one coordinator, while others wait. With 1, two that meet on a key are slower; with none 64 starve. */
-const TURNS_MAX = 2;
 
 export class RmwAcceptor {
   readonly #store: Store;
@@ -169,8 +163,7 @@ export class RmwAcceptor {
     const slot = (flags & FLAG_NEXT) !== 0 ? Math.max(askedSlot, decided + 1) : askedSlot;
     if (decided >= slot) return this.#answers.committed(session, messenger, words, word, entry, record);
     if (decided < slot - 1) return this.#answers.behind(session, messenger, words, word, decided);
-    const yields =
-      (flags & FLAG_YIELD) !== 0 && this.#isAnothersTurn(record, decided, words, word + WORD_PREPARE_BALLOT);
+    const yields = (flags & FLAG_YIELD) !== 0 && this.#isFresh(record, words, word + WORD_PREPARE_BALLOT);
     if (yields || this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) > 0) {
       this.nackedCount++;
       return this.#answers.refuse(session, messenger, words, word, record, 0);
@@ -191,32 +184,15 @@ export class RmwAcceptor {
     this.#answers.promise(session, messenger, words, word, entry, record, slot);
   }
 
-  /** Whether who yields has to wait for another coordinator. */
-  #isAnothersTurn(record: number, decided: number, words: Int32Array, ballotWord: number): boolean {
+  /** Whether another coordinator has been promised something lately. */
+  #isFresh(record: number, words: Int32Array, ballotWord: number): boolean {
     if (record === NO_RECORD) return false;
-    const { consensus } = this.#store;
-    const held = consensus.words(record);
-    const at = consensus.wordOffset(record);
-    if (readU53(held, at + RECORD_PROMISE) !== 0) {
-      if (equalWords(held, at + RECORD_PROMISE + 2, words, ballotWord + 2, 2)) return false;
-      if (!this.#isLately(held[at + RECORD_PROMISED_MS]!, FRESH_MS)) return false;
-      held[at + RECORD_REFUSED_MS] = this.#nowMs | 0;
-      return true;
-    }
-    // Who had the last turn would have each: it is here at once, and the others come back at random times.
-    const refusedMs = held[at + RECORD_REFUSED_MS]!;
-    if (refusedMs === 0 || !this.#isLately(refusedMs, WANTED_MS)) return false;
-    for (let slot = decided; slot > decided - TURNS_MAX; slot--) {
-      const ringWord = slot < 1 ? -1 : consensus.ringWord(record, slot);
-      if (ringWord === -1 || readU53(held, ringWord) !== slot) return false;
-      if (!equalWords(held, ringWord + 2, words, ballotWord + 2, 2)) return false;
-    }
-    return true;
-  }
-
-  #isLately(thenMs: number, spanMs: number): boolean {
-    const ageMs = ((this.#nowMs | 0) - thenMs) | 0;
-    return ageMs >= 0 && ageMs < spanMs;
+    const held = this.#store.consensus.words(record);
+    const at = this.#store.consensus.wordOffset(record);
+    if (readU53(held, at + RECORD_PROMISE) === 0) return false;
+    if (equalWords(held, at + RECORD_PROMISE + 2, words, ballotWord + 2, 2)) return false;
+    const ageMs = ((this.#nowMs | 0) - held[at + RECORD_PROMISED_MS]!) | 0;
+    return ageMs >= 0 && ageMs < FRESH_MS;
   }
 
   #release(record: number, words: Int32Array, word: number): void {

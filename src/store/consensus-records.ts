@@ -31,9 +31,7 @@ export const RECORD_TAG = 24;
 export const RECORD_RING = 28;
 export const RECORD_RING_COUNT = 8;
 const RING_ENTRY_WORDS = 6;
-/** When a coordinator was last refused for another's fresh promise: as RECORD_PROMISED_MS; 0: never. */
-export const RECORD_REFUSED_MS = RECORD_RING + RECORD_RING_COUNT * RING_ENTRY_WORDS;
-const RECORD_WORDS = RECORD_REFUSED_MS + 1;
+const RECORD_WORDS = RECORD_RING + RECORD_RING_COUNT * RING_ENTRY_WORDS;
 
 /** 19 KiB a chunk: the array costs 5 % beside that, and a key that is the only one pays for no more. */
 const CHUNK_BITS = 6;

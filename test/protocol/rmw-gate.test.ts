@@ -19,7 +19,7 @@ import type { AskedRmw } from './coordinator-harness.ts';
 import { bytesOf, clientPeer, NO_STAMP, sessionWith } from './fixtures.ts';
 import type { Message } from './fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
-import { acceptOf, commitOf, nackOf, parseRmw, prepareOf, promiseOf } from './rmw-fixtures.ts';
+import { acceptOf, nackOf, parseRmw, prepareOf, promiseOf } from './rmw-fixtures.ts';
 import type { Ballot, RmwMessage } from './rmw-fixtures.ts';
 
 const KEY = bytesOf('a key');
@@ -40,9 +40,9 @@ function answerOf(replica: ReplicaHarness, message: Message, session = replica.s
 }
 
 /** The other coordinator's PREPARE, which yields, so long after what came last. */
-function yielding(replica: ReplicaHarness, afterMs: number, number = 9, slot = 1): RmwMessage {
+function yielding(replica: ReplicaHarness, afterMs: number): RmwMessage {
   replica.nowMs += afterMs - 1;
-  return answerOf(replica, prepareOf(KEY, slot, ballot(number, OTHER), FLAG_YIELD), OTHER_SESSION);
+  return answerOf(replica, prepareOf(KEY, 1, ballot(9, OTHER), FLAG_YIELD), OTHER_SESSION);
 }
 
 test('should refuse who yields while the promise of another is fresh, however high the ballot', () => {
@@ -95,33 +95,6 @@ test('should let nobody release the promise of another, nor make anything of a k
   const before = replica.store.stats();
   assert.deepEqual(replica.ask([prepareOf(bytesOf('none'), 1, ballot(7), FLAG_RELEASE)]), []);
   assert.deepEqual(replica.store.stats(), before);
-});
-
-/** A replica where this coordinator had the last turns, and both have asked for the next one. */
-function afterTurns(turnCount: number, isMet: boolean): ReplicaHarness {
-  const replica = new ReplicaHarness();
-  for (let slot = 1; slot <= turnCount; slot++) {
-    answerOf(replica, prepareOf(KEY, slot, ballot(slot)));
-    if (isMet && slot === turnCount) assert.equal(yielding(replica, 1, 9, slot).type, MESSAGE_NACK);
-    const ring = [{ slot, id: { sequence: slot, writer: WRITER } }];
-    const sealed = { envelope: seededBytes(40, slot) };
-    answerOf(replica, commitOf(KEY, slot, { stamp: { ...NO_STAMP, rmw: slot }, ring, sealed }));
-  }
-  return replica;
-}
-
-test('should refuse who had the last two turns, and yields, while another waits', () => {
-  const again = (turnCount: number, isMet: boolean, afterMs = 1, flags = FLAG_YIELD): number => {
-    const replica = afterTurns(turnCount, isMet);
-    replica.nowMs += afterMs - 1;
-    return answerOf(replica, prepareOf(KEY, turnCount + 1, ballot(turnCount + 1), flags)).type;
-  };
-  assert.equal(again(2, true), MESSAGE_NACK);
-  assert.equal(again(1, true), MESSAGE_PROMISE);
-  assert.equal(again(2, false), MESSAGE_PROMISE, 'nobody waits');
-  assert.equal(again(2, true, 20), MESSAGE_PROMISE, 'nobody has come back');
-  assert.equal(again(2, true, 1, 0), MESSAGE_PROMISE, 'it does not yield');
-  assert.equal(yielding(afterTurns(2, true), 1, 9, 3).type, MESSAGE_PROMISE, 'the other has its turn');
 });
 
 // -- the coordinator ------------------------------------------------------------------------------------------------
