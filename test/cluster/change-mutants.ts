@@ -38,7 +38,7 @@ export const changeMutants: readonly Mutant[] = [
   {
     name: 'answer on learning without a quorum that holds it',
     bias: 'rmw-learnt.trace',
-    failure: /c0 incr k: ok 1[^]*c2 get k: absent/,
+    failure: /c0 incr m: ok 1[^]*c2 get m: absent/,
     substitutions: [
       {
         file: FLOW,
