@@ -1,5 +1,6 @@
 import { Coverage, OUT_OF_REACH } from './coverage.ts';
 import type { Tally } from './coverage.ts';
+import { UNDECIDED } from './history-problem.ts';
 import type { Bias } from './random-plan.ts';
 import type { RunResult } from './random-run.ts';
 
@@ -18,9 +19,14 @@ export interface Failure {
  */
 export const COVERAGE_SEEDS_MIN = 500;
 
+/** What the checker could not tell within its bound is no failure, unless there is much of it: then nothing was checked. */
+const UNDECIDED_SHARE_MAX = 0.01;
+
 export class SimReport {
   readonly coverage = new Coverage();
   readonly failures: Failure[] = [];
+  /** Runs with a history that the checker could neither accept nor refuse. */
+  readonly undecided: Failure[] = [];
   readonly biasCounts = new Map<Bias, number>();
   readonly commit: string;
   seedCount = 0;
@@ -41,7 +47,9 @@ export class SimReport {
     this.simulatedMs += result.simulatedMs;
     this.recoveryMs = Math.max(this.recoveryMs, result.recoveryMs);
     this.coverage.merge(result.coverage);
-    if (failure !== undefined) this.failures.push({ seed, bias, failure, again: commandOf(seed, bias) });
+    if (failure === undefined) return;
+    const list = UNDECIDED.test(failure) ? this.undecided : this.failures;
+    list.push({ seed, bias, failure, again: commandOf(seed, bias) });
   }
 
   /** What enough seeds should have met and did not; empty while there were too few to tell. */
@@ -50,7 +58,11 @@ export class SimReport {
   }
 
   get ok(): boolean {
-    return this.failures.length === 0 && this.neverSeen().length === 0;
+    return this.failures.length === 0 && !this.isMuchUndecided && this.neverSeen().length === 0;
+  }
+
+  get isMuchUndecided(): boolean {
+    return this.undecided.length > Math.max(1, this.seedCount * UNDECIDED_SHARE_MAX);
   }
 
   /** @param wallMs How long it took. */
@@ -61,6 +73,7 @@ export class SimReport {
       seeds: { first: firstSeed, count: this.seedCount },
       ok: this.ok,
       failures: this.failures,
+      undecided: this.undecided,
       operations: this.operationCount,
       seconds: wallMs / 1_000,
       operationsPerSecond: perSecond(this.operationCount, wallMs),
@@ -93,6 +106,7 @@ export class SimReport {
       listed('outcomes', coverage.outcomes),
       listed('rules', coverage.rules),
       ...this.#missingLines(),
+      ...this.undecided.map(describeUndecided),
       ...failures.map(describeFailure),
     ];
     return `${lines.join('\n')}\n`;
@@ -119,6 +133,10 @@ export function commandOf(seed: number, bias: Bias): string {
 /** For people, with the one command that shows it again. */
 export function describeFailure({ seed, bias, failure, again }: Failure): string {
   return `FAILED seed ${seed}, bias ${bias}: ${failure}\n  again with: ${again}`;
+}
+
+function describeUndecided({ seed, bias, failure, again }: Failure): string {
+  return `undecided: seed ${seed}, bias ${bias}: ${failure}\n  again with: ${again}`;
 }
 
 function listed<Name extends string>(title: string, tally: Tally<Name>): string {

@@ -117,6 +117,7 @@ function whatFailed(report: SimReport): string {
   const neverSeen = report.neverSeen();
   const parts = [
     ...(failures.length > 0 ? [`${failures.length} seeds failed, the first again with: ${failures[0]!.again}`] : []),
+    ...(report.isMuchUndecided ? [`${report.undecided.length} histories could not be decided`] : []),
     ...(neverSeen.length > 0 ? [`never met: ${neverSeen.join('; ')}`] : []),
   ];
   return `error: ${parts.join('; ')}`;
