@@ -89,10 +89,10 @@ export class Coverage {
   }
 }
 
-/** What no simulated run can meet, and why. */
+/** What simulated runs can't be asked to meet, and why. */
 export const OUT_OF_REACH: Readonly<Partial<Record<DropReason | MessageKind | Outcome, string>>> = {
   'sessions-full': 'takes 4,096 sessions at once, 13 s of Diffie-Hellman; test/net/endpoint-admission.test.ts has it',
   'HINT full': 'is sent with the drop reason sessions-full only',
   'done-too-large':
-    'takes a value that a PROMISE holds and an answer to a call does not; test/coordinated/call-rmw.test.ts has it',
+    'is met in one seed of some hundreds: a PROMISE holds the value, an answer to a call does not; test/coordinated/call-rmw.test.ts has it',
 };

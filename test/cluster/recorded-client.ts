@@ -285,6 +285,7 @@ function changeHistory(attempt: Attempt, { kind, value, expected, delta }: Asked
   }
   if (outcome === 'mismatch') return [{ ...asked, result: 'mismatch', end, found: readValue ?? null, ...known }];
   if (outcome === 'not-an-integer' || outcome === 'overflow') return [{ ...asked, result: 'mismatch', end }];
-  const isOpen = outcome === 'outcome-unknown' || outcome === undefined;
+  // It took effect, but what it found did not come: for the history that is as good as unknown.
+  const isOpen = outcome === 'outcome-unknown' || outcome === 'done-too-large' || outcome === undefined;
   return isOpen ? [{ ...asked, result: 'unknown', end: Infinity }] : [];
 }
