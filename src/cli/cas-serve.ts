@@ -119,6 +119,6 @@ function describe(event: CasEvent): string {
     case 'serving':
       return `serves, confirmed by ${event.confirmedBy}`;
     case 'overtaken':
-      return `decides nothing any more: state ${event.counter} was written elsewhere or before; its disk was turned back, or there are two of it`;
+      return `decides nothing any more: ${event.witness} holds its word for state ${event.counter}; its disk was turned back, or there are two of it`;
   }
 }

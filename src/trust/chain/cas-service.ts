@@ -125,6 +125,7 @@ class Witnesses {
     const pinned = server;
     const options = { timeoutMs: WITNESS_TIMEOUT_MS };
     return {
+      name: `LAS ${las.lasId}`,
       put: async (word) =>
         (await pinned.call('/v1/witness', { word: documentJson(word) }, WITNESS_ANSWER, options)).held,
       held: async () => (await pinned.call('/v1/witnessed', {}, WITNESS_ANSWER, options)).held,

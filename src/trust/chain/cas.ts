@@ -56,7 +56,7 @@ export class Cas {
   #suppressed = 0;
   #state: 'serving' | 'unconfirmed' = 'unconfirmed';
   /** Why nothing is decided any more: another CAS has the same state. */
-  #overtakenBy: number | undefined;
+  #overtakenBy: { readonly counter: number; readonly witness: string } | undefined;
   #waitsFor = 'it has not asked its witnesses yet';
 
   constructor(options: CasOptions) {
@@ -313,7 +313,7 @@ export class Cas {
     if (this.#overtakenBy !== undefined) {
       throw new Refused(
         'later',
-        `CAS does not decide: a state ${this.#overtakenBy} was written elsewhere or before, and it has state ${this.#options.store.state.counter}; its disk was turned back, or there are two of it`,
+        `CAS does not decide: ${this.#overtakenBy.witness} holds its word for state ${this.#overtakenBy.counter}, and it has state ${this.#options.store.state.counter}; its disk was turned back, or there are two of it`,
       );
     }
     if (this.#state !== 'serving') throw new Refused('later', `CAS waits: ${this.#waitsFor}`);
@@ -328,8 +328,9 @@ export class Cas {
 
   #noteOvertaken(verdict: WitnessVerdict): void {
     if (verdict.type === 'overtaken' && this.#overtakenBy === undefined) {
-      this.#overtakenBy = verdict.counter;
-      this.#options.onEvent({ type: 'overtaken', counter: verdict.counter });
+      const { counter, witness } = verdict;
+      this.#overtakenBy = { counter, witness };
+      this.#options.onEvent({ type: 'overtaken', counter, witness });
     }
   }
 

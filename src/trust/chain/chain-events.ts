@@ -25,4 +25,4 @@ export type CasEvent =
       readonly about: AuditDetail;
     }
   | { readonly type: 'serving'; readonly confirmedBy: string }
-  | { readonly type: 'overtaken'; readonly counter: number };
+  | { readonly type: 'overtaken'; readonly counter: number; readonly witness: string };

@@ -8,6 +8,8 @@ import type { WitnessWord } from './messages.ts';
  * CAS can't turn back. docs/trust-chain.md says what is done with it.
  */
 export interface StateWitness {
+  /** For people. */
+  readonly name: string;
   /** Takes the word if it is newer than what it holds, and returns what it holds then. */
   put(word: SignedDocument): Promise<SignedDocument | null>;
   held(): Promise<SignedDocument | null>;
@@ -26,7 +28,7 @@ export type WitnessVerdict =
   /** Too few answer to say. */
   | { readonly type: 'unknown'; readonly answered: number; readonly needed: number }
   /** A later state, or another one of the same counter, was written. */
-  | { readonly type: 'overtaken'; readonly counter: number };
+  | { readonly type: 'overtaken'; readonly counter: number; readonly witness: string };
 
 export async function tellWitnesses(
   witnesses: readonly StateWitness[],
@@ -34,7 +36,7 @@ export async function tellWitnesses(
   own: WitnessWord,
   clusterPublicKey: Uint8Array,
 ): Promise<WitnessVerdict> {
-  const answers = await Promise.all(witnesses.map((witness) => answerOf(() => witness.put(word))));
+  const answers = await Promise.all(witnesses.map((witness) => answerOf(witness, () => witness.put(word))));
   const isHeld = ({ held }: WitnessAnswer): boolean => held !== null && held.content === word.content;
   return judgeAnswers(answers, own, clusterPublicKey, answers.filter(isHeld).length);
 }
@@ -45,20 +47,24 @@ export async function askWitnesses(
   own: OwnWord,
   clusterPublicKey: Uint8Array,
 ): Promise<WitnessVerdict> {
-  const answers = await Promise.all(witnesses.map((witness) => answerOf(() => witness.held())));
+  const answers = await Promise.all(witnesses.map((witness) => answerOf(witness, () => witness.held())));
   return judgeAnswers(answers, own, clusterPublicKey, answers.filter(({ isThere }) => isThere).length);
 }
 
 interface WitnessAnswer {
+  readonly witness: string;
   readonly isThere: boolean;
   readonly held: SignedDocument | null;
 }
 
-async function answerOf(ask: () => Promise<SignedDocument | null>): Promise<WitnessAnswer> {
+async function answerOf(
+  { name: witness }: StateWitness,
+  ask: () => Promise<SignedDocument | null>,
+): Promise<WitnessAnswer> {
   try {
-    return { isThere: true, held: await ask() };
+    return { witness, isThere: true, held: await ask() };
   } catch {
-    return { isThere: false, held: null };
+    return { witness, isThere: false, held: null };
   }
 }
 
@@ -69,12 +75,12 @@ function judgeAnswers(
   clusterPublicKey: Uint8Array,
   agreed: number,
 ): WitnessVerdict {
-  for (const { held } of answers) {
+  for (const { witness, held } of answers) {
     const word = held === null ? undefined : openDocument(held, 'state witness', WITNESS_WORD, clusterPublicKey);
     if (word === undefined || word.clusterId !== own.clusterId || word.counter < own.counter) continue;
     const isOther = own.stateHash !== null && word.stateHash !== own.stateHash;
     if (word.counter > own.counter || isOther) {
-      return { type: 'overtaken', counter: word.counter };
+      return { type: 'overtaken', counter: word.counter, witness };
     }
   }
   // Of no witnesses a majority is one: nobody can vouch for a state that none has seen.

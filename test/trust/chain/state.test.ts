@@ -88,7 +88,11 @@ test('a disk that was turned back is noticed, and CAS decides nothing', async (t
 
   const again = await chain.startCas();
   assert.equal(again.cas.isServing, false);
-  await assert.rejects(admit(chain, las.url), /its disk was turned back, or there are two of it/);
+  const lasId = chain.events.flatMap((event) => (event.type === 'las-attested' ? event.lasId : []))[0]!;
+  await assert.rejects(
+    admit(chain, las.url),
+    new RegExp(`LAS ${lasId} holds its word for state \\d+, .*its disk was turned back, or there are two of it`),
+  );
   const { stateCounter } = again.cas.document;
   await assert.rejects(
     command(chain, { type: 'confirm-state', stateCounter }),
