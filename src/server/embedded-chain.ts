@@ -6,7 +6,7 @@ import { evidenceJudge, judgementOf, openPlatform, writeChainAccess } from '../t
 import { parseCasReference } from '../trust/chain/cas-connection.ts';
 import type { CasSettings } from '../trust/chain/cas-init.ts';
 import { runCas } from '../trust/chain/cas-service.ts';
-import type { RunningCas } from '../trust/chain/cas-service.ts';
+import type { CasServiceOptions, RunningCas } from '../trust/chain/cas-service.ts';
 import type { CasEvent } from '../trust/chain/chain-events.ts';
 import { runLas } from '../trust/chain/las.ts';
 import type { LasEvent, RunningLas } from '../trust/chain/las.ts';
@@ -25,14 +25,22 @@ export interface EmbeddedChainOptions {
   readonly vendorLatencyMs: number;
   /** On whose word CAS admits; default: LAS's. */
   readonly admission?: CasSettings['admission'];
+  /** Between two looks of members and clients at CAS; default 10 s. */
+  readonly refreshMs?: number;
   readonly onCas?: (event: CasEvent, reference: string) => void;
   readonly onLas?: (event: LasEvent) => void;
 }
 
 export interface EmbeddedChain {
   readonly access: ChainAccess;
+  /** Ends CAS, as an outage would. LAS goes on. */
+  stopCas(): Promise<void>;
+  /** From the state in its directory, whatever that is by now, at the address that it had. */
+  startCas(): Promise<RunningCas>;
   close(): Promise<void>;
 }
+
+export const OPERATOR_FILE = 'operator.json';
 
 const HOST = '127.0.0.1';
 /** Nothing runs as long; a short one shows that renewal works. */
@@ -47,7 +55,7 @@ export async function startEmbeddedChain(
 ): Promise<EmbeddedChain> {
   const { directory, members, mode, vendorLatencyMs } = options;
   const casDirectory = join(directory, 'cas');
-  const operatorFile = join(directory, 'operator.json');
+  const operatorFile = join(directory, OPERATOR_FILE);
   // What an attempt to start before this one has left.
   for (const path of [casDirectory, operatorFile]) rmSync(path, { recursive: true, force: true });
   const measurement = measureOwnBuild().hash;
@@ -60,22 +68,23 @@ export async function startEmbeddedChain(
     await cas?.close();
   };
   const onError = (error: unknown): void => void process.stderr.write(`CAS or LAS: ${String(error)}\n`);
-  try {
-    cas = await runCas({
+  const settings: CasSettings = {
+    mode,
+    members,
+    policy: policyOfBuild('simulated', measurement),
+    admission: options.admission ?? 'las',
+    certificateSeconds: CERTIFICATE_SECONDS,
+    mayClientsWrite: true,
+    operators: [hexOf(operator.signing.publicKey)],
+  };
+  const openCas = (port: number, origin: Pick<CasServiceOptions, 'settings'>): Promise<RunningCas> =>
+    runCas({
+      ...origin,
       directory: casDirectory,
       host: HOST,
-      port: 0,
+      port,
       platform: openPlatform(choice),
       judge: evidenceJudge('simulated', undefined),
-      settings: {
-        mode,
-        members,
-        policy: policyOfBuild('simulated', measurement),
-        admission: options.admission ?? 'las',
-        certificateSeconds: CERTIFICATE_SECONDS,
-        mayClientsWrite: true,
-        operators: [hexOf(operator.signing.publicKey)],
-      },
       nowMs: Date.now,
       onEvent: (event) => {
         options.onCas?.(event, cas?.reference ?? '');
@@ -86,6 +95,8 @@ export async function startEmbeddedChain(
       },
       onError,
     });
+  try {
+    cas = await openCas(0, { settings });
     const { reference } = cas;
     writeOperatorFile(operatorFile, operator);
     const platform = openPlatform(choice);
@@ -100,9 +111,20 @@ export async function startEmbeddedChain(
       onError,
     });
     await las.attested;
-    const access: ChainAccess = { cas: reference, las: las.url, ...choice };
+    const { refreshMs } = options;
+    const access: ChainAccess = {
+      cas: reference,
+      las: las.url,
+      ...choice,
+      ...(refreshMs !== undefined && { refreshMs }),
+    };
     writeChainAccess(directory, access);
-    return { access, close };
+    return {
+      access,
+      stopCas: async () => cas?.close(),
+      startCas: async () => (cas = await openCas(Number(new URL(reference).port), {})),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

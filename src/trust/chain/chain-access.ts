@@ -40,6 +40,8 @@ const ACCESS = z.strictObject({
   casPolicy: z.string().max(4096).optional(),
   /** File with what the vendor publishes. */
   collateral: z.string().max(4096).optional(),
+  /** Between two looks at CAS for revocations. */
+  refreshMs: z.int().min(100).max(3_600_000).optional(),
 });
 export type ChainAccess = z.infer<typeof ACCESS>;
 export type PlatformChoice = Pick<ChainAccess, 'tee' | 'machine' | 'vendorLatencyMs' | 'measurement'>;
@@ -84,6 +86,7 @@ export async function openChainAuthority(access: ChainAccess, role: ChainRole): 
     lasUrl: access.las,
     cas: parseCasReference(access.cas),
     judgement: judgementOf(access, platform),
+    ...(access.refreshMs !== undefined && { refreshMs: access.refreshMs }),
   });
 }
 
