@@ -6,10 +6,10 @@ import { CommandFailure, EXIT_FAILED, EXIT_WRONG_INPUT } from '../../src/cli/fai
 import { findCluster } from '../../src/cli/find-cluster.ts';
 import { jsonOption } from '../../src/cli/shared-options.ts';
 import { untilStopSignal } from '../../src/cli/stop-signal.ts';
-import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { readConfiguration } from '../../src/trust/cluster-configuration.ts';
 import type { Attack } from './attack.ts';
 import { ATTACKS } from './attacks.ts';
+import { startOwnCluster } from './own-cluster.ts';
 import { describeAfter, describeBefore, describeEnd, describeHead, describeList, reportOf } from './report.ts';
 import type { AttackReport } from './report.ts';
 import { runAttacks } from './run.ts';
@@ -122,7 +122,8 @@ async function attackCluster(
     );
   }
   const isText = flags.json !== true;
-  const own = running === undefined ? await startOwn(mode, flags.static === true, signal) : undefined;
+  const keysFrom = flags.static === true ? 'files' : 'cas';
+  const own = running === undefined ? await startOwnCluster({ mode, keysFrom, signal }) : undefined;
   try {
     const directory = running ?? own!.directory;
     const scene = await Scene.open({
@@ -150,9 +151,4 @@ async function attackCluster(
 function runningCluster({ connect, mode }: AttackFlags): string | undefined {
   if (connect !== undefined) return findCluster(connect === true ? undefined : connect);
   return mode === undefined ? readDevPointer()?.directory : undefined;
-}
-
-/** What its replicas say is about the attacks: they are told of here. */
-function startOwn(mode: SecurityMode, isStatic: boolean, signal: AbortSignal): ReturnType<typeof startEmbeddedCluster> {
-  return startEmbeddedCluster({ mode, signal, log: () => {}, ...(!isStatic && { chain: { vendorLatencyMs: 0 } }) });
 }

@@ -1,9 +1,32 @@
-import { changedBuild, forgedLas, otherKey, replayedVoucher } from './admission.ts';
+import {
+  changedBuild,
+  debugEnclave,
+  forgedLas,
+  otherKey,
+  replayedEvidence,
+  replayedVoucher,
+  secondMember,
+} from './admission.ts';
 import type { Attack } from './attack.ts';
+import { oldCasState } from './cas-disk.ts';
 import { changeInFlight, forgeDatagrams, replayDatagrams } from './datagrams.ts';
 import { foreignKey, plaintextClient, replayHandshake } from './handshakes.ts';
 import { flipValue, oldValue, swapValues } from './host-memory.ts';
 import { emptyReplica } from './restart.ts';
+import { revokedClient } from './revocation.ts';
+
+/** Those on the chain of trust: who gets keys, and keeps them. */
+export const CHAIN_ATTACKS: readonly Attack[] = [
+  changedBuild,
+  debugEnclave,
+  forgedLas,
+  replayedVoucher,
+  otherKey,
+  replayedEvidence,
+  secondMember,
+  revokedClient,
+  oldCasState,
+];
 
 /** All attacks, in the order in which they are run: the one that costs a replica last. */
 export const ATTACKS: readonly Attack[] = [
@@ -16,9 +39,6 @@ export const ATTACKS: readonly Attack[] = [
   replayHandshake,
   foreignKey,
   plaintextClient,
-  changedBuild,
-  forgedLas,
-  replayedVoucher,
-  otherKey,
+  ...CHAIN_ATTACKS,
   emptyReplica,
 ];

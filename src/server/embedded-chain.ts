@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SecurityMode } from '../../net/mode.ts';
+import { OPERATOR_FILE } from '../trust/chain/access-file.ts';
 import type { ChainAccess } from '../trust/chain/chain-access.ts';
 import { evidenceJudge, judgementOf, openPlatform, writeChainAccess } from '../trust/chain/chain-access.ts';
 import { parseCasReference } from '../trust/chain/cas-connection.ts';
@@ -39,8 +40,6 @@ export interface EmbeddedChain {
   startCas(): Promise<RunningCas>;
   close(): Promise<void>;
 }
-
-export const OPERATOR_FILE = 'operator.json';
 
 const HOST = '127.0.0.1';
 /** Nothing runs as long; a short one shows that renewal works. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Attack } from '../../bench/attack/attack.ts';
 import { VALUE_BYTES } from '../../bench/attack/attack.ts';
-import { ATTACKS } from '../../bench/attack/attacks.ts';
+import { ATTACKS, CHAIN_ATTACKS } from '../../bench/attack/attacks.ts';
 import { whyNoAccess } from '../../bench/attack/process-memory.ts';
 import type { AttackResult } from '../../bench/attack/run.ts';
 import { valuePartOf, withVictim } from '../../bench/attack/victim.ts';
@@ -59,7 +59,8 @@ function isRequest(datagram: Uint8Array): boolean {
   return datagram[OFFSET_KIND] === KIND_REQUEST;
 }
 
-const NEEDS_CAS = ['changed-build', 'forged-las', 'replayed-voucher', 'other-key'];
+/** One of them brings a CAS of its own. */
+const NEEDS_CAS = CHAIN_ATTACKS.map(({ name }) => name).filter((name) => name !== 'old-cas-state');
 
 const JUDGED = [
   ['nothing', 'caught', undefined, 8],
@@ -101,6 +102,7 @@ suite('attacks are caught', { concurrency: 2 }, () => {
           assert.notEqual(after, before, `${name}: ${where}, ${what}`);
         }
       }
+      assert.equal(results.find(({ name }) => name === 'old-cas-state')!.moved[1]!.after, 'unconfirmed');
       assert.deepEqual(movedBy(results, 'replay-datagrams'), OF_EACH_REPLICA('dropped replayed'));
       assert.deepEqual(movedBy(results, 'forge-datagrams'), OF_EACH_REPLICA('dropped forged'));
       assert.deepEqual(movedBy(results, 'foreign-key').slice(1), OF_EACH_REPLICA('dropped certificate-refused'));

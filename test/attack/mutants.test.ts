@@ -110,6 +110,18 @@ const MUTANTS: readonly Mutant[] = [
     harm: { 'changed-build': /CAS gave it the data keys/ },
   },
   {
+    without: 'the debug flag in policies',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/trust/evidence/policy.js',
+        find: "if (entry.debug === 'forbidden')",
+        replace: 'if (false)',
+      },
+    ],
+    harm: { 'debug-enclave': /CAS gave it the data keys/ },
+  },
+  {
     without: 'the signature of vouchers',
     mode: 'secure',
     substitutions: [
@@ -136,8 +148,45 @@ const MUTANTS: readonly Mutant[] = [
         find: '{ role: request.role, reportData: joinReportData(request) }',
         replace: '{ role: request.role }',
       },
+      { file: 'src/trust/chain/cas.js', find: "{ role: 'las', reportData }", replace: "{ role: 'las' }" },
     ],
-    harm: { 'other-key': /CAS gave it the data keys/ },
+    harm: { 'other-key': /CAS gave it the data keys/, 'replayed-evidence': /CAS attested it as a LAS/ },
+  },
+  {
+    without: 'places that are taken',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/trust/chain/admission.js',
+        find: 'return judgeMember(request, state) ?? proven;',
+        replace: 'return proven;',
+      },
+    ],
+    harm: { 'second-member': /CAS gave it the data keys/ },
+  },
+  {
+    without: "the members' look at revocations",
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/trust/chain/cas-authority.js',
+        find: 'if (this.#revoked.has(hexOf(staticKey)))',
+        replace: 'if (false)',
+      },
+    ],
+    harm: { 'revoked-client': /the replicas still take it for a client/ },
+  },
+  {
+    without: 'witnesses',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/trust/chain/state-witness.js',
+        find: 'function judgeAnswers(answers, own, clusterPublicKey, agreed) {',
+        replace: "function judgeAnswers(answers, own, clusterPublicKey, agreed) { return { type: 'held' };",
+      },
+    ],
+    harm: { 'old-cas-state': /CAS admitted the revoked client again/ },
   },
 ];
 

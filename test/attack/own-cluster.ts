@@ -1,9 +1,9 @@
 import type { Attack } from '../../bench/attack/attack.ts';
+import { startOwnCluster } from '../../bench/attack/own-cluster.ts';
 import { runAttacks } from '../../bench/attack/run.ts';
 import type { AttackResult } from '../../bench/attack/run.ts';
 import { Scene } from '../../bench/attack/scene.ts';
 import type { SecurityMode } from '../../net/mode.ts';
-import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 
 /** Attacks a cluster that is started for it, as `avocado attack` does. */
 export async function attackOwnCluster(
@@ -13,11 +13,7 @@ export async function attackOwnCluster(
   /** 'files': without CAS and LAS. */
   keysFrom: 'cas' | 'files',
 ): Promise<AttackResult[]> {
-  const cluster = await startEmbeddedCluster({
-    mode,
-    log: () => {},
-    ...(keysFrom === 'cas' && { chain: { vendorLatencyMs: 0 } }),
-  });
+  const cluster = await startOwnCluster({ mode, keysFrom });
   try {
     const scene = await Scene.open({ directory: cluster.directory, isOwn: true, mayRestart: false, signal });
     try {

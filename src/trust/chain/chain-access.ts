@@ -44,7 +44,10 @@ const ACCESS = z.strictObject({
   refreshMs: z.int().min(100).max(3_600_000).optional(),
 });
 export type ChainAccess = z.infer<typeof ACCESS>;
-export type PlatformChoice = Pick<ChainAccess, 'tee' | 'machine' | 'vendorLatencyMs' | 'measurement'>;
+export interface PlatformChoice extends Pick<ChainAccess, 'tee' | 'machine' | 'vendorLatencyMs' | 'measurement'> {
+  /** Simulated platforms only: an enclave that its host may read. Nothing that is honest asks for it. */
+  readonly debug?: boolean;
+}
 
 const FILE_CHARS_MAX = 16 * 1024;
 export const LAS_PORT_DEFAULT = 7481;
@@ -90,12 +93,14 @@ export async function openChainAuthority(access: ChainAccess, role: ChainRole): 
   });
 }
 
-export function openPlatform({ tee, machine, vendorLatencyMs = 0, measurement }: PlatformChoice): Platform {
+export function openPlatform(choice: PlatformChoice): Platform {
+  const { tee, machine, vendorLatencyMs = 0, measurement, debug = false } = choice;
   if (tee === 'simulated') {
     return simulatedPlatform({
       machine: openSimulatedMachine(machine ?? join(homedir(), '.avocado-machine.json')),
       measurement: bytesOfHex(measurement ?? measureOwnBuild().hash),
       vendorLatencyMs,
+      debug,
       nowMs: Date.now,
       sleep: (ms) => sleep(ms),
     });
