@@ -1,9 +1,12 @@
 import { CasConnection, parseCasReference } from '../trust/chain/cas-connection.ts';
-import { judgementOf, openPlatform } from '../trust/chain/chain-access.ts';
+import { judgementOf, openPlatform, readText } from '../trust/chain/chain-access.ts';
+import { NEW_POLICY_CHARS_MAX } from '../trust/chain/messages.ts';
 import type { OperatorCommand } from '../trust/chain/messages.ts';
 import { newOperatorKeys, operatorName, readOperatorFile, writeOperatorFile } from '../trust/chain/operator-file.ts';
 import { giveShare, readRecoveryShares } from '../trust/chain/recovery.ts';
 import { sendCommand } from '../trust/chain/operator.ts';
+import { Policy } from '../trust/evidence/policy.ts';
+import { AvocadoError } from '../errors.ts';
 import { describeFacts, factsJson } from './attest-facts.ts';
 import type { CasCallOptions } from './cas.ts';
 import { formatTable } from './table.ts';
@@ -23,6 +26,7 @@ export async function show(options: CasCallOptions): Promise<void> {
       ['mode', document.mode],
       ['policy and settings', document.policyHash],
       ['operators', document.operators.join(', ')],
+      ['to replace the policy', `${document.policyThreshold} of ${document.operators.length} operators`],
       ['state counter', String(document.stateCounter)],
       ['audit head', `${document.auditCount}:${document.auditHead}`],
     ];
@@ -43,6 +47,26 @@ export async function operate(options: CasCallOptions, command: OperatorCommand)
   const keys = readOperatorFile(options.operatorKey);
   const cas = await connect(options);
   try {
+    process.stdout.write(`${await sendCommand(cas, keys.signing, command)}\n`);
+  } finally {
+    cas.close();
+  }
+}
+
+/** The file is judged here first, so that what is wrong with it is told with its name. */
+export async function setPolicy(path: string, options: CasCallOptions): Promise<void> {
+  const keys = readOperatorFile(options.operatorKey);
+  const policy = readText(path);
+  Policy.parse(policy, path);
+  if (policy.length > NEW_POLICY_CHARS_MAX) {
+    throw new AvocadoError(
+      'EVIDENCE_FILES',
+      `${path} has ${policy.length} characters: ${NEW_POLICY_CHARS_MAX} at most are sent`,
+    );
+  }
+  const cas = await connect(options);
+  try {
+    const command = { type: 'set-policy', policy, replaces: cas.document.policyHash } as const;
     process.stdout.write(`${await sendCommand(cas, keys.signing, command)}\n`);
   } finally {
     cas.close();

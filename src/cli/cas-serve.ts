@@ -26,6 +26,7 @@ export async function serveNew(directory: string, options: CasNewOptions): Promi
     if (name !== undefined) return name;
     throw new AvocadoError('INVALID_ARGUMENT', 'an operator is given as avocado cas operator-key prints it');
   });
+  const threshold = options.operatorThreshold ?? Math.floor(operators.length / 2) + 1;
   const settings: CasSettings = {
     mode: options.mode,
     members: options.members,
@@ -34,12 +35,13 @@ export async function serveNew(directory: string, options: CasNewOptions): Promi
     certificateSeconds: options.certificateHours * SECONDS_AN_HOUR,
     mayClientsWrite: options.readOnlyClients !== true,
     operators: operators.map(({ signing }) => signing),
+    policyThreshold: threshold,
   };
   await serve(directory, options, {
     settings,
     recovery: {
       recoveryKeys: operators.map(({ recovery }) => recovery),
-      threshold: options.recoveryThreshold ?? Math.floor(operators.length / 2) + 1,
+      threshold,
     },
   });
 }

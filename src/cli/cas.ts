@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../../net/mode.ts';
 import { ADMISSIONS } from '../trust/chain/admissions.ts';
+import { OPERATORS_MAX } from '../trust/chain/operators-max.ts';
 import type { EvidenceKind } from '../trust/evidence/evidence.ts';
 import {
   casOption,
@@ -31,7 +32,7 @@ export interface CasNewOptions extends CasRunOptions {
   readonly certificateHours: number;
   readonly readOnlyClients?: boolean;
   readonly operator: string[];
-  readonly recoveryThreshold?: number;
+  readonly operatorThreshold?: number;
 }
 
 export interface CasCallOptions {
@@ -44,8 +45,6 @@ export interface CasCallOptions {
   readonly json?: boolean;
 }
 
-/** Of settings and shares. */
-const OPERATORS_MAX = 16;
 const CERTIFICATE_HOURS_DEFAULT = 24;
 const CERTIFICATE_HOURS_MAX = 24 * 365;
 
@@ -58,6 +57,7 @@ export function casCommand(): Command {
     .addCommand(operatorKeyCommand())
     .addCommand(revokeKeyCommand())
     .addCommand(revokeLasCommand())
+    .addCommand(setPolicyCommand())
     .addCommand(reFormCommand())
     .addCommand(confirmCommand())
     .addCommand(recoverCommand())
@@ -82,8 +82,8 @@ function newCommand(): Command {
     )
     .requiredOption('--operator <public key...>', 'whose commands are obeyed; avocado cas operator-key prints them')
     .option(
-      '--recovery-threshold <count>',
-      'so many operators recover the state together when the machine is lost (default: most of them)',
+      '--operator-threshold <count>',
+      'so many operators together replace the policy, and recover the state when the machine is lost (default: most of them)',
       wholeNumberBetween(1, OPERATORS_MAX),
     )
     .addOption(modeOption())
@@ -102,7 +102,8 @@ function newCommand(): Command {
     .addHelpText(
       'after',
       `
-All of this is fixed from now on, and its hash is in the evidence of CAS: compare it with avocado cas show.
+All of this but the policy is fixed from now on, and its hash is in the evidence of CAS: compare it with avocado cas show.
+The policy is replaced by avocado cas set-policy.
 
 Examples:
   avocado cas operator-key operator.json
@@ -200,6 +201,25 @@ Examples:
     )
     .action(async (lasId: string, options: CasCallOptions) =>
       (await import('./cas-operate.ts')).operate(options, { type: 'revoke-las', lasId }),
+    );
+}
+
+function setPolicyCommand(): Command {
+  return operatorCall(new Command('set-policy'))
+    .description('Replace the policy, once as many operators as it takes have sent the same file.')
+    .argument('<file>', 'the new policy, see avocado attest schema')
+    .addHelpText(
+      'after',
+      `
+It takes as many operators as recover the state together: who decides the policy decides who gets the data keys. It is judged
+by from the next join and renewal on. What was admitted before stays until its certificate expires; revoke-key and revoke-las
+end it at once.
+
+Examples:
+  avocado cas set-policy policy.json --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (path: string, options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).setPolicy(path, options),
     );
 }
 

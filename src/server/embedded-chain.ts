@@ -75,6 +75,7 @@ export async function startEmbeddedChain(
     certificateSeconds: CERTIFICATE_SECONDS,
     mayClientsWrite: true,
     operators: [hexOf(operator.signing.publicKey)],
+    policyThreshold: 1,
   };
   const openCas = (port: number, origin: Pick<CasServiceOptions, 'settings'>): Promise<RunningCas> =>
     runCas({

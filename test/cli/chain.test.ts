@@ -99,16 +99,33 @@ test('a cluster of one by CAS and LAS: put and get, an outage of CAS, its restar
   const got = await run('get', 'k', '--cluster', reference);
   assert.deepEqual([got.stdout, got.stderr, got.exitCode], ['v', '', 0]);
 
-  const shown = await run('cas', 'show', '--cas', reference, '--json', ...machine);
-  const { verdict, document } = JSON.parse(shown.stdout) as { verdict: string; document: Record<string, unknown> };
-  assert.equal(verdict, 'accepted');
   const attested = await run('attest', 'verify', reference, '--policy', 'dev', '--role', 'cas');
   assert.match(attested.stdout, /^accepted as cas \(simulated: gives no confidentiality\)\n/);
   assert.equal(attested.exitCode, 0);
+  const policy = path('policy.json');
+  writeFileSync(policy, '{"format":"avocado-policy","version":1,"roles":{"client":[{}]}}');
+  const operator = ['--operator-key', path('operator.json'), '--cas', reference, ...machine];
+  const wrong = await run('cas', 'set-policy', policy, ...operator);
+  assert.match(wrong.stderr, /^error EVIDENCE_FILES: \S+policy\.json is wrong, roles\.client\[0\]/);
+  const entries = [{ kind: 'simulated', measurements: [(await run('measure')).stdout.trim()] }];
+  const roles = { cas: entries, las: entries, replica: entries, client: [] };
+  const closed = JSON.stringify({ format: 'avocado-policy', version: 1, roles });
+  writeFileSync(policy, closed);
+  assert.match(
+    (await run('cas', 'set-policy', policy, ...operator)).stdout,
+    /^policy and settings [0-9a-f]{64} are in force/,
+  );
+  assert.match((await run('get', 'k', '--cluster', reference)).stderr, /^error ADMISSION_REFUSED: .*rule role/);
+  writeFileSync(policy, closed.replace('"client":[]', `"client":${JSON.stringify(entries)}`));
+  assert.equal((await run('cas', 'set-policy', policy, ...operator)).exitCode, 0);
+  const shown = await run('cas', 'show', '--cas', reference, '--json', ...machine);
+  const { verdict, document } = JSON.parse(shown.stdout) as { verdict: string; document: Record<string, unknown> };
+  assert.equal(verdict, 'accepted');
+  assert.equal(document['policyThreshold'], 1);
   const head = `${String(document['auditCount'])}:${String(document['auditHead'])}`;
   const log = path('cas/audit.log');
   const whole = await run('audit', 'verify', log, '--key', reference, '--head', head, '--list');
-  assert.match(whole.stdout, /admitted {2}role=replica memberIndex=0 .*\n(.*\n)*whole: 5 entries/);
+  assert.match(whole.stdout, /admitted {2}role=replica memberIndex=0 .*\n(.*\n)*whole: 8 entries/);
   assert.equal(whole.exitCode, 0);
 
   await cas.end();

@@ -2,8 +2,10 @@ import type { SecurityMode } from '../../../net/mode.ts';
 import { generateSigningKeyPair, randomBytes } from '../../../workers/signing.ts';
 import { hexOf } from '../hex.ts';
 import { checkMembers } from '../cluster-directory.ts';
+import { AvocadoError } from '../../errors.ts';
 import { AUDIT_START } from './audit-log.ts';
 import type { CasState } from './cas-state.ts';
+import { OPERATORS_MAX } from './operators-max.ts';
 
 /** What an operator decides when a cluster is made; later only his signed commands change anything. */
 export interface CasSettings {
@@ -17,6 +19,8 @@ export interface CasSettings {
   readonly mayClientsWrite: boolean;
   /** Hex of Ed25519 public keys whose commands are obeyed. */
   readonly operators: readonly string[];
+  /** So many of them replace the policy together. */
+  readonly policyThreshold: number;
 }
 
 const CLUSTER_ID_BYTES = 16;
@@ -26,6 +30,11 @@ const FIRST_DATA_KEY_ID = 1;
 /** A new cluster with new keys, before anybody has joined. @throws AvocadoError INVALID_ARGUMENT. */
 export function newCasState(settings: CasSettings): CasState {
   checkMembers(settings.members);
+  const { operators, policyThreshold } = settings;
+  if (policyThreshold < 1 || policyThreshold > operators.length || operators.length > OPERATORS_MAX) {
+    const most = Math.min(operators.length, OPERATORS_MAX);
+    throw new AvocadoError('INVALID_ARGUMENT', `the threshold of operators is from 1 to their count, ${most}`);
+  }
   const clusterKey = generateSigningKeyPair();
   return {
     counter: 0,
@@ -40,7 +49,8 @@ export function newCasState(settings: CasSettings): CasState {
     admission: settings.admission,
     certificateSeconds: settings.certificateSeconds,
     mayClientsWrite: settings.mayClientsWrite,
-    operators: [...settings.operators],
+    operators: [...operators],
+    policyThreshold,
     epoch: 1,
     members: settings.members.map(({ host, port }) => ({ host, port, staticKey: null })),
     lases: [],

@@ -9,6 +9,7 @@ import { POLICY_CHARS_MAX } from '../evidence/policy.ts';
 import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
 import { ADMISSIONS } from './admissions.ts';
 import { REVOCATIONS_MAX } from './messages.ts';
+import { OPERATORS_MAX } from './operators-max.ts';
 
 /**
  * All that CAS must not forget. It is one file, sealed under a key of the platform, and beside it the same sealed under the
@@ -44,7 +45,9 @@ const STATE = z.strictObject({
     .min(60)
     .max(365 * 86_400),
   mayClientsWrite: z.boolean(),
-  operators: z.array(KEY).max(16),
+  operators: z.array(KEY).max(OPERATORS_MAX),
+  /** So many of them replace the policy together. */
+  policyThreshold: z.int().min(1).max(OPERATORS_MAX),
   epoch: z.int().min(1),
   members: z
     .array(

@@ -5,7 +5,6 @@ import { issueCertificate } from '../certificate.ts';
 import { configurationContent } from '../cluster-configuration.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
-import { Policy } from '../evidence/policy.ts';
 import { judgeEvidence, judgeJoin, judgeMachine, refusalText, refuseBy } from './admission.ts';
 import type { AdmissionRefusal } from './admission.ts';
 import type { CasStore } from './cas-store.ts';
@@ -18,6 +17,7 @@ import { nonceAgeMs, Nonces } from './nonces.ts';
 import type { NonceVerdict } from './nonces.ts';
 import { OperatorCommands, revokeKeys } from './operator-commands.ts';
 import type { EvidenceJudge, Platform } from './platform.ts';
+import { PolicyInForce } from './policy-in-force.ts';
 import { reportDataFor } from './report-data.ts';
 import { documentJson, signDocument } from './signed-document.ts';
 import type { SignedDocument } from './signed-document.ts';
@@ -49,7 +49,7 @@ const REFUSALS_BURST = 100;
 const REFUSAL_INTERVAL_MS = 1_000;
 export class Cas {
   readonly #options: CasOptions;
-  readonly #policy: Policy;
+  readonly #policy: PolicyInForce;
   readonly #nonces = new Nonces();
   readonly #refusals = new TokenBucket(REFUSALS_BURST, REFUSALS_BURST * REFUSAL_INTERVAL_MS);
   readonly #commands: OperatorCommands;
@@ -61,14 +61,14 @@ export class Cas {
 
   constructor(options: CasOptions) {
     this.#options = options;
-    this.#policy = Policy.parse(options.store.state.policy);
-    this.#commands = new OperatorCommands(options.store);
+    this.#policy = new PolicyInForce(options.store.state);
+    this.#commands = new OperatorCommands(options.store, this.#policy);
   }
 
   /** For a state that was made in this process: there is no later one. */
   async startNew(): Promise<void> {
     this.#state = 'serving';
-    this.#audit('initialised', { policyHash: this.#policyHash(), members: this.#options.store.state.members.length });
+    this.#audit('initialised', { policyHash: this.#policy.hash, members: this.#options.store.state.members.length });
     await this.#options.store.written();
   }
 
@@ -91,8 +91,9 @@ export class Cas {
       clusterPublicKey: state.clusterPublicKey,
       mode: state.mode,
       state: this.isServing ? 'serving' : 'unconfirmed',
-      policyHash: this.#policyHash(),
+      policyHash: this.#policy.hash,
       operators: state.operators,
+      policyThreshold: state.policyThreshold,
       stateCounter: state.counter,
       auditCount: auditHead.count,
       auditHead: auditHead.hash,
@@ -123,7 +124,7 @@ export class Cas {
     const verdict = judgeEvidence(request.evidence, judge, nowMs());
     if (!verdict.ok) return refuse(verdict);
     const reportData = reportDataFor('las registration', [nonce, tlsCertificate, voucherKey, url]);
-    const refusal = this.#policy.judge(verdict.facts, { role: 'las', reportData });
+    const refusal = this.#policy.policy.judge(verdict.facts, { role: 'las', reportData });
     if (refusal !== undefined) return refuse(refusal);
 
     const lasId = hexOf(hash(bytesOfHex(voucherKey)).subarray(0, LAS_ID_BYTES));
@@ -178,7 +179,7 @@ export class Cas {
       this.#refuse('refused', refusal, { role, memberIndex, staticKey, address });
     // Before anything that costs: a copied request is refused for what it is.
     this.#useNonce(request.nonce, refuse);
-    const verdict = judgeJoin(request, store.state, this.#policy, judge, nowMs());
+    const verdict = judgeJoin(request, store.state, this.#policy.policy, judge, nowMs());
     if (!verdict.ok) return refuse(verdict);
     const { state } = store;
     const expirySeconds = Math.floor(nowMs() / 1000) + state.certificateSeconds;
@@ -257,10 +258,13 @@ export class Cas {
       return { done: `CAS serves from state ${stateCounter}` };
     }
     this.#checkServing();
-    const { done, detail } = this.#commands.carryOut(opened.command, Math.floor(nowMs() / 1000));
+    const outcome = this.#commands.carryOut(request.operator, opened.command, nowMs());
+    if ('rule' in outcome) return refuse(outcome);
+    const { done, detail } = outcome;
     this.#audit('operator-command', { operator: request.operator, command: opened.command.type, ...detail, address });
-    this.#checkOvertaken(await store.written());
-    return { done };
+    const verdict = await store.written();
+    this.#checkOvertaken(verdict);
+    return { done: `${done}${this.#unheldText(verdict)}` };
   }
 
   #configuration(): object {
@@ -342,22 +346,26 @@ export class Cas {
   /** Nothing is answered for that a disk turned back could take away unseen. */
   #checkHeld(verdict: WitnessVerdict): void {
     this.#checkOvertaken(verdict);
-    const { state } = this.#options.store;
-    // Without any LAS there are no witnesses; then all joins are by evidence of their own.
-    const isAlone = !state.lases.some(({ revoked }) => !revoked);
-    if (verdict.type === 'unknown' && !isAlone) {
-      throw new Refused(
-        'later',
-        `${verdict.answered} of ${verdict.needed} witnesses that CAS needs hold its state: start the LASes of the other hosts, or have an operator revoke those that are gone`,
-      );
-    }
+    const unheld = this.#unheld(verdict);
+    if (unheld === undefined) return;
+    throw new Refused(
+      'later',
+      `${unheld} hold its state: start the LASes of the other hosts, or have an operator revoke those that are gone`,
+    );
   }
 
-  #policyHash(): string {
-    const { policy, admission, certificateSeconds, mayClientsWrite, members } = this.#options.store.state;
-    const addresses = members.map(({ host, port }) => ({ host, port }));
-    const text = JSON.stringify([policy, admission, certificateSeconds, mayClientsWrite, addresses]);
-    return hexOf(hash(new TextEncoder().encode(text)));
+  /** What operators want is done in any case: a revocation must not wait for hosts that are down. */
+  #unheldText(verdict: WitnessVerdict): string {
+    const unheld = this.#unheld(verdict);
+    if (unheld === undefined) return '';
+    return `; but only ${unheld} hold its state, so its host could take this back unseen: start the LASes that are gone`;
+  }
+
+  /** Undefined when a majority has it, or there are no witnesses: without any LAS all joins are by evidence of their own. */
+  #unheld(verdict: WitnessVerdict): string | undefined {
+    const isAlone = !this.#options.store.state.lases.some(({ revoked }) => !revoked);
+    if (verdict.type !== 'unknown' || isAlone) return undefined;
+    return `${verdict.answered} of ${verdict.needed} witnesses that CAS needs`;
   }
 
   #audit(...[event, detail]: Parameters<CasStore['audit']>): void {

@@ -6,6 +6,7 @@ import { EVIDENCE_KINDS } from '../evidence/evidence.ts';
 import type { MeasuredFacts } from '../evidence/evidence.ts';
 import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
 import { MEMBER_COUNT_MAX } from '../cluster-configuration.ts';
+import { OPERATORS_MAX } from './operators-max.ts';
 import { SIGNED_DOCUMENT } from './signed-document.ts';
 
 /** All that CAS, LAS, replicas and clients say to each other, as JSON. Nothing is read that isn't listed; all is bounded. */
@@ -39,7 +40,9 @@ export const CAS_DOCUMENT = z.strictObject({
   state: z.enum(CAS_STATES),
   /** BLAKE2b-256 of the policy's text and of the settings beside it. */
   policyHash: KEY,
-  operators: z.array(KEY).max(16),
+  operators: z.array(KEY).max(OPERATORS_MAX),
+  /** So many of them replace the policy together. */
+  policyThreshold: z.int().min(1).max(OPERATORS_MAX),
   stateCounter: COUNT,
   auditCount: COUNT,
   auditHead: KEY,
@@ -167,6 +170,9 @@ export type WitnessWord = z.output<typeof WITNESS_WORD>;
 export const WITNESS_REQUEST = z.strictObject({ word: SIGNED_DOCUMENT });
 export const WITNESS_ANSWER = z.strictObject({ held: SIGNED_DOCUMENT.nullable() });
 
+/** Of a policy in a command: escaped twice on its way, and a request has 320 KiB. */
+export const NEW_POLICY_CHARS_MAX = 64 * 1024;
+
 export const OPERATOR_COMMAND = z.strictObject({
   clusterId: CLUSTER_ID,
   nonce: NONCE,
@@ -174,6 +180,8 @@ export const OPERATOR_COMMAND = z.strictObject({
     z.strictObject({ type: z.literal('revoke-key'), staticKey: KEY }),
     z.strictObject({ type: z.literal('revoke-las'), lasId: LAS_ID }),
     z.strictObject({ type: z.literal('re-form') }),
+    /** Text of the policy file; the hash that CAS tells of the one that the operator has seen in force. */
+    z.strictObject({ type: z.literal('set-policy'), policy: z.string().max(NEW_POLICY_CHARS_MAX), replaces: KEY }),
     z.strictObject({ type: z.literal('confirm-state'), stateCounter: COUNT }),
   ]),
 });

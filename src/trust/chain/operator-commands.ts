@@ -1,18 +1,22 @@
 import { bytesOfHex } from '../hex.ts';
+import type { AdmissionRefusal } from './admission.ts';
 import type { AuditDetail } from './audit-log.ts';
 import type { CasStore } from './cas-store.ts';
 import { OPERATOR_COMMAND, REVOCATIONS_MAX } from './messages.ts';
 import type { OperatorCommand } from './messages.ts';
 import { Refused } from './https-service.ts';
+import type { PolicyInForce } from './policy-in-force.ts';
 import { openDocument } from './signed-document.ts';
 import type { SignedDocument } from './signed-document.ts';
 
 /** What operators may change in a running CAS. Each command is signed by one of them, for one cluster and one nonce. */
 export class OperatorCommands {
   readonly #store: CasStore;
+  readonly #policy: PolicyInForce;
 
-  constructor(store: CasStore) {
+  constructor(store: CasStore, policy: PolicyInForce) {
     this.#store = store;
+    this.#policy = policy;
   }
 
   /** Undefined when none of the operators has signed it for this cluster. */
@@ -26,10 +30,13 @@ export class OperatorCommands {
     return opened?.clusterId === state.clusterId ? opened : undefined;
   }
 
+  /** @param operator Who has signed it. */
   carryOut(
+    operator: string,
     command: Exclude<OperatorCommand, { type: 'confirm-state' }>,
-    nowSeconds: number,
-  ): { done: string; detail: AuditDetail } {
+    nowMs: number,
+  ): { readonly done: string; readonly detail: AuditDetail } | AdmissionRefusal {
+    const nowSeconds = Math.floor(nowMs / 1000);
     switch (command.type) {
       case 'revoke-key':
         return this.#revokeKey(command.staticKey, nowSeconds);
@@ -37,6 +44,8 @@ export class OperatorCommands {
         return this.#revokeLas(command.lasId);
       case 're-form':
         return this.#reForm(nowSeconds);
+      case 'set-policy':
+        return this.#policy.approve(operator, command, nowMs);
     }
   }
 

@@ -165,7 +165,7 @@ const NOTHING = '0'.repeat(64);
 
 /** What it says of a cluster it has read from a file; what counts is that it is CAS that says it. */
 async function identity(
-  { clusterId, clusterPublicKey }: SharesFile,
+  { clusterId, clusterPublicKey, threshold }: SharesFile,
   platform: Platform,
   tlsCertificate: Uint8Array,
   nonce: string,
@@ -177,6 +177,7 @@ async function identity(
     state: 'recovering',
     policyHash: NOTHING,
     operators: [],
+    policyThreshold: threshold,
     stateCounter: 0,
     auditCount: 0,
     auditHead: NOTHING,

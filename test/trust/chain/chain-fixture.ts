@@ -59,6 +59,7 @@ export class Chain {
       certificateSeconds: 3_600,
       mayClientsWrite: true,
       operators: [hexOf(this.operator.publicKey)],
+      policyThreshold: 1,
       ...changed,
     };
   }
