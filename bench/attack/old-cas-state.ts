@@ -108,6 +108,6 @@ async function joinAs(keys: KeyPair, access: ChainAccess): Promise<string> {
   } catch (error) {
     if (!(error instanceof AvocadoError)) throw error;
     if (error.code === 'ADMISSION_REFUSED') return ruleOf(error);
-    return error.message.replace(/^https:\S+ /, '').replace(/;.*$/s, '');
+    return error.message.replace(/^CAS https:\S+ /, '').replace(/;.*$/s, '');
   }
 }

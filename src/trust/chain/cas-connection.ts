@@ -53,7 +53,7 @@ export interface CasIdentity {
 /** Nothing in the answer is true before its evidence is verified. @throws AvocadoError TRUST_UNAVAILABLE, ADMISSION_REFUSED. */
 export async function askIdentity({ url }: Pick<CasReference, 'url'>): Promise<CasIdentity> {
   const nonce = hexOf(randomBytes(32));
-  const server = new PinnedServer(url);
+  const server = new PinnedServer('CAS', url);
   try {
     const { text: answer, certificate } = await server.callRaw('/v1/identity', { nonce }, { timeoutMs: TIMEOUT_MS });
     const { document: text, evidence } = parseAnswer(answer, IDENTITY_ANSWER, url);
@@ -99,7 +99,7 @@ export class CasConnection {
     if (document.clusterPublicKey !== reference.clusterPublicKey) {
       throw fail(`it is the CAS of another cluster, ${document.clusterPublicKey}`);
     }
-    return new CasConnection(document, verification.facts, new PinnedServer(reference.url, certificate));
+    return new CasConnection(document, verification.facts, new PinnedServer('CAS', reference.url, certificate));
   }
 
   get clusterPublicKey(): Uint8Array {

@@ -119,7 +119,7 @@ class Witnesses {
     let server = this.#servers.get(las.lasId);
     if (server === undefined || server.url !== las.url) {
       server?.close();
-      server = new PinnedServer(las.url, las.tlsCertificate);
+      server = new PinnedServer('LAS', las.url, las.tlsCertificate);
       this.#servers.set(las.lasId, server);
     }
     const pinned = server;

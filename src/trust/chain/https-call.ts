@@ -28,11 +28,14 @@ export interface Answer {
 /** One server with one certificate; connections are kept for the next call. */
 export class PinnedServer {
   readonly url: string;
+  /** For people. */
+  readonly #name: string;
   readonly #agent: Agent;
 
   /** @param certificate DER; undefined: any, whose bytes then come with the answer, and nothing secret may be sent. */
-  constructor(url: string, certificate?: Uint8Array) {
+  constructor(service: 'CAS' | 'LAS', url: string, certificate?: Uint8Array) {
     this.url = url;
+    this.#name = `${service} ${url}`;
     this.#agent = new Agent({
       keepAlive: true,
       maxSockets: 8,
@@ -56,7 +59,7 @@ export class PinnedServer {
   async callRaw(path: string, content: object, { timeoutMs }: CallOptions): Promise<Answer> {
     const body = Buffer.from(JSON.stringify(content));
     return new Promise((resolve, reject) => {
-      const fail = (error: Error): void => reject(callError(this.url, error));
+      const fail = (error: Error): void => reject(callError(this.#name, error));
       const sent = request(
         `${this.url}${path}`,
         {
@@ -78,7 +81,7 @@ export class PinnedServer {
           response.on('end', () => {
             const text = Buffer.concat(parts).toString('utf8');
             if (response.statusCode === 200) resolve({ text, certificate });
-            else reject(refusalOf(this.url, response.statusCode ?? 0, text));
+            else reject(refusalOf(this.#name, response.statusCode ?? 0, text));
           });
         },
       );
@@ -100,26 +103,26 @@ export function parseAnswer<T>(text: string, schema: z.ZodType<T>, url: string):
   }
 }
 
-function callError(url: string, error: Error): AvocadoError {
+function callError(name: string, error: Error): AvocadoError {
   const code = (error as NodeJS.ErrnoException).code ?? error.name;
   const reason =
     code === 'DEPTH_ZERO_SELF_SIGNED_CERT' || code === 'SELF_SIGNED_CERT_IN_CHAIN'
       ? 'has another certificate than the one that was attested: it was started anew, or somebody else answers'
       : code === 'ABORT_ERR' || code === 'TimeoutError'
         ? 'does not answer in time'
-        : `can't be reached (${code === 'Error' ? error.message : code})`;
-  return new AvocadoError('TRUST_UNAVAILABLE', `${url} ${reason}`, { cause: error });
+        : `can't be reached (${code === 'Error' ? error.message : code}): start it, or wait until it is back`;
+  return new AvocadoError('TRUST_UNAVAILABLE', `${name} ${reason}`, { cause: error });
 }
 
-function refusalOf(url: string, status: number, text: string): AvocadoError {
+function refusalOf(name: string, status: number, text: string): AvocadoError {
   try {
     const { refused, later } = REFUSAL.parse(JSON.parse(text));
-    return new AvocadoError(later ? 'TRUST_UNAVAILABLE' : 'ADMISSION_REFUSED', `${url}: ${refused}`);
+    return new AvocadoError(later ? 'TRUST_UNAVAILABLE' : 'ADMISSION_REFUSED', `${name}: ${refused}`);
   } catch {
     const start = text.slice(0, SHOWN_CHARS).replace(/[^ -~]/g, '.');
     return new AvocadoError(
       'ADMISSION_REFUSED',
-      `${url} answered with status ${status}, not as avocado does: ${start}`,
+      `${name} answered with status ${status}, not as avocado does: ${start}`,
     );
   }
 }

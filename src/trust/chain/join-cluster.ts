@@ -77,7 +77,7 @@ async function evidenceProof(claim: JoinClaim, platform: Platform): Promise<obje
 
 /** Whoever answers need not be trusted: CAS judges the voucher, and nothing here is secret. */
 export async function askVoucher(lasUrl: string, request: object): Promise<Parameters<typeof documentJson>[0]> {
-  const las = new PinnedServer(lasUrl);
+  const las = new PinnedServer('LAS', lasUrl);
   try {
     return (await las.call('/v1/voucher', request, VOUCHER_ANSWER, { timeoutMs: LAS_TIMEOUT_MS })).voucher;
   } finally {

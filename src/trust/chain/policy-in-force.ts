@@ -66,9 +66,9 @@ export class PolicyInForce {
   }
 
   #hashWith(policy: string): string {
-    const { admission, certificateSeconds, mayClientsWrite, policyThreshold, members } = this.#state;
+    const { admission, certificateSeconds, mayClientsWrite, members } = this.#state;
     const addresses = members.map(({ host, port }) => ({ host, port }));
-    const text = JSON.stringify([policy, admission, certificateSeconds, mayClientsWrite, policyThreshold, addresses]);
+    const text = JSON.stringify([policy, admission, certificateSeconds, mayClientsWrite, addresses]);
     return hexOf(hash(new TextEncoder().encode(text)));
   }
 }

@@ -25,7 +25,7 @@ before(async () => {
 after(() => chain.close());
 
 async function outcome(url: string, path: string, content: object): Promise<string> {
-  const server = new PinnedServer(url);
+  const server = new PinnedServer('CAS', url);
   try {
     await server.callRaw(path, content, { timeoutMs: 5_000 });
     return 'answered';

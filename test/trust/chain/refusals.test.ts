@@ -58,7 +58,7 @@ async function claim(changed: Partial<JoinClaim> = {}): Promise<JoinClaim> {
 async function voucherFor(about: JoinClaim, on = machine, measurement = BUILD): Promise<SignedDocument> {
   const report = await chain.platform(on, measurement).local!.make(joinReportData(about));
   const proof = { type: 'local-report', report: Buffer.from(report).toString('base64') };
-  const server = new PinnedServer(las.url);
+  const server = new PinnedServer('LAS', las.url);
   try {
     return (await server.call('/v1/voucher', { ...about, proof }, VOUCHER_ANSWER, { timeoutMs: 5_000 })).voucher;
   } finally {
@@ -205,7 +205,7 @@ test('a CAS of another cluster, of another build, or behind another certificate 
 });
 
 test('what is no request is refused with a reason, and nothing is thrown', async () => {
-  const server = new PinnedServer(parseCasReference(chain.cas.reference).url);
+  const server = new PinnedServer('CAS', parseCasReference(chain.cas.reference).url);
   const options = { timeoutMs: 5_000 };
   await assert.rejects(server.callRaw('/v1/join', {}, options), /the request is wrong/);
   await assert.rejects(server.callRaw('/v1/nonce', { more: 1 }, options), /the request is wrong/);
@@ -226,7 +226,7 @@ test('every refusal is in the audit log with its rule', () => {
 });
 
 async function openRelay(url: string): Promise<RunningService> {
-  const server = new PinnedServer(url);
+  const server = new PinnedServer('CAS', url);
   const handle = async (text: string): Promise<object> => {
     const answer = await server.callRaw('/v1/identity', JSON.parse(text) as object, { timeoutMs: 5_000 });
     return JSON.parse(answer.text) as object;
