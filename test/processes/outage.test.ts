@@ -78,19 +78,8 @@ test('data operations go on without CAS and LAS; joins wait, and say for which o
   const again = chain.service('cas', 'run', chain.path('cas'), '--listen', new URL(cas).host);
   const [, counter] = await again.says(/cas confirm (\d+) /);
   const waitingForAll = get('60s');
-  const confirmed = await chain.run(
-    ...[
-      'cas',
-      'confirm',
-      counter!,
-      '--cas',
-      cas,
-      '--operator-key',
-      chain.path('operator.json'),
-      '--machine',
-      chain.machine,
-    ],
-  );
+  const operator = ['--operator-key', chain.path('operator.json'), '--machine', chain.machine];
+  const confirmed = await chain.run('cas', 'confirm', counter!, '--cas', cas, ...operator);
   assert.match(confirmed.stdout, /^CAS serves from state/);
   await chain.startLas();
   const { stdout, stderr } = await waitingForAll;

@@ -1,3 +1,4 @@
+import { admission } from './admission.ts';
 import { attacks } from './attacks.ts';
 import { byteRate } from './byte-rate.ts';
 import { crashKill, crashStop } from './crash.ts';
@@ -24,6 +25,7 @@ export const PROOFS: readonly Proof[] = [
   crashStop,
   tamper,
   attacks,
+  admission,
   evidence,
   handshakeFlood,
   increments,

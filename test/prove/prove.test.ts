@@ -3,6 +3,8 @@ import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { finished } from '../cli/avocado-process.ts';
+import { CHAIN_ATTACKS } from '../../bench/attack/attacks.ts';
+import { REASONS } from './admission.ts';
 import { PROOFS } from './proofs.ts';
 
 const MAIN = fileURLToPath(new URL('../prove.js', import.meta.url));
@@ -24,4 +26,8 @@ for (const [args, expected] of [
 
 test('each proof has a name of its own', () => {
   assert.equal(new Set(PROOFS.map((proof) => proof.name)).size, PROOFS.length);
+});
+
+test('each attack on the chain of trust has the reason that its proof asks for', () => {
+  assert.deepEqual(CHAIN_ATTACKS.map(({ name }) => name).toSorted(), Object.keys(REASONS).toSorted());
 });
