@@ -1,12 +1,12 @@
-import { TokenBucket } from '../../../net/token-bucket.ts';
 import { hash } from '../../../workers/signing.ts';
 import { sealTo } from '../../../workers/secret-box.ts';
 import { issueCertificate } from '../certificate.ts';
 import { configurationContent } from '../cluster-configuration.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
-import { judgeEvidence, judgeJoin, judgeMachine, refusalText, refuseBy } from './admission.ts';
+import { judgeEvidence, judgeJoin, judgeMachine, refuseBy } from './admission.ts';
 import type { AdmissionRefusal } from './admission.ts';
+import { CasStanding } from './cas-standing.ts';
 import type { CasStore } from './cas-store.ts';
 import { LASES_MAX } from './cas-state.ts';
 import type { LasRecord } from './cas-state.ts';
@@ -18,6 +18,7 @@ import type { NonceVerdict } from './nonces.ts';
 import { OperatorCommands, revokeKeys } from './operator-commands.ts';
 import type { EvidenceJudge, Platform } from './platform.ts';
 import { PolicyInForce } from './policy-in-force.ts';
+import { Refusals } from './refusals.ts';
 import { reportDataFor } from './report-data.ts';
 import { documentJson, signDocument } from './signed-document.ts';
 import type { SignedDocument } from './signed-document.ts';
@@ -41,33 +42,26 @@ export interface CasOptions {
 /** A LAS is attested anew at half of it; its host need not be trusted longer than that without asking the vendor. */
 const LAS_CERTIFICATE_SECONDS = 7 * 24 * 3600;
 const LAS_ID_BYTES = 8;
-/**
- * Refusals written to the audit log at once, and one a second in the long run: 60 MB a day. What is more is counted, so that
- * strangers can't fill the disk.
- */
-const REFUSALS_BURST = 100;
-const REFUSAL_INTERVAL_MS = 1_000;
+
 export class Cas {
   readonly #options: CasOptions;
   readonly #policy: PolicyInForce;
   readonly #nonces = new Nonces();
-  readonly #refusals = new TokenBucket(REFUSALS_BURST, REFUSALS_BURST * REFUSAL_INTERVAL_MS);
+  readonly #standing: CasStanding;
+  readonly #refusals: Refusals;
   readonly #commands: OperatorCommands;
-  #suppressed = 0;
-  #state: 'serving' | 'unconfirmed' = 'unconfirmed';
-  /** Why nothing is decided any more: another CAS has the same state. */
-  #overtakenBy: { readonly counter: number; readonly witness: string } | undefined;
-  #waitsFor = 'it has not asked its witnesses yet';
 
   constructor(options: CasOptions) {
     this.#options = options;
+    this.#standing = new CasStanding(options.store, options.onEvent);
+    this.#refusals = new Refusals(options.store, options.onEvent);
     this.#policy = new PolicyInForce(options.store.state);
     this.#commands = new OperatorCommands(options.store, this.#policy);
   }
 
   /** For a state that was made in this process: there is no later one. */
   async startNew(): Promise<void> {
-    this.#state = 'serving';
+    this.#standing.confirmNew();
     this.#audit('initialised', { policyHash: this.#policy.hash, members: this.#options.store.state.members.length });
     await this.#options.store.written();
   }
@@ -75,13 +69,13 @@ export class Cas {
   /** Serves if a majority of the witnesses knows of no later state; to be called again until it does. */
   async startFrom(): Promise<WitnessVerdict> {
     const verdict = await this.#options.store.ask();
-    this.#judgeWitnesses(verdict);
-    if (verdict.type === 'held') await this.#serve('witnesses');
+    this.#standing.note(verdict);
+    if (verdict.type === 'held') await this.#standing.confirm('witnesses');
     return verdict;
   }
 
   get isServing(): boolean {
-    return this.#state === 'serving' && this.#overtakenBy === undefined;
+    return this.#standing.isServing;
   }
 
   get document(): CasDocument {
@@ -116,10 +110,11 @@ export class Cas {
     request: { nonce: string; url: string; tlsCertificate: Uint8Array; voucherKey: string; evidence: string },
     address: string,
   ): Promise<{ certificate: object }> {
-    this.#checkServing();
+    this.#standing.checkServing();
     const { store, judge, nowMs } = this.#options;
     const { nonce, url, tlsCertificate, voucherKey } = request;
-    const refuse = (refusal: AdmissionRefusal): never => this.#refuse('las-refused', refusal, { url, address });
+    const refuse = (refusal: AdmissionRefusal): never =>
+      this.#refusals.refuse('las-refused', refusal, { url, address });
     this.#useNonce(nonce, refuse);
     const verdict = judgeEvidence(request.evidence, judge, nowMs());
     if (!verdict.ok) return refuse(verdict);
@@ -154,7 +149,7 @@ export class Cas {
     store.state.lases = [...lases.filter((las) => las !== before), record];
     this.#audit('las-attested', { lasId, url, kind, measurement, platformId, address });
     // Whether a majority holds the state doesn't matter yet: with each LAS that comes back there are more.
-    this.#checkOvertaken(await store.written());
+    this.#standing.checkOvertaken(await store.written());
     this.#options.onEvent({ type: 'las-attested', lasId, url, kind, ms: nonceAgeMs(nonce, nowMs()) });
     const certificate: LasCertificate = {
       clusterId: store.state.clusterId,
@@ -172,11 +167,11 @@ export class Cas {
     request: JoinRequest,
     address: string,
   ): Promise<{ certificate: string; expirySeconds: number; sealedKeys: string | null }> {
-    this.#checkServing();
+    this.#standing.checkServing();
     const { store, judge, nowMs } = this.#options;
     const { role, memberIndex, staticKey } = request;
     const refuse = (refusal: AdmissionRefusal): never =>
-      this.#refuse('refused', refusal, { role, memberIndex, staticKey, address });
+      this.#refusals.refuse('refused', refusal, { role, memberIndex, staticKey, address });
     // Before anything that costs: a copied request is refused for what it is.
     this.#useNonce(request.nonce, refuse);
     const verdict = judgeJoin(request, store.state, this.#policy.policy, judge, nowMs());
@@ -188,7 +183,7 @@ export class Cas {
     const { kind, measurement } = verdict.facts;
     this.#audit('admitted', { role, memberIndex, staticKey, lasId, kind, measurement, address });
     // Of a client only the log's head is new in it: so admissions can't be cut from the log unseen.
-    this.#checkHeld(await store.written());
+    this.#standing.checkHeld(await store.written());
     this.#options.onEvent({
       type: 'admitted',
       role,
@@ -241,30 +236,38 @@ export class Cas {
     const { store, nowMs } = this.#options;
     const opened = this.#commands.open(request);
     if (opened === undefined) {
-      return this.#refuse('operator-refused', refuseBy('signature', 'a command signed by an operator', 'another'), {
-        operator: request.operator,
-        address,
-      });
+      return this.#refusals.refuse(
+        'operator-refused',
+        refuseBy('signature', 'a command signed by an operator', 'another'),
+        {
+          operator: request.operator,
+          address,
+        },
+      );
     }
     const refuse = (refusal: AdmissionRefusal): never =>
-      this.#refuse('operator-refused', refusal, { operator: request.operator, command: opened.command.type, address });
+      this.#refusals.refuse('operator-refused', refusal, {
+        operator: request.operator,
+        command: opened.command.type,
+        address,
+      });
     this.#useNonce(opened.nonce, refuse);
     if (opened.command.type === 'confirm-state') {
       const { stateCounter } = opened.command;
       const { counter } = store.state;
       if (stateCounter !== counter) return refuse(refuseBy('state', `state ${counter}`, `state ${stateCounter}`));
-      if (this.#overtakenBy !== undefined) this.#checkServing();
-      await this.#serve(`operator ${request.operator}`);
+      if (this.#standing.isOvertaken) this.#standing.checkServing();
+      await this.#standing.confirm(`operator ${request.operator}`);
       return { done: `CAS serves from state ${stateCounter}` };
     }
-    this.#checkServing();
+    this.#standing.checkServing();
     const outcome = this.#commands.carryOut(request.operator, opened.command, nowMs());
     if ('rule' in outcome) return refuse(outcome);
     const { done, detail } = outcome;
     this.#audit('operator-command', { operator: request.operator, command: opened.command.type, ...detail, address });
     const verdict = await store.written();
-    this.#checkOvertaken(verdict);
-    return { done: `${done}${this.#unheldText(verdict)}` };
+    this.#standing.checkOvertaken(verdict);
+    return { done: `${done}${this.#standing.unheldText(verdict)}` };
   }
 
   #configuration(): object {
@@ -305,92 +308,10 @@ export class Cas {
     refuse(refuseBy('nonce', 'a fresh nonce of this CAS, used once', NONCE_TEXTS[verdict]));
   }
 
-  async #serve(confirmedBy: string): Promise<void> {
-    if (this.#state === 'serving') return;
-    this.#state = 'serving';
-    this.#audit('started', { stateCounter: this.#options.store.state.counter, confirmedBy });
-    this.#checkOvertaken(await this.#options.store.written());
-    this.#options.onEvent({ type: 'serving', confirmedBy });
-  }
-
-  #checkServing(): void {
-    if (this.#overtakenBy !== undefined) {
-      throw new Refused(
-        'later',
-        `CAS does not decide: ${this.#overtakenBy.witness} holds its word for state ${this.#overtakenBy.counter}, and it has state ${this.#options.store.state.counter}; its disk was turned back, or there are two of it`,
-      );
-    }
-    if (this.#state !== 'serving') throw new Refused('later', `CAS waits: ${this.#waitsFor}`);
-  }
-
-  #judgeWitnesses(verdict: WitnessVerdict): void {
-    this.#noteOvertaken(verdict);
-    if (verdict.type === 'unknown') {
-      this.#waitsFor = `${verdict.answered} of ${verdict.needed} witnesses that it needs answer; start their hosts' LASes as they were, or have an operator confirm its state (avocado cas confirm)`;
-    }
-  }
-
-  #noteOvertaken(verdict: WitnessVerdict): void {
-    if (verdict.type === 'overtaken' && this.#overtakenBy === undefined) {
-      const { counter, witness } = verdict;
-      this.#overtakenBy = { counter, witness };
-      this.#options.onEvent({ type: 'overtaken', counter, witness });
-    }
-  }
-
-  #checkOvertaken(verdict: WitnessVerdict): void {
-    this.#noteOvertaken(verdict);
-    if (this.#overtakenBy !== undefined) this.#checkServing();
-  }
-
-  /** Nothing is answered for that a disk turned back could take away unseen. */
-  #checkHeld(verdict: WitnessVerdict): void {
-    this.#checkOvertaken(verdict);
-    const unheld = this.#unheld(verdict);
-    if (unheld === undefined) return;
-    throw new Refused(
-      'later',
-      `${unheld} hold its state: start the LASes of the other hosts, or have an operator revoke those that are gone`,
-    );
-  }
-
-  /** What operators want is done in any case: a revocation must not wait for hosts that are down. */
-  #unheldText(verdict: WitnessVerdict): string {
-    const unheld = this.#unheld(verdict);
-    if (unheld === undefined) return '';
-    return `; but only ${unheld} hold its state, so its host could take this back unseen: start the LASes that are gone`;
-  }
-
-  /** Undefined when a majority has it, or there are no witnesses: without any LAS all joins are by evidence of their own. */
-  #unheld(verdict: WitnessVerdict): string | undefined {
-    const isAlone = !this.#options.store.state.lases.some(({ revoked }) => !revoked);
-    if (verdict.type !== 'unknown' || isAlone) return undefined;
-    return `${verdict.answered} of ${verdict.needed} witnesses that CAS needs`;
-  }
-
   #audit(...[event, detail]: Parameters<CasStore['audit']>): void {
     this.#options.store.audit(event, detail);
   }
-
-  #refuse(
-    event: 'refused' | 'las-refused' | 'operator-refused',
-    refusal: AdmissionRefusal,
-    about: Parameters<CasStore['audit']>[1],
-  ): never {
-    const { rule, allowed, seen } = refusal;
-    if (this.#refusals.take(performance.now())) {
-      if (this.#suppressed > 0) this.#audit('suppressed', { count: this.#suppressed });
-      this.#suppressed = 0;
-      this.#audit(event, { ...about, rule, allowed: allowed.slice(0, TEXT_CHARS), seen: seen.slice(0, TEXT_CHARS) });
-    } else {
-      this.#suppressed++;
-    }
-    this.#options.onEvent({ type: 'refused', rule, allowed, seen, about });
-    throw new Refused('refused', refusalText(refusal));
-  }
 }
-
-const TEXT_CHARS = 1_024;
 
 const NONCE_TEXTS: Readonly<Record<Exclude<NonceVerdict, 'fresh' | 'full'>, string>> = {
   foreign: 'another',
