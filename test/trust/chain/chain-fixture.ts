@@ -46,8 +46,13 @@ export class Chain {
 
   static async start(settings: Partial<CasSettings> = {}): Promise<Chain> {
     const chain = new Chain();
-    await chain.startCas(chain.settings(settings));
-    return chain;
+    try {
+      await chain.startCas(chain.settings(settings));
+      return chain;
+    } catch (error) {
+      await chain.close();
+      throw error;
+    }
   }
 
   settings(changed: Partial<CasSettings> = {}): CasSettings {
