@@ -5,6 +5,8 @@ import type { Sealing } from '../../workers/sealing.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from '../protocol/call-messages.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
+import type { CounterGuard } from '../protocol/counter-guard.ts';
+import { MESSAGE_COUNTERS } from '../protocol/counters-message.ts';
 import type { Formation } from '../protocol/formation.ts';
 import { MESSAGE_STATE, typeOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
@@ -33,6 +35,7 @@ export interface ReplicaRouteOptions {
   readonly memberCount: number;
   readonly writer: Writer;
   readonly formation: Formation;
+  readonly guard: CounterGuard;
   /** By member; undefined at the own place. */
   readonly links: readonly (Link<Peer> | undefined)[];
   readonly messenger: Messenger;
@@ -175,8 +178,15 @@ export class ReplicaRoute {
 
   #onOtherMessage(incoming: Incoming<Peer>, word: number): void {
     const { words } = incoming.region;
-    if (typeOf(words, word) !== MESSAGE_STATE) return this.#options.drops.count('unexpected-message');
-    this.#options.formation.onState(incoming.session, words, word);
+    const { formation, guard, messenger, drops } = this.#options;
+    switch (typeOf(words, word)) {
+      case MESSAGE_STATE:
+        return formation.onState(incoming.session, words, word);
+      case MESSAGE_COUNTERS:
+        return guard.onCounters(incoming.session, messenger, words, word);
+      default:
+        drops.count('unexpected-message');
+    }
   }
 
   // -- the turn ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import {
   MESSAGE_CALL_REPLY,
   callMessageBytes,
 } from './call-messages.ts';
+import { MESSAGE_COUNTERS, countersBytes } from './counters-message.ts';
 import {
   KEY_BYTES_MAX,
   WORD_KEY_BYTES,
@@ -234,6 +235,8 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
     case MESSAGE_CALL_OPEN:
     case MESSAGE_CALL_OPENED:
       return callMessageBytes(words, word, bytesLeft);
+    case MESSAGE_COUNTERS:
+      return countersBytes(words, word, bytesLeft);
     case MESSAGE_SCAN:
       return scanBytes(words, word, bytesLeft);
     case MESSAGE_SCAN_REPLY:

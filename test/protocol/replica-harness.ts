@@ -1,6 +1,7 @@
 /** A replica with a real store and sealing, whose answers are taken down. */
 import { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
+import { CounterGuard } from '../../src/protocol/counter-guard.ts';
 import { Formation } from '../../src/protocol/formation.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { Repairs } from '../../src/protocol/repairs.ts';
@@ -38,6 +39,7 @@ export class ReplicaHarness {
   readonly sealing: Sealing & KeyRegistry;
   readonly repairs: Repairs;
   readonly formation: Formation;
+  readonly guard: CounterGuard;
   readonly replica: Replica;
   readonly session: Session<Peer> = sessionWith(clientPeer(WRITER));
   nowMs = 0;
@@ -70,8 +72,15 @@ export class ReplicaHarness {
       onStateChange() {},
       onNewIncarnation() {},
     });
+    this.guard = new CounterGuard({
+      messenger: this.messenger,
+      drops: this.drops,
+      isActive: () => this.formation.isActive,
+      peerSessions: () => [],
+    });
     this.replica = new Replica({
       store,
+      guard: this.guard,
       formation: this.formation,
       messenger: this.messenger,
       drops: this.drops,
