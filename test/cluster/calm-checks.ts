@@ -1,4 +1,5 @@
 import { DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
+import { HOSTILE_KEYS } from './hostile-keys.ts';
 import { forgetParts } from './part-faults.ts';
 import type { Plan } from './plan.ts';
 import { SESSION_LIFE_MS } from './plan.ts';
@@ -56,7 +57,7 @@ export class CalmChecks {
     const writers = workers.filter((client) => !this.#isReader(client));
     const overrunCount = this.#cluster.observer.overrunCount;
     this.#disturbTransfers();
-    const puts = this.#forAll(writers, keys, (client, key, onEnd) =>
+    const puts = this.#forAll(writers, this.#writableKeys, (client, key, onEnd) =>
       client.tryStart('put', key, this.#newValue(), RECOVERY_MS_MAX, onEnd),
     );
     const gets = this.#forAll(workers, keys, (client, key, onEnd) =>
@@ -75,6 +76,12 @@ export class CalmChecks {
       (attempt) => !this.#isFine(attempt) && !this.#hasGoneWithItsReplica(attempt),
     );
     return failed === undefined ? undefined : `in calm a ${failed.kind} of ${failed.key} ends as ${failed.outcome}`;
+  }
+
+  /** Whatever hostile clients have put under a key, it can be written. */
+  get #writableKeys(): readonly string[] {
+    const { hostile, memory } = this.#plan;
+    return hostile && memory === 'ample' ? [...this.#work.keys, ...HOSTILE_KEYS] : this.#work.keys;
   }
 
   /** All at once change the same keys. */

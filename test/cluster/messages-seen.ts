@@ -9,6 +9,7 @@ import {
   WORD_CALL_ATTEMPT,
   WORD_CALL_KEY,
 } from '../../src/protocol/call-messages.ts';
+import { MESSAGE_COUNTERS, WORD_COUNTERS_CEILING } from '../../src/protocol/counters-message.ts';
 import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
@@ -148,6 +149,7 @@ export const MESSAGE_NAMES = {
   [MESSAGE_CALL_REPLY]: 'CALL_REPLY',
   [MESSAGE_CALL_OPEN]: 'CALL_OPEN',
   [MESSAGE_CALL_OPENED]: 'CALL_OPENED',
+  [MESSAGE_COUNTERS]: 'COUNTERS',
   [MESSAGE_PREPARE]: 'PREPARE',
   [MESSAGE_PROMISE]: 'PROMISE',
   [MESSAGE_COMMITTED]: 'COMMITTED',
@@ -217,6 +219,8 @@ function fieldsOf(type: number): readonly [number, number, number] {
       return [0, WORD_REPLY_COUNTER, WORD_REPLY_WRITER];
     case MESSAGE_STAMP_REPLY:
       return [0, WORD_STAMP_COUNTER, 0];
+    case MESSAGE_COUNTERS:
+      return [0, WORD_COUNTERS_CEILING, 0];
     case MESSAGE_CALL:
       return [WORD_CALL_KEY, 0, 0];
     case MESSAGE_PREPARE:

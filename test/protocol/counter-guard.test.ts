@@ -57,8 +57,7 @@ const BRINGERS: readonly (readonly [string, (counter: number) => Message])[] = [
   ],
   [
     'WRITE that is a write-back',
-    (counter) =>
-      writeOf({ key: KEY, stamp: stampOf(counter), tag: TAG, envelope: ENVELOPE, flags: FLAG_WRITE_BACK }),
+    (counter) => writeOf({ key: KEY, stamp: stampOf(counter), tag: TAG, envelope: ENVELOPE, flags: FLAG_WRITE_BACK }),
   ],
   ['WRITE_PART', (counter) => partOf(stampOf(counter))],
   ['ACCEPT', (counter) => acceptOf(KEY, 1, { number: 1, writer: WRITER }, proposalOf(stampOf(counter, 1)))],
