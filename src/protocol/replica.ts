@@ -74,6 +74,7 @@ import type { Peer } from './peer.ts';
 import { Reassemblies } from './reassemblies.ts';
 import type { Reassembly } from './reassemblies.ts';
 import type { Repairs } from './repairs.ts';
+import { MESSAGE_RESOLVE } from './resolve-messages.ts';
 import { RmwAcceptor } from './rmw-acceptor.ts';
 import { MESSAGE_ACCEPT, MESSAGE_COMMIT, MESSAGE_PREPARE } from './rmw-messages.ts';
 import { ScanAnswers } from './scan-answers.ts';
@@ -115,7 +116,7 @@ export interface ReplicaOptions {
   /** Bytes of the trusted budget that only writes already let through may use. */
   readonly trustedMarginBytes: number;
   onStatusRequest(session: Session<Peer>, slot: number, generation: number): void;
-  /** A CALL or CALL_OPEN (src/coordinated/). */
+  /** A CALL, CALL_OPEN or RESOLVE (src/coordinated/). */
   onCall(incoming: Incoming<Peer>, word: number): void;
 }
 
@@ -247,6 +248,7 @@ export class Replica {
         return;
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:
+      case MESSAGE_RESOLVE:
         if (this.#serves(incoming)) this.#options.onCall(incoming, word);
         return;
       case MESSAGE_COUNTERS:

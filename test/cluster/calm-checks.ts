@@ -169,9 +169,7 @@ export class CalmChecks {
     if (outcome === 'value-too-large' && (this.#hasLargeValues || this.#leavesNoRoom(key))) return true;
     // Put by a client of the direct route, over the space that a call has.
     if (kind === 'get' && isCoordinated && outcome === 'too-large') return true;
-    const { memory, hasReader, crashing } = this.#plan;
-    // Who may not write can't finish a read that meets a value on its way (design: RESOLVE, later).
-    if (kind === 'get' && hasReader && outcome === 'not-permitted') return true;
+    const { memory, crashing } = this.#plan;
     if (memory === 'ample' || this.#hasRoomyQuorum()) return false;
     // What had no room was refused, and what was there stays; a get that must write back needs room, too. With some members
     // gone there may be no quorum that has room, and nobody to say so.
@@ -187,7 +185,7 @@ export class CalmChecks {
     if (scanShare === 0 || memory !== 'ample' || hostile || crashing.length > 0) return undefined;
     const expected = this.#work.keys.toSorted().join(' ');
     for (const client of workers) {
-      if (client.node.route !== 'direct' || this.#isReader(client)) continue;
+      if (client.node.route !== 'direct') continue;
       const found: string[] = [];
       const outcome = this.#scanPages(client, '', found);
       if (outcome !== 'ok') return `in calm a scan ends as ${outcome}`;

@@ -54,6 +54,13 @@ import {
   typeOf,
 } from '../../src/protocol/messages.ts';
 import {
+  MESSAGE_RESOLVE,
+  MESSAGE_RESOLVE_REPLY,
+  WORD_RESOLVED_COUNTER,
+  WORD_RESOLVED_WRITER,
+  WORD_RESOLVE_KEY,
+} from '../../src/protocol/resolve-messages.ts';
+import {
   FLAG_ACCEPTED,
   MESSAGE_ACCEPT,
   MESSAGE_ACCEPTED,
@@ -149,6 +156,8 @@ export const MESSAGE_NAMES = {
   [MESSAGE_CALL_REPLY]: 'CALL_REPLY',
   [MESSAGE_CALL_OPEN]: 'CALL_OPEN',
   [MESSAGE_CALL_OPENED]: 'CALL_OPENED',
+  [MESSAGE_RESOLVE]: 'RESOLVE',
+  [MESSAGE_RESOLVE_REPLY]: 'RESOLVE_REPLY',
   [MESSAGE_COUNTERS]: 'COUNTERS',
   [MESSAGE_PREPARE]: 'PREPARE',
   [MESSAGE_PROMISE]: 'PROMISE',
@@ -219,6 +228,10 @@ function fieldsOf(type: number): readonly [number, number, number] {
       return [0, WORD_REPLY_COUNTER, WORD_REPLY_WRITER];
     case MESSAGE_STAMP_REPLY:
       return [0, WORD_STAMP_COUNTER, 0];
+    case MESSAGE_RESOLVE:
+      return [WORD_RESOLVE_KEY, 0, 0];
+    case MESSAGE_RESOLVE_REPLY:
+      return [0, WORD_RESOLVED_COUNTER, WORD_RESOLVED_WRITER];
     case MESSAGE_COUNTERS:
       return [0, WORD_COUNTERS_CEILING, 0];
     case MESSAGE_CALL:

@@ -64,6 +64,33 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'who may not write answers before a replica has finished its read',
+    bias: 'readers',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      { file: GET, find: '    resolve(slot) {', replace: `    resolve(slot) {\n        return ${ANSWER_READ}` },
+    ],
+  },
+  {
+    name: 'RESOLVE is answered before a quorum holds what was read',
+    bias: 'readers',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: 'src/coordinated/resolve-server.js',
+        find: 'const operationId = this.#coordinator.startGet(',
+        replace:
+          'this.#reply(session, place.slot, place.generation, 0, { ...NONE, counter: 2 ** 53 - 1 });\n        const operationId = this.#coordinator.startGet(',
+      },
+    ],
+  },
+  {
+    name: 'a reader takes any stamp that a replica has made sure of for its own',
+    bias: 'readers',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: GET, find: 'if (order < 0)\n            return this.read(slot);', replace: '' }],
+  },
+  {
     name: 'a quorum of one',
     bias: 'none',
     failure: either(NOT_LINEARIZABLE, NOT_ONE_DECISION),

@@ -176,9 +176,13 @@ class RandomRun {
       observer.rule('part lost and sent again', counters.partsRepeated);
       observer.rule('tampered copy noticed by a reader', counters.tampered);
       observer.rule('repair sent', counters.repairs);
+      observer.rule('read finished by a replica', counters.resolves);
     }
     for (const { node, process } of replicas) {
-      if (process.isAlive) observer.rule('repair applied', node.repairs.repairedCount);
+      if (!process.isAlive) continue;
+      observer.rule('repair applied', node.repairs.repairedCount);
+      observer.rule('replica finishes a read', node.route.resolves.resolvedCount);
+      observer.rule('replica finishes no further reads', node.route.resolves.busyCount);
     }
     for (const { scans } of clients) {
       observer.rule('page of a scan that does not reach the end', scans.seen.cutShort);
