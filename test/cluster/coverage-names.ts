@@ -161,6 +161,5 @@ export const FAULTS = [
   'wrong static key of the member',
   'another mode',
   'handshake flood',
-  'counters of stamps poisoned',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
