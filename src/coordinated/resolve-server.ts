@@ -136,7 +136,7 @@ export class ResolveServer {
     place.session = undefined;
     const isDone = outcome === 'ok' || outcome === 'absent';
     if (isDone) this.#resolvedCount++;
-    this.#reply(session, slot, generation, flagsOf(outcome), isDone ? this.#coordinator!.ended : NONE);
+    this.#reply(session, slot, generation, FLAGS[outcome] ?? FLAG_BUSY, isDone ? this.#coordinator!.ended : NONE);
   }
 
   #reply(session: Session<Peer>, slot: number, generation: number, flags: number, stamp: EndedStamp): void {
@@ -159,19 +159,11 @@ function mayResolve({ identity }: Peer): boolean {
   return identity.mayRead;
 }
 
-/** What the reader is told. */
-function flagsOf(outcome: Outcome): number {
-  switch (outcome) {
-    case 'ok':
-    case 'absent':
-      return 0;
-    case 'trusted-memory-full':
-      return FLAG_TRUSTED_FULL;
-    case 'host-memory-full':
-      return FLAG_HOST_FULL;
-    case 'unreadable':
-      return FLAG_CONFLICT;
-    default:
-      return FLAG_BUSY;
-  }
-}
+/** What the reader is told; where nothing is said here, that it is to ask again. */
+const FLAGS: Readonly<Partial<Record<Outcome, number>>> = {
+  ok: 0,
+  absent: 0,
+  'trusted-memory-full': FLAG_TRUSTED_FULL,
+  'host-memory-full': FLAG_HOST_FULL,
+  unreadable: FLAG_CONFLICT,
+};

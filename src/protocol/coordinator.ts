@@ -273,10 +273,10 @@ export class Coordinator {
   };
 
   #mayWrite(slot: number): boolean {
-    const { memory, mayWrite } = this.#options;
-    if (mayWrite === undefined) return true;
+    const { memory } = this.#options;
     const keyRef = this.#table.keyRef[slot]!;
-    return mayWrite(memory.region(keyRef).words, memory.wordOffset(keyRef), this.#table.keyBytes[slot]!);
+    const { words } = memory.region(keyRef);
+    return this.#options.mayWrite?.(words, memory.wordOffset(keyRef), this.#table.keyBytes[slot]!) ?? true;
   }
 
   #operationId(slot: number): number {

@@ -93,7 +93,7 @@ test('should ask others when the first one is silent, or has no room now, and ta
     assert.deepEqual(harness.ended, []);
     harness.run(300);
     const more = harness.askedResolves();
-    assert.deepEqual([...new Set(more.map(({ member }) => member))].toSorted(), [0, 1, 2]);
+    assert.equal(new Set(more.map(({ member }) => member)).size, 3);
     const other = more.find(({ member }) => member !== holder)!;
     harness.answer(other, resolveReply(other, NEWEST));
     assert.deepEqual(harness.outcomes(), ['ok']);
