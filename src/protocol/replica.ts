@@ -127,6 +127,7 @@ export class Replica {
   #messenger: Messenger;
   readonly #drops: DropCounters;
   readonly #repairs: Repairs;
+  readonly #guard: CounterGuard;
   readonly #options: ReplicaOptions;
   readonly reassemblies: Reassemblies;
   readonly acceptor: RmwAcceptor;
@@ -147,6 +148,7 @@ export class Replica {
     this.#messenger = options.messenger;
     this.#drops = options.drops;
     this.#repairs = options.repairs;
+    this.#guard = options.guard;
     this.acceptor = new RmwAcceptor(options.store, options.guard, options.drops, options.trustedMarginBytes);
     this.#scans = new ScanAnswers(options.store);
     this.reassemblies = new Reassemblies(options.store, options.local?.messenger ?? options.messenger, {
@@ -252,7 +254,7 @@ export class Replica {
         if (this.#serves(incoming)) this.#options.onCall(incoming, word);
         return;
       case MESSAGE_COUNTERS:
-        if (this.#serves(incoming)) this.#options.guard.onCounters(session, this.#messenger, words, word);
+        if (this.#serves(incoming)) this.#guard.onCounters(session, this.#messenger, words, word);
         return;
       case MESSAGE_STATE_REQUEST:
         return this.#tellState(session);
@@ -422,7 +424,7 @@ export class Replica {
       this.#drops.count('wrong-writer');
       return false;
     }
-    return this.#options.guard.takes(readU53(words, word + WORD_WRITE_COUNTER));
+    return this.#guard.takes(readU53(words, word + WORD_WRITE_COUNTER));
   }
 
   /** Flags of the answer: 0 when the replica now holds this stamp or a greater one. */
