@@ -49,6 +49,8 @@ export const DROP_REASONS = [
   'stamp-conflict',
   /** A PREPARE or ACCEPT whose ballot number is far above all that were met before. */
   'ballot-too-far',
+  /** A stamp whose counter is further above those known than writes can have brought it. */
+  'counter-too-far',
   /** An answer to an operation or phase that has ended. */
   'late-answer',
   /** A call that was followed by another in its slot. */

@@ -40,6 +40,7 @@ import {
   PHASE_PREPARE,
   PHASE_PULL,
   PHASE_READ,
+  PHASE_RESOLVE,
   PHASE_RMW_FETCH,
   PHASE_SCAN,
   PHASE_SCAN_READS,
@@ -56,6 +57,7 @@ import type { Writer } from './put-flow.ts';
 import { PutFlow } from './put-flow.ts';
 import { hasMember, quorumOf } from './quorum.ts';
 import { Requests } from './requests.ts';
+import { MESSAGE_RESOLVE_REPLY } from './resolve-messages.ts';
 import type { RmwCounters } from './rmw-flow.ts';
 import { RmwFlow } from './rmw-flow.ts';
 import {
@@ -98,6 +100,8 @@ export interface CoordinatorOptions extends Membership, Writer {
   readonly sink: OperationSink;
   /** Whether it has places in its table for the gets of scans; default: not. */
   readonly takesScans?: boolean;
+  /** Whether this process may write the key: whoever may not has replicas write back what it reads. Default: it may. */
+  mayWrite?(words: Int32Array, keyWord: number, keyBytes: number): boolean;
   /** A message that answers no operation. */
   onOtherMessage(incoming: Incoming<Peer>, word: number): void;
 }
@@ -122,6 +126,7 @@ export class Coordinator {
     tampered: 0,
     repairs: 0,
     writeBacks: 0,
+    resolves: 0,
     partsRepeated: 0,
     helped: 0,
     backOffs: 0,
@@ -182,7 +187,7 @@ export class Coordinator {
     this.#writeParts = writeParts;
     this.#rounds = rounds;
     const parts = { table, requests, rounds, writeParts, membership: options, sealing, quorum, end };
-    this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax);
+    this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax, (slot) => this.#mayWrite(slot));
     this.#puts = new PutFlow(parts, options);
     this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, counters);
     if (takesScans) this.#scans = new ScanFlow(parts, this.#gets, options.messenger, drops, this.#scanHost);
@@ -266,6 +271,13 @@ export class Coordinator {
     },
     dropRead: (slot: number): void => this.#release(slot),
   };
+
+  #mayWrite(slot: number): boolean {
+    const { memory } = this.#options;
+    const keyRef = this.#table.keyRef[slot]!;
+    const { words } = memory.region(keyRef);
+    return this.#options.mayWrite?.(words, memory.wordOffset(keyRef), this.#table.keyBytes[slot]!) ?? true;
+  }
 
   #operationId(slot: number): number {
     return this.#table.serial[slot]! * OPERATION_SLOTS_MAX + slot;
@@ -470,6 +482,7 @@ export class Coordinator {
       type !== MESSAGE_READ_PART_REPLY &&
       type !== MESSAGE_WRITE_PROGRESS &&
       type !== MESSAGE_SCAN_REPLY &&
+      type !== MESSAGE_RESOLVE_REPLY &&
       !isRmwAnswer(type)
     ) {
       return this.#options.onOtherMessage(incoming, word);
@@ -480,7 +493,8 @@ export class Coordinator {
     if (type === MESSAGE_SCAN_REPLY) {
       const outcome = this.#scans!.onReply(slot, member, incoming, word, valueWord);
       if (outcome !== undefined) this.#endScan(slot, outcome);
-    } else if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(slot, member, words, word);
+    } else if (type === MESSAGE_RESOLVE_REPLY) this.#gets.onResolveReply(slot, member, words, word);
+    else if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(slot, member, words, word);
     else this.#gets.pulls.onPartReply(slot, incoming, word, valueWord);
   }
 
@@ -544,6 +558,8 @@ export class Coordinator {
       case PHASE_WRITE_BACK:
         this.#table.holders[slot] = 0;
         return this.#gets.writeBack(slot);
+      case PHASE_RESOLVE:
+        return this.#gets.resolve(slot);
       case PHASE_SCAN:
         return this.#scans!.ask(slot);
       default:
@@ -670,6 +686,8 @@ function answers(type: number, phase: number): boolean {
       return type === MESSAGE_ACCEPTED || isHindrance(type);
     case PHASE_COMMIT:
       return type === MESSAGE_COMMIT_REPLY;
+    case PHASE_RESOLVE:
+      return type === MESSAGE_RESOLVE_REPLY;
     case PHASE_SCAN:
       return type === MESSAGE_SCAN_REPLY;
     default:

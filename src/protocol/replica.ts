@@ -8,6 +8,8 @@ import type { Store } from '../store/store.ts';
 import { NO_ENTRY, TOUCH_COUNT_MAX } from '../store/trusted-index.ts';
 import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from './call-messages.ts';
+import type { CounterGuard } from './counter-guard.ts';
+import { MESSAGE_COUNTERS } from './counters-message.ts';
 import type { Formation } from './formation.ts';
 import {
   FLAG_CONFLICT,
@@ -72,6 +74,7 @@ import type { Peer } from './peer.ts';
 import { Reassemblies } from './reassemblies.ts';
 import type { Reassembly } from './reassemblies.ts';
 import type { Repairs } from './repairs.ts';
+import { MESSAGE_RESOLVE } from './resolve-messages.ts';
 import { RmwAcceptor } from './rmw-acceptor.ts';
 import { MESSAGE_ACCEPT, MESSAGE_COMMIT, MESSAGE_PREPARE } from './rmw-messages.ts';
 import { ScanAnswers } from './scan-answers.ts';
@@ -109,10 +112,11 @@ export interface ReplicaOptions {
   readonly local?: { readonly session: Session<Peer>; readonly messenger: Messenger } | undefined;
   readonly drops: DropCounters;
   readonly repairs: Repairs;
+  readonly guard: CounterGuard;
   /** Bytes of the trusted budget that only writes already let through may use. */
   readonly trustedMarginBytes: number;
   onStatusRequest(session: Session<Peer>, slot: number, generation: number): void;
-  /** A CALL or CALL_OPEN (src/coordinated/). */
+  /** A CALL, CALL_OPEN or RESOLVE (src/coordinated/). */
   onCall(incoming: Incoming<Peer>, word: number): void;
 }
 
@@ -123,6 +127,7 @@ export class Replica {
   #messenger: Messenger;
   readonly #drops: DropCounters;
   readonly #repairs: Repairs;
+  readonly #guard: CounterGuard;
   readonly #options: ReplicaOptions;
   readonly reassemblies: Reassemblies;
   readonly acceptor: RmwAcceptor;
@@ -143,7 +148,8 @@ export class Replica {
     this.#messenger = options.messenger;
     this.#drops = options.drops;
     this.#repairs = options.repairs;
-    this.acceptor = new RmwAcceptor(options.store, options.drops, options.trustedMarginBytes);
+    this.#guard = options.guard;
+    this.acceptor = new RmwAcceptor(options.store, options.guard, options.drops, options.trustedMarginBytes);
     this.#scans = new ScanAnswers(options.store);
     this.reassemblies = new Reassemblies(options.store, options.local?.messenger ?? options.messenger, {
       answerEarly: (write) => this.#answerEarly(write),
@@ -244,7 +250,11 @@ export class Replica {
         return;
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:
+      case MESSAGE_RESOLVE:
         if (this.#serves(incoming)) this.#options.onCall(incoming, word);
+        return;
+      case MESSAGE_COUNTERS:
+        if (this.#serves(incoming)) this.#guard.onCounters(session, this.#messenger, words, word);
         return;
       case MESSAGE_STATE_REQUEST:
         return this.#tellState(session);
@@ -414,7 +424,7 @@ export class Replica {
       this.#drops.count('wrong-writer');
       return false;
     }
-    return true;
+    return this.#guard.takes(readU53(words, word + WORD_WRITE_COUNTER));
   }
 
   /** Flags of the answer: 0 when the replica now holds this stamp or a greater one. */

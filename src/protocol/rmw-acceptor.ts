@@ -31,6 +31,7 @@ import {
   flagsOf,
   typeOf,
 } from './messages.ts';
+import type { CounterGuard } from './counter-guard.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
 import {
@@ -99,6 +100,7 @@ const FRESH_MS = 5;
 
 export class RmwAcceptor {
   readonly #store: Store;
+  readonly #guard: CounterGuard;
   readonly #drops: DropCounters;
   readonly #marginBytes: number;
   readonly #answers: RmwAnswers;
@@ -111,8 +113,9 @@ export class RmwAcceptor {
   #ballotNumberMax = BALLOT_STEP_MAX;
 
   /** @param marginBytes Of the trusted budget, left to plain writes. */
-  constructor(store: Store, drops: DropCounters, marginBytes: number) {
+  constructor(store: Store, guard: CounterGuard, drops: DropCounters, marginBytes: number) {
     this.#store = store;
+    this.#guard = guard;
     this.#drops = drops;
     this.#marginBytes = marginBytes;
     this.#answers = new RmwAnswers(store);
@@ -134,13 +137,7 @@ export class RmwAcceptor {
       case MESSAGE_ACCEPT:
         return this.#onAccept(session, messenger, words, word, valueWord);
       case MESSAGE_COMMIT:
-        return this.#answers.commitReply(
-          session,
-          messenger,
-          words,
-          word,
-          this.#commit(session, words, word, valueWord),
-        );
+        return this.#onCommit(session, messenger, words, word, valueWord);
       default:
         this.#drops.count('unexpected-message');
     }
@@ -212,6 +209,7 @@ export class RmwAcceptor {
     if (!identity.mayRead || !identity.mayWrite) return this.#forbid(session, messenger, words, word);
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
     if (!this.#isInReach(readU53(words, word + WORD_ACCEPT_BALLOT))) return this.#drops.count('ballot-too-far');
+    if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = store.find(words, word + WORD_ACCEPT_KEY, keyBytes);
@@ -296,12 +294,16 @@ export class RmwAcceptor {
 
   // -- COMMIT -----------------------------------------------------------------------------------------------------
 
+  #onCommit(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
+    let flags = FLAG_NOT_PERMITTED;
+    if (!session.peer.identity.mayWrite) this.#drops.count('not-permitted');
+    else if (!this.#guard.takes(readU53(words, word + WORD_COMMIT_COUNTER))) return;
+    else flags = this.#commit(words, word, valueWord);
+    this.#answers.commitReply(session, messenger, words, word, flags);
+  }
+
   /** Flags of the answer: 0 when slot and stamp here are at least those of the message. */
-  #commit(session: Session<Peer>, words: Int32Array, word: number, valueWord: number): number {
-    if (!session.peer.identity.mayWrite) {
-      this.#drops.count('not-permitted');
-      return FLAG_NOT_PERMITTED;
-    }
+  #commit(words: Int32Array, word: number, valueWord: number): number {
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     const slot = readU53(words, word + WORD_COMMIT_SLOT);

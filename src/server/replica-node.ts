@@ -13,6 +13,7 @@ import { hash } from '../../workers/signing.ts';
 import type { RmwFigures } from '../client/operations.ts';
 import { ReplicaRoute } from '../coordinated/replica-route.ts';
 import { AvocadoError } from '../errors.ts';
+import { CounterGuard } from '../protocol/counter-guard.ts';
 import { Formation } from '../protocol/formation.ts';
 import { acceptResponse, admitRequest, requestPayload, responsePayload } from '../protocol/handshake-payload.ts';
 import { toHex } from '../protocol/instance.ts';
@@ -72,6 +73,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   readonly drops = new DropCounters();
   readonly endpoint: Endpoint<Peer>;
   readonly formation: Formation;
+  readonly guard: CounterGuard;
   readonly hostMemory: HostMemory;
   readonly store: Store;
   readonly repairs: Repairs;
@@ -142,11 +144,18 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       onStateChange: (state, reason) => options.onStateChange(state, reason),
       onNewIncarnation: () => this.endpoint.endAcceptedSessions(),
     });
+    this.guard = new CounterGuard({
+      messenger: this.endpoint,
+      drops: this.drops,
+      isActive: () => this.formation.isActive,
+      peerSessions: () => this.#peerSessions(),
+    });
     this.route = new ReplicaRoute({
       memberIndex,
       memberCount: configuration.members.length,
       writer: this.#writer,
       formation: this.formation,
+      guard: this.guard,
       links: this.#links,
       messenger: this.endpoint,
       datagramBytes: options.datagramBytes,
@@ -163,6 +172,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       local: { session: this.route.loopback.session, messenger: this.route.loopback.answers },
       drops: this.drops,
       repairs: this.repairs,
+      guard: this.guard,
       trustedMarginBytes: Math.min(TRUSTED_MARGIN_BYTES, Math.floor(budget.available / MARGIN_SHARE)),
       onStatusRequest: (session, slot, generation) =>
         sendStatus(this.endpoint, session, slot, generation, this.#status()),
@@ -180,11 +190,13 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   }
 
   turn(nowMs: number): void {
+    this.guard.begin(nowMs);
     this.route.begin(nowMs);
     this.endpoint.turn(nowMs);
     this.#settle();
     this.endpoint.tick(nowMs);
     this.formation.tick(nowMs);
+    this.guard.tick(nowMs);
     this.route.tick(nowMs);
     this.#settle();
     this.endpoint.flush(nowMs);
@@ -222,6 +234,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.endpoint.invariants();
     this.store.invariants();
     this.route.invariants();
+    this.guard.invariants();
   }
 
   /** One sealing serves both: repairs have tokens of their own. */

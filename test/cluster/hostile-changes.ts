@@ -50,6 +50,7 @@ import {
 } from '../../src/protocol/rmw-messages.ts';
 import type { Dice } from './dice.ts';
 import type { OddClient } from './odd-client.ts';
+import { poisonedCounter } from './poison.ts';
 
 /** What a client with a valid key may try with read-modify-writes, on keys that are not judged. */
 const GARBAGE_BYTES = 64;
@@ -98,7 +99,7 @@ function sendAccept(client: OddClient, member: number, key: Buffer): void {
     writeU53(words, word + WORD_ACCEPT_SLOT, drawNumber(dice));
     writeBallot(client, words, word + WORD_ACCEPT_BALLOT);
     writeId(client, words, word + WORD_ACCEPT_ID);
-    writeU53(words, word + WORD_ACCEPT_COUNTER, dice.integer(0, 3));
+    writeU53(words, word + WORD_ACCEPT_COUNTER, dice.pick([0, 1, 2, 3, poisonedCounter(client)]));
     words[word + WORD_ACCEPT_WRITER] = writerLow;
     words[word + WORD_ACCEPT_WRITER + 1] = writerHigh;
     words[word + WORD_ACCEPT_RMW] = dice.integer(0, 2);
@@ -122,7 +123,7 @@ function sendCommit(client: OddClient, member: number, key: Buffer): void {
     words[word + WORD_KEY_BYTES] = key.length;
     words[word + WORD_ENVELOPE_BYTES] = envelopeBytes;
     writeU53(words, word + WORD_COMMIT_SLOT, ringCount === 0 ? dice.pick([0, 1]) : drawNumber(dice));
-    writeU53(words, word + WORD_COMMIT_COUNTER, dice.pick([0, 1, 2, 3, NUMBER_MAX]));
+    writeU53(words, word + WORD_COMMIT_COUNTER, dice.pick([0, 1, 2, 3, poisonedCounter(client)]));
     words[word + WORD_COMMIT_WRITER] = writerLow;
     words[word + WORD_COMMIT_WRITER + 1] = writerHigh;
     words[word + WORD_COMMIT_RMW] = dice.pick([0, 1, 2, -1]);

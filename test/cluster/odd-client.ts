@@ -37,6 +37,8 @@ export class OddClient implements EndpointApplication<Peer> {
   /** Its own writer id. */
   readonly writerLow: number;
   readonly writerHigh: number;
+  /** Simulated time, which is how long the cluster has been there. */
+  readonly elapsedMs: () => number;
   readonly #endpoint: Endpoint<Peer>;
   readonly #epoch: number;
   readonly #certificate: Uint8Array;
@@ -47,6 +49,7 @@ export class OddClient implements EndpointApplication<Peer> {
     const authority = authorityOf(mode, cluster.memberCount, oddity.party ?? 'client');
     this.name = name;
     this.dice = dice;
+    this.elapsedMs = () => cluster.time.nowMs;
     this.writerLow = dice.integer(0, 0x7fff_ffff);
     this.writerHigh = dice.integer(0, 0x7fff_ffff);
     this.#certificate = authority.certificate;

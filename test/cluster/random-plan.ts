@@ -92,6 +92,24 @@ const BIASES = {
     thinkMsMax: 0,
     deleteShare: 0,
   }),
+  /** The same, and one of the readers may not write: replicas finish what it reads. */
+  readers: (dice: Dice) => ({
+    ...QUIET,
+    changeShare: 0,
+    keyCount: 1,
+    clientCount: 4,
+    links: dice.pick(['fine', 'fine', 'minority'] as const),
+    splits: true,
+    thinkMsMax: 0,
+    deleteShare: dice.pick([0, 0, 0.1]),
+    outstanding: dice.pick([2, 4]),
+    hasReader: true,
+    getShares: [0.3, 1, 0.9, 0.9, 0.9],
+    burstShare: dice.pick([0, 0.1, 0.2]),
+    largeShare: dice.pick([0, 0, 0.3]),
+    crashing: dice.chance(0.2) ? [dice.integer(0, 2)] : [],
+    scanShare: dice.pick([0, 0.1]),
+  }),
   /** On many keys what a replica lacks stays lacking, on few it is soon noticed. */
   restarts: (dice: Dice) => ({
     ...QUIET,
@@ -324,6 +342,7 @@ export const biases = Object.keys(BIASES) as Bias[];
 /** How many shares a bias has among the seeds that draw their own, when more than one: what only it does must come. */
 const SHARES: Partial<Record<Bias, number>> = {
   none: 4,
+  readers: 2,
   schedules: 2,
   hostile: 2,
   clocks: 2,

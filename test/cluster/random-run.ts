@@ -4,6 +4,7 @@ import type { Coverage } from './coverage.ts';
 import { Dice } from './dice.ts';
 import { historyProblem } from './history-problem.ts';
 import { shorten } from './messages-seen.ts';
+import { counterProblem } from './poison.ts';
 import { biasOf, drawBiasedPlan } from './random-plan.ts';
 import type { Bias } from './random-plan.ts';
 import { RandomFaults } from './random-faults.ts';
@@ -130,6 +131,8 @@ class RandomRun {
     if (keys.some((key) => conflictingKeys.has(key)) || (!this.#plan.hostile && conflictCount > 0)) {
       return 'a stamp names two values';
     }
+    const poisoned = this.#plan.clockJumpMsMax === 0 ? counterProblem(this.#cluster, keys) : undefined;
+    if (poisoned !== undefined) return poisoned;
     const scanProblem = this.#cluster.clients
       .map(({ scans }) => scans.problem)
       .find((problem) => problem !== undefined);
@@ -173,9 +176,13 @@ class RandomRun {
       observer.rule('part lost and sent again', counters.partsRepeated);
       observer.rule('tampered copy noticed by a reader', counters.tampered);
       observer.rule('repair sent', counters.repairs);
+      observer.rule('read finished by a replica', counters.resolves);
     }
     for (const { node, process } of replicas) {
-      if (process.isAlive) observer.rule('repair applied', node.repairs.repairedCount);
+      if (!process.isAlive) continue;
+      observer.rule('repair applied', node.repairs.repairedCount);
+      observer.rule('replica finishes a read', node.route.resolves.resolvedCount);
+      observer.rule('replica finishes no further reads', node.route.resolves.busyCount);
     }
     for (const { scans } of clients) {
       observer.rule('page of a scan that does not reach the end', scans.seen.cutShort);

@@ -3,7 +3,7 @@ import { WRITE_BYTES } from '../../src/protocol/messages.ts';
 import { memberCountOf } from '../../src/protocol/quorum.ts';
 import { ENVELOPE_HEADER_BYTES, VALUE_CHUNK_BYTES } from '../../workers/sealing.ts';
 import type { Dice } from './dice.ts';
-import { HOSTILE_KEYS, isHostileKey } from './hostile-client.ts';
+import { HOSTILE_KEYS, isHostileKey } from './hostile-keys.ts';
 import type { Operation } from '../../bench/checker/operation.ts';
 import type { Plan } from './plan.ts';
 import { RandomChanges } from './random-changes.ts';

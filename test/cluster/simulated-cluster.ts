@@ -146,6 +146,7 @@ export class SimulatedCluster {
       sink: client,
       pinnedInstance: instance,
       randomBytes: dice.bytes,
+      nowSeconds: () => process.clock.wallSeconds,
       onTick: () => {},
       onStatus: () => {},
     });

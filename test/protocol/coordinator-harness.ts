@@ -25,6 +25,8 @@ import type { Message, ReadReply, Request, Stamp } from './fixtures.ts';
 import type { ReadPartAsked, WritePart } from './part-fixtures.ts';
 import { readPart } from './part-fixtures.ts';
 import { DATA_KEY, WRITER } from './replica-harness.ts';
+import { readResolve } from './resolve-fixtures.ts';
+import type { Resolve } from './resolve-fixtures.ts';
 import { parseRmw } from './rmw-fixtures.ts';
 import type { RmwMessage } from './rmw-fixtures.ts';
 
@@ -65,6 +67,8 @@ export interface CoordinatorHarnessOptions {
   readonly capacity?: number;
   readonly hostBytesMax?: number;
   readonly pullBytesMax?: number;
+  /** Default: it may write every key. */
+  readonly mayWrite?: (key: string) => boolean;
   wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
 }
 
@@ -115,6 +119,7 @@ export class CoordinatorHarness implements OperationSink {
       drops: this.drops,
       sink: this,
       takesScans: true,
+      ...(options.mayWrite !== undefined && { mayWrite: permissionOf(options.mayWrite) }),
       readyMask: () => this.readyMask,
       epoch: () => this.epoch,
       session: (member) => this.#members[member],
@@ -142,6 +147,13 @@ export class CoordinatorHarness implements OperationSink {
 
   rmw(request: RmwRequest, key: Uint8Array = KEY, deadlineMs = DEADLINE_MS): number {
     return this.coordinator.startRmw(this.#token++, key, request, deadlineMs, this.nowMs);
+  }
+
+  /** All RESOLVEs sent since the last call, and nothing else. */
+  askedResolves(): (Resolve & { readonly member: number })[] {
+    return this.messenger
+      .take()
+      .map((message) => ({ ...readResolve(message), member: this.#members.indexOf(message.session) }));
   }
 
   /** All messages of read-modify-writes sent since the last call, in the order of members. */
@@ -255,6 +267,11 @@ export class CoordinatorHarness implements OperationSink {
     assert.equal(this.memory.usedBlocks, 0);
     this.coordinator.invariants();
   }
+}
+
+function permissionOf(mayWrite: (key: string) => boolean) {
+  return (words: Int32Array, keyWord: number, keyBytes: number): boolean =>
+    mayWrite(Buffer.from(words.buffer, words.byteOffset + keyWord * 4, keyBytes).toString());
 }
 
 /** Which of READ's requests asks for the value. */
