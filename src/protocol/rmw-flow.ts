@@ -68,6 +68,11 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
 /** After so many time-outs of a PREPARE it is begun anew: who has answered may know more by now. */
 const PREPARE_ATTEMPTS_MAX = 2;
 /**
+ * After so many, where a quorum no longer knows what its slot decided and the others say nothing, nobody is going to tell: half
+ * a second or so on a local network. Until then it holds up those of its process behind it.
+ */
+const FORGOTTEN_ATTEMPTS_MAX = 7;
+/**
  * Whoever was refused so often asks all, and yields to nobody: else a coordinator that keeps the gate's promise fresh, and
  * proposes nothing, could hold a key alone. Waits grow to 16 units, so this is after a second or so.
  */
@@ -213,7 +218,7 @@ export class RmwFlow {
 
   // -- PREPARE ----------------------------------------------------------------------------------------------------
 
-  #prepare(slot: number, operation: RmwOperation): void {
+  #prepare(slot: number, operation: RmwOperation, isLetThrough = false): void {
     if (this.#ballotNumber >= NUMBER_MAX || operation.floor >= NUMBER_MAX)
       return this.#giveUp(slot, 'stamps-exhausted');
     const asked = operation.sent === 0 ? operation.floor : operation.sent;
@@ -222,6 +227,7 @@ export class RmwFlow {
     operation.ballot = ++this.#ballotNumber;
     clearPromises(this.#table, slot, operation);
     this.#rounds.enter(slot, PHASE_PREPARE);
+    operation.isLetThrough = isLetThrough;
     operation.gate = operation.attempts < GATE_ATTEMPTS_MAX ? this.#gateOf(slot) : NO_MEMBER;
     const members = this.#firstMembers(operation);
     const answering = members & ~this.#rounds.picker.silentMask;
@@ -245,9 +251,9 @@ export class RmwFlow {
     return NO_MEMBER;
   }
 
-  #firstMembers({ badAccepted, attempts, gate }: RmwOperation): number {
+  #firstMembers({ badAccepted, attempts, gate, isLetThrough }: RmwOperation): number {
     // A copy that did not open is not to be had from a few: all are asked. So they are when the gate is not kept to.
-    if (badAccepted !== 0 || gate === NO_MEMBER) return this.#membership.readyMask();
+    if (badAccepted !== 0 || gate === NO_MEMBER || isLetThrough) return this.#membership.readyMask();
     // Others are at work on the key: the gate alone, and the others when it has let this one through.
     if (attempts > 0) return 1 << gate;
     // A far gate is not worth a longer way to who is alone.
@@ -306,16 +312,18 @@ export class RmwFlow {
   #judge(slot: number, operation: RmwOperation): void {
     const table = this.#table;
     if (memberCountOf(operation.promised) >= this.#quorum) return this.#decide(slot, operation);
-    if ((table.asked[slot]! & ~table.replied[slot]!) !== 0 || table.unsent[slot] !== 0) return;
-    // Everyone asked has answered.
+    const awaited = table.asked[slot]! & ~table.replied[slot]!;
+    const { picker } = this.#rounds;
+    if ((awaited & ~picker.silentMask) !== 0 || table.unsent[slot] !== 0) return;
+    // Everyone asked has answered, but who is silent.
     const others = this.#rounds.others(slot);
     if (others !== 0) {
       this.#rounds.ask(slot, others);
       // Not long, for members that were never met: there may be a way without them.
-      const { picker } = this.#rounds;
       return this.#rounds.wait(slot, Math.min(picker.rtoMs(this.#table.asked[slot]!, 0), picker.hedgeDelayMs()));
     }
-    this.#settle(slot, operation);
+    // Who is silent may be dead: waited for only where there is no way without.
+    if (awaited === 0 || operation.nacked !== 0 || this.#canCatchUp(operation)) this.#settle(slot, operation);
   }
 
   /** No more promises are to be had. */
@@ -325,7 +333,7 @@ export class RmwFlow {
     // What too many accepted for a quorum of the others opens nowhere, when all have answered.
     const isCertain = operation.nacked === 0 && this.#table.replied[slot] === this.#allMask;
     if (operation.badAccepted !== 0 && isCertain) return this.#giveUp(slot, 'unreadable');
-    this.#backOff(slot, operation);
+    this.#outbid(slot, operation);
   }
 
   /** With those that are only behind there would be a quorum. */
@@ -416,10 +424,23 @@ export class RmwFlow {
     }
     const { nacked, behind, cannotShow } = operation;
     const hindered = nacked | cannotShow | table.refused[slot]! | (phase === PHASE_ACCEPT ? behind : 0);
-    const canGoOn = this.#membership.memberCount - memberCountOf(hindered) >= this.#quorum;
-    if (!canGoOn && nacked !== 0) return this.#backOff(slot, operation);
+    // Who is silent may be dead, and its time-out is much longer than another ballot takes.
+    const away = this.#rounds.picker.silentMask & ~table.replied[slot]!;
+    const canGoOn = this.#membership.memberCount - memberCountOf(hindered | away) >= this.#quorum;
+    if (!canGoOn && nacked !== 0) return this.#outbid(slot, operation);
     if (phase === PHASE_PREPARE) return this.#judge(slot, operation);
     if (!canGoOn) this.#prepare(slot, operation);
+  }
+
+  /**
+   * A greater ballot is promised where this one needs a promise. Whom the gate has let through goes over it at once, before all:
+   * mostly it is that of somebody whom the gate has refused meanwhile, and everybody else waits. Once: else two that do not
+   * keep to the same gate would outbid each other without end.
+   */
+  #outbid(slot: number, operation: RmwOperation): void {
+    const { promised, nacked, gate, isLetThrough } = operation;
+    if (!isLetThrough && hasMember(promised & ~nacked, gate)) this.#prepare(slot, operation, true);
+    else this.#backOff(slot, operation);
   }
 
   /** The slot is decided already. */
@@ -546,7 +567,9 @@ export class RmwFlow {
     if (phase === PHASE_PREPARE && table.replied[slot] !== 0 && this.#rounds.others(slot) === 0) {
       if (this.#canCatchUp(operation)) return this.#catchUp(slot, operation);
       if (operation.nacked !== 0) return this.#backOff(slot, operation);
-      if (table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX) return this.#prepare(slot, operation);
+      const isForgotten = memberCountOf(operation.cannotShow) >= this.#quorum;
+      if (isForgotten && table.attempt[slot]! >= FORGOTTEN_ATTEMPTS_MAX) return this.#end(slot, 'outcome-unknown');
+      if (!isForgotten && table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX) return this.#prepare(slot, operation);
     }
     // Who has answered otherwise may accept under another ballot, when it has been told what it lacks.
     const { nacked, behind, cannotShow } = operation;

@@ -127,6 +127,8 @@ export class RmwOperation {
   ballot = 0;
   /** Who is asked for its promise first, by all coordinators of the key; NO_MEMBER: all are asked at once. */
   gate = 0;
+  /** The gate has promised, and another member a greater ballot: all are asked at once, and nobody is yielded to. */
+  isLetThrough = false;
   /** Back-offs so far: other coordinators are at work on the key. */
   attempts = 0;
 
