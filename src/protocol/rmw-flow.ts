@@ -323,7 +323,7 @@ export class RmwFlow {
       return this.#rounds.wait(slot, Math.min(picker.rtoMs(this.#table.asked[slot]!, 0), picker.hedgeDelayMs()));
     }
     // Who is silent may be dead: waited for only where there is no way without.
-    if (awaited === 0 || operation.nacked !== 0 || this.#canCatchUp(operation)) this.#settle(slot, operation);
+    if (awaited === 0 || this.#canCatchUp(operation)) this.#settle(slot, operation);
   }
 
   /** No more promises are to be had. */

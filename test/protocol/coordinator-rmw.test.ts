@@ -30,11 +30,11 @@ import {
   RMW_SET,
 } from '../../src/protocol/rmw-request.ts';
 import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
-import { CoordinatorHarness, flip, KEY } from './coordinator-harness.ts';
+import { CoordinatorHarness, DEADLINE_MS, flip, KEY } from './coordinator-harness.ts';
 import type { AskedRmw, Copy } from './coordinator-harness.ts';
 import { bytesOf, NO_STAMP, stampOf } from './fixtures.ts';
 import { WRITER } from './replica-harness.ts';
-import { acceptedOf, commitReplyOf, committedOf, nackOf, promiseOf } from './rmw-fixtures.ts';
+import { acceptedOf, commitReplyOf, committedOf, nackOf, parseRmw, promiseOf } from './rmw-fixtures.ts';
 import type { Id, Promised, Register } from './rmw-fixtures.ts';
 
 const NONE = new Uint8Array(0);
@@ -462,6 +462,25 @@ test('should ask the others when a ring no longer shows its slot, and not know w
   harness.answer(rest[0]!, committedOf(rest[0]!, 20, ring));
   assert.equal(harness.ended.length, 0, 'one may still tell');
   harness.answer(rest[1]!, committedOf(rest[1]!, 20, ring));
+  assert.equal(end(harness).outcome, 'outcome-unknown');
+});
+
+test('should not know, after a while, when a quorum no longer does and the others are silent', () => {
+  const harness = new CoordinatorHarness();
+  const ring = [{ slot: 20, id: OTHER_ID }];
+  for (const request of untilSent(harness)) harness.answer(request, committedOf(request, 20, ring));
+  const [one] = harness.askedRmw(MESSAGE_PREPARE);
+  harness.answer(one!, committedOf(one!, 20, ring));
+  for (let passed = 0; harness.ended.length === 0; passed++) {
+    assert.ok(passed < DEADLINE_MS / 2, 'long before its deadline');
+    harness.turn(1);
+    const asked = harness.messenger.take().map((message) => parseRmw(message));
+    assert.ok(
+      asked.every(({ type, consensusSlot }) => type === MESSAGE_PREPARE && consensusSlot === 1),
+      'it asks the silent one',
+    );
+    if (passed < 100) assert.equal(harness.ended.length, 0, 'the silent one has time to come back');
+  }
   assert.equal(end(harness).outcome, 'outcome-unknown');
 });
 
