@@ -60,9 +60,8 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
  * helps it commits the same, and its owner knows from the ring alone what its answer is. (Plain writes that came since then
  * overtake it: it was invoked before they were acknowledged.)
  *
- * A condition that does not hold is answered as a read, when nothing was ever sent and the promises showed nothing accepted:
- * what was found is written back first. Else it is decided in a slot, too, as a proposal that leaves stamp and value as
- * they are.
+ * A condition that does not hold is answered as a read: what was found is written back first. It is found out only where
+ * `sent` is not set and the promises showed nothing accepted; so nothing that was ever sent can take effect any more.
  */
 
 /** After so many time-outs of a PREPARE it is begun anew: who has answered may know more by now. */
@@ -582,7 +581,6 @@ export class RmwFlow {
   invariants(slot: number): void {
     const operation = this.#operations.of(slot);
     assert(operation.request !== undefined, 'a read-modify-write has its request');
-    assert(operation.sent === 0 || operation.everSent, 'what may be decided was sent');
     assert(
       operation.sent === 0 || operation.slot === operation.sent,
       'no other slot is asked while one may decide the own',

@@ -122,8 +122,6 @@ export class RmwOperation {
    * decided something else sets it back.
    */
   sent = 0;
-  /** The own proposal was ever sent to somebody, in any slot. */
-  everSent = false;
   ballot = 0;
   /** Who is asked for its promise first, by all coordinators of the key; NO_MEMBER: all are asked at once. */
   gate = 0;
@@ -175,7 +173,6 @@ export class RmwOperation {
     this.slot = 1;
     this.floor = 1;
     this.sent = 0;
-    this.everSent = false;
     this.promised = 0;
     this.attempts = 0;
     this.badAccepted = 0;

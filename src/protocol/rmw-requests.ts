@@ -151,10 +151,7 @@ export class RmwRequests {
     const keyBytes = table.keyBytes[slot]!;
     const proposal = operation.current;
     if (!this.#messenger.append(session, ACCEPT_BYTES + alignUp(keyBytes), proposal.envelopeBytes)) return false;
-    if (proposal === operation.own) {
-      operation.sent = operation.slot;
-      operation.everSent = true;
-    }
+    if (proposal === operation.own) operation.sent = operation.slot;
     const { out } = this.#messenger;
     const { words } = out.control;
     const { word } = out;

@@ -195,29 +195,19 @@ export class RmwValues {
     this.#steps.accept(slot, operation, operation.own);
   }
 
-  /** The condition does not hold, or the change can't be made. */
+  /**
+   * The condition does not hold, or the change can't be made: a read. What may ever have been sent is known to have come to
+   * nothing, as the function is computed in no slot that could still decide it.
+   */
   #leaveAsIs(slot: number, operation: RmwOperation, outcome: Outcome): void {
     const table = this.#table;
     operation.outcome = outcome;
-    if (!operation.everSent) {
-      if (table.tombstone[slot] === 0 && !this.fitsAll(slot, table.envelopeBytes[slot]!)) {
-        return this.#steps.giveUp(slot, 'value-too-large');
-      }
-      if (memberCountOf(table.holders[slot]!) >= this.#quorum) return this.#steps.answerRead(slot, operation);
-      this.#counters.writeBacks++;
-      return this.#steps.commit(slot, operation, 'read', this.#membership.readyMask() & ~table.holders[slot]!);
+    if (table.tombstone[slot] === 0 && !this.fitsAll(slot, table.envelopeBytes[slot]!)) {
+      return this.#steps.giveUp(slot, 'value-too-large');
     }
-    const { own } = operation;
-    own.setStamp(table.counter[slot]!, table.writerHigh[slot]!, table.writerLow[slot]!, table.rmw[slot]!);
-    own.isTombstone = table.tombstone[slot] === 1;
-    if (!own.isTombstone) {
-      own.setTag(table.tags, table.tagWord(slot));
-      own.region = table.envelopeRegion[slot];
-      own.word = table.envelopeWord[slot]!;
-      own.envelopeBytes = table.envelopeBytes[slot]!;
-      if (!this.fitsAll(slot, own.envelopeBytes)) return this.#steps.giveUp(slot, 'value-too-large');
-    }
-    this.#steps.accept(slot, operation, own);
+    if (memberCountOf(table.holders[slot]!) >= this.#quorum) return this.#steps.answerRead(slot, operation);
+    this.#counters.writeBacks++;
+    this.#steps.commit(slot, operation, 'read', this.#membership.readyMask() & ~table.holders[slot]!);
   }
 
   #seal(slot: number, operation: RmwOperation, value: Uint8Array): void {
