@@ -184,7 +184,7 @@ export class Coordinator {
     const parts = { table, requests, rounds, writeParts, membership: options, sealing, quorum, end };
     this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax);
     this.#puts = new PutFlow(parts, options);
-    this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, counters);
+    this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, this.#puts, counters);
     if (takesScans) this.#scans = new ScanFlow(parts, this.#gets, options.messenger, drops, this.#scanHost);
   }
 

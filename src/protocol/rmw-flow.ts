@@ -19,7 +19,7 @@ import {
 import type { EndOperation, EndedStamp, Outcome } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import type { Peer } from './peer.ts';
-import type { Writer } from './put-flow.ts';
+import type { PutFlow, Writer } from './put-flow.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import {
   MESSAGE_ACCEPTED,
@@ -96,6 +96,7 @@ export class RmwFlow {
   readonly #quorum: number;
   readonly #allMask: number;
   readonly #writer: Writer;
+  readonly #puts: PutFlow;
   readonly #counters: RmwCounters & GetCounters;
   readonly #end: EndOperation;
   readonly #values: RmwValues;
@@ -111,6 +112,7 @@ export class RmwFlow {
     operations: RmwOperations,
     rmwRequests: RmwRequests,
     writer: Writer,
+    puts: PutFlow,
     counters: RmwCounters & GetCounters,
   ) {
     this.#table = parts.table;
@@ -121,6 +123,7 @@ export class RmwFlow {
     this.#quorum = parts.quorum;
     this.#allMask = (1 << parts.membership.memberCount) - 1;
     this.#writer = writer;
+    this.#puts = puts;
     this.#counters = counters;
     this.#end = parts.end;
     this.#values = new RmwValues(parts, operations, rmwRequests, counters, {
@@ -378,6 +381,8 @@ export class RmwFlow {
   // -- ACCEPT -----------------------------------------------------------------------------------------------------
 
   #accept(slot: number, operation: RmwOperation, proposal: Proposal): void {
+    // A put that is begun when this has ended, in whatever way, has a greater stamp: what it is told becomes of its value is true.
+    if (proposal === operation.own) this.#puts.raiseOwnCounter(proposal.counter);
     operation.current = proposal;
     operation.granted = 0;
     operation.nacked = 0;
