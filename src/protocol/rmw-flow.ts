@@ -427,10 +427,11 @@ export class RmwFlow {
       return this.#values.fetch(slot, operation);
     }
     const { nacked, behind, cannotShow } = operation;
-    const hindered = nacked | cannotShow | table.refused[slot]! | (phase === PHASE_ACCEPT ? behind : 0);
-    // Who is silent may be dead, and its time-out is much longer than another ballot takes.
-    const away = this.#rounds.picker.silentMask & ~table.replied[slot]!;
-    const canGoOn = this.#membership.memberCount - memberCountOf(hindered | away) >= this.#quorum;
+    const inTheWay = nacked | cannotShow | (phase === PHASE_ACCEPT ? behind : 0);
+    // Who is silent may be dead, and its time-out is much longer than it takes to see to what is in the way.
+    const away = inTheWay === 0 ? 0 : this.#rounds.picker.silentMask & ~table.replied[slot]!;
+    const hindered = inTheWay | table.refused[slot]! | away;
+    const canGoOn = this.#membership.memberCount - memberCountOf(hindered) >= this.#quorum;
     if (!canGoOn && nacked !== 0) return this.#outbid(slot, operation);
     if (phase === PHASE_PREPARE) return this.#judge(slot, operation);
     if (!canGoOn) this.#prepare(slot, operation);

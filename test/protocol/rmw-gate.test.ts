@@ -1,6 +1,7 @@
 /** Coordinators that meet on a key: whom they ask first, who waits for whom, and that nobody has to wait for ever. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FLAG_HOST_FULL } from '../../src/protocol/messages.ts';
 import {
   FLAG_NEXT,
   FLAG_RELEASE,
@@ -20,7 +21,7 @@ import type { AskedRmw } from './coordinator-harness.ts';
 import { bytesOf, clientPeer, NO_STAMP, sessionWith } from './fixtures.ts';
 import type { Message } from './fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
-import { acceptOf, behindOf, nackOf, parseRmw, prepareOf, promiseOf } from './rmw-fixtures.ts';
+import { acceptOf, acceptedOf, behindOf, nackOf, parseRmw, prepareOf, promiseOf } from './rmw-fixtures.ts';
 import type { Ballot, RmwMessage } from './rmw-fixtures.ts';
 
 const KEY = bytesOf('a key');
@@ -284,6 +285,22 @@ test('should not wait for a silent member when the others are enough to know tha
     );
     assert.equal(harness.askedRmw(MESSAGE_PREPARE).length, 3, 'with a greater ballot, and without waiting');
   }
+});
+
+test('should wait for a silent member when another one has no room, which no ballot changes', () => {
+  const { harness, gate, silent } = withSilentMember();
+  promise(harness, [gate]);
+  promise(
+    harness,
+    harness.askedRmw(MESSAGE_PREPARE).filter(({ member }) => member !== silent),
+  );
+  const accepts = harness.askedRmw(MESSAGE_ACCEPT);
+  for (const one of accepts.filter(({ member }) => member !== silent)) {
+    harness.answer(one, one.member === gate.member ? acceptedOf(one) : nackOf(one, undefined, FLAG_HOST_FULL));
+  }
+  harness.assertNothingAsked();
+  harness.answer(accepts[silent]!, acceptedOf(accepts[silent]!));
+  assert.equal(harness.askedRmw(MESSAGE_COMMIT).length, 3);
 });
 
 test('should pass by a gate that is silent, and take another one for the next attempt', () => {
