@@ -78,6 +78,12 @@ const FORGOTTEN_ATTEMPTS_MAX = 7;
 const GATE_ATTEMPTS_MAX = 64;
 /** Who was refused at the gate is in nobody's way: it looks again soon, at first. */
 const GATE_UNIT_MS_MAX = 4;
+/**
+ * So many of one process follow each other without a pause in which the gate would let another one through. In simulated time
+ * that makes increments of one key 1.36 times as fast, and the slowest in a hundred of several processes wait up to twice as
+ * long; with eight it is 1.42 and 2.7 times.
+ */
+const IN_ROW_MAX = 4;
 const NUMBER_MAX = Number.MAX_SAFE_INTEGER;
 
 export interface RmwCounters {
@@ -175,12 +181,25 @@ export class RmwFlow {
     return true;
   }
 
-  /** It has ended: the next one of its key begins. */
+  /** It has ended: the next one of its key begins, if it has not already. */
   leave(slot: number): void {
+    const operation = this.#operations.of(slot);
+    if (operation.isQueued) this.#leaveQueue(slot, operation, 0);
+  }
+
+  /** It is decided, and its COMMIT has left: the next one's PREPARE leaves with that, and is answered with what it has made. */
+  #handOver(slot: number, operation: RmwOperation): void {
+    if (operation.isQueued && operation.inRow < IN_ROW_MAX) this.#leaveQueue(slot, operation, operation.inRow + 1);
+  }
+
+  #leaveQueue(slot: number, operation: RmwOperation, inRow: number): void {
+    operation.isQueued = false;
     const next = this.#queues.leave(slot);
+    if (next === -1) return;
+    const following = this.#operations.of(next);
+    following.inRow = inRow;
     // Whose deadline has passed too ends by its own timer, in this very turn: what it asked now would put that off.
-    const isDue = next !== -1 && this.#rounds.nowMs < this.#table.deadlineMs[next]!;
-    if (isDue) this.#prepare(next, this.#operations.of(next));
+    if (this.#rounds.nowMs < this.#table.deadlineMs[next]!) this.#prepare(next, following);
   }
 
   /** When its caller gives an operation up: what was sent and is not known to have come to nothing may take effect. */
@@ -511,6 +530,7 @@ export class RmwFlow {
     operation.targets = targets;
     this.#rounds.enter(slot, PHASE_COMMIT);
     this.#rounds.askFirst(slot, targets);
+    if (purpose === 'own') this.#handOver(slot, operation);
   }
 
   #onCommitReply(slot: number, operation: RmwOperation, member: number, flags: number): void {

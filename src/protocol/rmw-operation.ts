@@ -127,6 +127,10 @@ export class RmwOperation {
   gate = 0;
   /** The gate has promised, and another member a greater ballot: all are asked at once, and nobody is yielded to. */
   isLetThrough = false;
+  /** Whether the next one of its process and key waits for it. */
+  isQueued = false;
+  /** How many of its process and key before it have followed each other without a pause. */
+  inRow = 0;
   /** Back-offs so far: other coordinators are at work on the key. */
   attempts = 0;
 
@@ -173,6 +177,8 @@ export class RmwOperation {
     this.slot = 1;
     this.floor = 1;
     this.sent = 0;
+    this.isQueued = true;
+    this.inRow = 0;
     this.promised = 0;
     this.attempts = 0;
     this.badAccepted = 0;

@@ -684,6 +684,28 @@ test('should run its own read-modify-writes of one key one after the other, and 
   harness.assertIdle();
 });
 
+test('should prepare the next one of its key as the one before is decided, a few times in a row, and then once when it has ended', () => {
+  const harness = new CoordinatorHarness();
+  for (let i = 0; i < 7; i++) harness.rmw(BASE);
+  let prepares = harness.askedRmw(MESSAGE_PREPARE);
+  const startedEarly: boolean[] = [];
+  for (let i = 1; i <= 6; i++) {
+    promise(harness, prepares, { slot: i }, { slot: i });
+    accept(harness, harness.askedRmw(MESSAGE_ACCEPT));
+    const types = (): AskedRmw[][] => {
+      const asked = harness.askedRmw();
+      return [MESSAGE_COMMIT, MESSAGE_PREPARE].map((type) => asked.filter((one) => one.type === type));
+    };
+    const [commits, early] = types();
+    assert.deepEqual([commits!.length, harness.ended.length], [3, i - 1], 'answered only when a quorum holds it');
+    startedEarly.push(early!.length > 0);
+    acknowledge(harness, commits!);
+    assert.equal(harness.ended.length, i);
+    prepares = early!.length > 0 ? early! : types()[1]!;
+  }
+  assert.deepEqual(startedEarly, [true, true, true, true, false, true]);
+});
+
 test('should start no read-modify-write when memory is full, and keep nothing of it', () => {
   const harness = new CoordinatorHarness({ hostBytesMax: 2 ** 20 });
   assert.equal(harness.rmw(set('x'.repeat(900_000), { expected: new Uint8Array(900_000) })), -1);
