@@ -56,7 +56,6 @@ import type { Writer } from './put-flow.ts';
 import { PutFlow } from './put-flow.ts';
 import { hasMember, quorumOf } from './quorum.ts';
 import { Requests } from './requests.ts';
-import type { RmwCounters } from './rmw-flow.ts';
 import { RmwFlow } from './rmw-flow.ts';
 import {
   MESSAGE_ACCEPTED,
@@ -69,6 +68,7 @@ import {
 import { RmwOperations } from './rmw-operation.ts';
 import type { RmwRequest } from './rmw-request.ts';
 import { RmwRequests } from './rmw-requests.ts';
+import type { RmwCounters } from './rmw-steps.ts';
 import type { Membership, RoundCounters } from './rounds.ts';
 import { Rounds } from './rounds.ts';
 import { SCAN_READS_MAX, ScanFlow } from './scan-flow.ts';

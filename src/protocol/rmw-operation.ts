@@ -3,6 +3,7 @@ import type { Region } from '../../net/bytes.ts';
 import { NO_REF } from '../store/host-memory.ts';
 import type { HostMemory } from '../store/host-memory.ts';
 import type { Outcome } from './outcome.ts';
+import type { Writer } from './put-flow.ts';
 import type { RmwRequest } from './rmw-request.ts';
 import { CONDITION_NONE, RMW_SET } from './rmw-request.ts';
 
@@ -173,7 +174,8 @@ export class RmwOperation {
   readonly answer = new Held();
   hasAnswer = false;
 
-  begin(): void {
+  /** False when memory is at its limit; then nothing is kept. @param sequence With the writer, the id. */
+  begin(memory: HostMemory, request: RmwRequest, writer: Writer, sequence: number): boolean {
     this.slot = 1;
     this.floor = 1;
     this.sent = 0;
@@ -186,6 +188,22 @@ export class RmwOperation {
     this.hasAnswer = false;
     this.hasAccepted = false;
     this.current = this.own;
+    const id = this.own.words;
+    id[PROPOSAL_ID] = writer.writerLow;
+    id[PROPOSAL_ID + 1] = writer.writerHigh;
+    writeU53(id, PROPOSAL_ID + 2, sequence);
+    const isKept = this.value.set(memory, request.value) && this.expected.set(memory, request.expected);
+    if (!isKept) {
+      this.clear(memory);
+      return false;
+    }
+    this.request = { ...request, value: this.value.view(memory), expected: this.expected.view(memory) };
+    return true;
+  }
+
+  /** What was sent and is not known to have come to nothing may take effect. */
+  outcomeOfGivingUp(reason: Outcome): Outcome {
+    return this.sent === 0 ? reason : 'outcome-unknown';
   }
 
   get isHelping(): boolean {

@@ -11,10 +11,11 @@ import type { Requests } from './requests.ts';
 import { applyRmw } from './rmw-function.ts';
 import type { RmwResult } from './rmw-function.ts';
 import { PROPOSAL_TAG } from './rmw-operation.ts';
-import type { CommitPurpose, OpenPurpose, Proposal, RmwOperation, RmwOperations } from './rmw-operation.ts';
+import type { OpenPurpose, Proposal, RmwOperation, RmwOperations } from './rmw-operation.ts';
 import { gatherRegister } from './rmw-promises.ts';
 import { RMW_INCREMENT, RMW_SET } from './rmw-request.ts';
 import type { RmwRequests } from './rmw-requests.ts';
+import type { RmwSteps } from './rmw-steps.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /**
@@ -24,18 +25,6 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
  *     OPEN     that value is at the sealing; or that of another's proposal, which is not forwarded unless it opens
  *     SEAL     the new value, computed from it, is at the sealing, under a fresh nonce
  */
-
-/** What comes next (rmw-flow.ts). */
-export interface RmwSteps {
-  prepare(slot: number, operation: RmwOperation): void;
-  accept(slot: number, operation: RmwOperation, proposal: Proposal): void;
-  commit(slot: number, operation: RmwOperation, purpose: CommitPurpose, targets: number): void;
-  catchUp(slot: number, operation: RmwOperation): void;
-  /** A quorum holds what was found, and the condition does not hold. */
-  answerRead(slot: number, operation: RmwOperation): void;
-  giveUp(slot: number, reason: Outcome): void;
-  backOff(slot: number, operation: RmwOperation): void;
-}
 
 export class RmwValues {
   readonly #table: OperationTable;
