@@ -1,4 +1,5 @@
 import type { Incoming } from '../../net/inbox.ts';
+import { STAMP_COUNTER_MAX } from '../stamp.ts';
 import type { ValueSealing } from '../../workers/sealing.ts';
 import type { GetCounters } from './get-flow.ts';
 import { MESSAGE_REPAIR } from './messages.ts';
@@ -172,7 +173,9 @@ export class RmwValues {
     operation.own.words.fill(0, 4);
     if (result.kind === 'none') return this.#leaveAsIs(slot, operation, result.outcome);
     operation.outcome = 'ok';
-    if (table.rmw[slot] === RMW_NUMBER_MAX) return this.#steps.giveUp(slot, 'stamps-exhausted');
+    // As of a put: only a malicious writer gets there, and the own counter, which other keys need, must not.
+    const isExhausted = table.rmw[slot] === RMW_NUMBER_MAX || table.counter[slot]! >= STAMP_COUNTER_MAX;
+    if (isExhausted) return this.#steps.giveUp(slot, 'stamps-exhausted');
     operation.own.setStamp(
       table.counter[slot]!,
       table.writerHigh[slot]!,

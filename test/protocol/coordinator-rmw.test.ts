@@ -648,6 +648,13 @@ test('should end when the numbers of stamps, slots or ballots are used up', () =
   assertReleased(stamps);
   assert.equal(end(stamps).outcome, 'stamps-exhausted');
 
+  const counters = new CoordinatorHarness();
+  untilPromised(counters, BASE, registerOf(counters.copyOf('1', stampOf(STAMP_COUNTER_MAX))));
+  assertReleased(counters);
+  assert.equal(end(counters).outcome, 'stamps-exhausted');
+  const [write] = counters.putUntilWrite('new', [3, 4], bytesOf('another key'));
+  assert.equal(write!.stamp!.counter, 5, 'other keys can still be written');
+
   const ballots = new CoordinatorHarness();
   ballots.rmw(BASE);
   for (const request of ballots.askedRmw(MESSAGE_PREPARE)) {
