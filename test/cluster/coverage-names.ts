@@ -70,7 +70,7 @@ export const PROTOCOL_RULES = {
   'told that the slot is decided': 'COMMITTED',
   'own id found in a ring': 'COMMITTED with its own id in the ring, and ended ok or mismatch',
   'compare that fails is a read': 'ended mismatch, and no ACCEPT of its own id was sent',
-  'compare that fails is decided in a slot': 'ended mismatch, and an ACCEPT of its own id was sent',
+  'compare that fails after it was sent is a read': 'ended mismatch, and an ACCEPT of its own id was sent',
   'read-modify-write without effect for certain':
     'ended by its deadline or cancelled, with no ACCEPT of its own id sent',
   'unknown read-modify-write that took effect': 'ended as outcome-unknown, and its value was read',

@@ -1,8 +1,9 @@
+import { checkHistory } from '../../bench/checker/check.ts';
+import { describeViolation } from '../../bench/checker/describe.ts';
 import { HANDSHAKE_RETRY_MS_MIN } from '../../net/limits.ts';
 import { CalmChecks } from './calm-checks.ts';
 import type { Coverage } from './coverage.ts';
 import { Dice } from './dice.ts';
-import { historyProblem } from './history-problem.ts';
 import { shorten } from './messages-seen.ts';
 import { counterProblem } from './poison.ts';
 import { biasOf, drawBiasedPlan } from './random-plan.ts';
@@ -21,6 +22,8 @@ export interface RunResult {
   readonly bias: Bias;
   /** Undefined when all is well. */
   readonly failure: string | undefined;
+  /** Keys whose history the checker could neither accept nor refuse within its bound. */
+  readonly undecidedKeys: readonly string[];
   readonly operationCount: number;
   /** Simulated time. */
   readonly simulatedMs: number;
@@ -47,6 +50,7 @@ export function runSeed(seed: number, bias: Bias = biasOf(seed), isTraced = fals
   return {
     bias,
     failure,
+    undecidedKeys: run.undecidedKeys,
     operationCount: run.operationCount,
     simulatedMs: run.simulatedMs,
     recoveryMs: run.recoveryMs,
@@ -59,6 +63,7 @@ export function runSeed(seed: number, bias: Bias = biasOf(seed), isTraced = fals
 
 class RandomRun {
   recoveryMs = 0;
+  undecidedKeys: readonly string[] = [];
   readonly #dice: Dice;
   readonly #plan: Plan;
   readonly #cluster: SimulatedCluster;
@@ -138,7 +143,9 @@ class RandomRun {
       .find((problem) => problem !== undefined);
     if (scanProblem !== undefined) return scanProblem;
     if (instances.size > 1) return `${instances.size} cluster instances have had a quorum`;
-    return historyProblem(this.#work.history());
+    const { violation, undecidedKeys } = checkHistory(this.#work.history());
+    this.undecidedKeys = undecidedKeys;
+    return violation === undefined ? undefined : describeViolation(violation);
   }
 
   /** What readers took for tampering when nobody tampers was done by the product itself. */
