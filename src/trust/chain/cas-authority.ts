@@ -37,6 +37,8 @@ const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2_000;
 /** The other members are starting, too. */
 const FORMING_MS_MAX = 200;
+/** A renewal that failed is tried again so soon, where certificates live for seconds. */
+const REFRESH_MS_MIN = 500;
 /** Renewal of a certificate begins at half of its life. */
 const RENEW_AT = 0.5;
 
@@ -198,9 +200,11 @@ export class CasAuthority implements Authority {
 
   #schedule(): void {
     if (this.#closed) return;
+    const untilRenewalMs = this.#renewAtMs - this.#options.judgement.nowMs();
+    const waitMs = Math.min(this.#options.refreshMs ?? REFRESH_MS_DEFAULT, Math.max(untilRenewalMs, REFRESH_MS_MIN));
     this.#timer = setTimeout(() => {
       void this.refresh().then(() => this.#schedule());
-    }, this.#options.refreshMs ?? REFRESH_MS_DEFAULT);
+    }, waitMs);
     this.#timer.unref();
   }
 

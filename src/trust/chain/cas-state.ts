@@ -45,7 +45,7 @@ const STATE = z.strictObject({
   admission: z.enum(ADMISSIONS),
   certificateSeconds: z
     .int()
-    .min(60)
+    .min(5)
     .max(365 * 86_400),
   mayClientsWrite: z.boolean(),
   operators: z.array(KEY).max(OPERATORS_MAX),
