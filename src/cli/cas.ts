@@ -33,6 +33,7 @@ export interface CasNewOptions extends CasRunOptions {
   readonly certificateHours: number;
   readonly readOnlyClients?: boolean;
   readonly space?: KeySpace[];
+  readonly refreshSeconds: number;
   readonly operator: string[];
   readonly operatorThreshold?: number;
 }
@@ -48,6 +49,8 @@ export interface CasCallOptions {
 }
 
 const CERTIFICATE_HOURS_DEFAULT = 24;
+const REFRESH_SECONDS_DEFAULT = 10;
+const REFRESH_SECONDS_MAX = 60;
 const CERTIFICATE_HOURS_MAX = 24 * 365;
 
 export function casCommand(): Command {
@@ -61,6 +64,7 @@ export function casCommand(): Command {
     .addCommand(revokeLasCommand())
     .addCommand(setPolicyCommand())
     .addCommand(reFormCommand())
+    .addCommand(rotateCommand())
     .addCommand(confirmCommand())
     .addCommand(recoverCommand())
     .addCommand(shareCommand())
@@ -101,6 +105,12 @@ function newCommand(): Command {
       CERTIFICATE_HOURS_DEFAULT,
     )
     .option('--read-only-clients', 'clients get no right to write')
+    .option(
+      '--refresh-seconds <seconds>',
+      'how often members and clients look for revocations and new data keys',
+      wholeNumberBetween(1, REFRESH_SECONDS_MAX),
+      REFRESH_SECONDS_DEFAULT,
+    )
     .option(
       '--space <name=prefix>',
       'keys with this prefix have data keys of their own; may be given several times',
@@ -243,6 +253,27 @@ Examples:
     )
     .action(async (options: CasCallOptions) =>
       (await import('./cas-operate.ts')).operate(options, { type: 're-form' }),
+    );
+}
+
+function rotateCommand(): Command {
+  return operatorCall(new Command('rotate'))
+    .description(
+      'Bring the next data key of a key space into service, and destroy the present one once nothing needs it.',
+    )
+    .argument('[space]', 'of the keys', 'default')
+    .addHelpText(
+      'after',
+      `
+Members and clients fetch the new key, then use it; members seal anew what lies under the old one. avocado cas show
+tells how far that has come and whom it waits for, avocado status how many values are left.
+
+Examples:
+  avocado cas rotate --cas https://10.0.0.1:7480#<key> --operator-key operator.json
+  avocado cas rotate billing --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (space: string, options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).operate(options, { type: 'rotate-key', space }),
     );
 }
 

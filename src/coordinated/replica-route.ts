@@ -8,9 +8,13 @@ import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { Formation } from '../protocol/formation.ts';
 import { MESSAGE_STATE, typeOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
+import type { OperationSink, Outcome } from '../protocol/outcome.ts';
 import type { Peer } from '../protocol/peer.ts';
 import type { Writer } from '../protocol/put-flow.ts';
+import { RESEAL_TOKEN } from '../protocol/resealer.ts';
 import { RMW_OPERATION_BYTES } from '../protocol/rmw-operation.ts';
+import { CONDITION_NONE, RMW_RESEAL } from '../protocol/rmw-request.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { HostMemory } from '../store/host-memory.ts';
 import { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallServer } from './call-server.ts';
@@ -42,6 +46,7 @@ export interface ReplicaRouteOptions {
   readonly sealing: Sealing;
   readonly drops: DropCounters;
   readonly budget: TrustedBudget;
+  onResealed(outcome: Outcome): void;
   /** The replica of this process. */
   serve(incoming: Incoming<Peer>): void;
 }
@@ -63,6 +68,17 @@ const OPERATION_BYTES = 192 + RMW_OPERATION_BYTES;
 const FREE_SHARE = 2;
 
 const ACCOUNT = 'coordinated operations';
+
+const NO_BYTES = new Uint8Array(0);
+const RESEAL: RmwRequest = {
+  change: RMW_RESEAL,
+  condition: CONDITION_NONE,
+  value: NO_BYTES,
+  expected: NO_BYTES,
+  version: undefined,
+  delta: 0n,
+};
+const RESEAL_DEADLINE_MS = 10_000;
 
 export class ReplicaRoute {
   readonly calls: CallServer;
@@ -147,9 +163,24 @@ export class ReplicaRoute {
       messenger: this.loopback.requests,
       sealing,
       drops,
-      sink: this.calls,
+      sink: this.#sink,
       onOtherMessage: (incoming, word) => this.#onOtherMessage(incoming, word),
     });
+  }
+
+  /** Two start operations: clients' calls, and the replica itself, for values that lie under an old data key. */
+  readonly #sink: OperationSink = {
+    onOperationEnded: (token, outcome, value, valueBytes) => {
+      if (token === RESEAL_TOKEN) this.#options.onResealed(outcome);
+      else this.calls.onOperationEnded(token, outcome, value, valueBytes);
+    },
+  };
+
+  /** Seals a value anew, under the data key that is current; false when there is no room for that now. */
+  startReseal(key: Uint8Array, nowMs: number): boolean {
+    this.#coordinator ??= this.#createCoordinator();
+    if (this.#coordinator === undefined) return false;
+    return this.#coordinator.startRmw(RESEAL_TOKEN, key, RESEAL, RESEAL_DEADLINE_MS, nowMs) !== -1;
   }
 
   // -- messages ---------------------------------------------------------------------------------------------------

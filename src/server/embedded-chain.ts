@@ -76,6 +76,7 @@ export async function startEmbeddedChain(
     admission: options.admission ?? 'las',
     certificateSeconds: options.certificateSeconds ?? CERTIFICATE_SECONDS,
     mayClientsWrite: true,
+    ...(options.refreshMs !== undefined && { refreshSeconds: Math.max(1, Math.ceil(options.refreshMs / 1_000)) }),
     operators: [hexOf(operator.signing.publicKey)],
     policyThreshold: 1,
   };
