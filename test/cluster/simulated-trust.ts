@@ -14,7 +14,8 @@ import { seededBytes } from '../workers/random.ts';
 const OTHERS = ['client', 'reader', 'writer', 'stranger'] as const;
 export type OtherParty = (typeof OTHERS)[number];
 const EPOCH = 1;
-const DATA_KEY_ID = 7;
+/** Values under any other are not kept. */
+export const DATA_KEY_ID = 7;
 /** Unix times between which certificates are valid; clocks that have jumped out of it refuse everybody. */
 export const VALID_UNTIL_SECONDS = 1_000_000;
 
