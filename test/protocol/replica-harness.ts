@@ -28,6 +28,7 @@ export interface ReplicaHarnessOptions {
   readonly blockBytesMax?: number;
   readonly trustedMarginBytes?: number;
   readonly isUnordered?: boolean;
+  takesDataKey?(id: number): boolean;
   wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
 }
 
@@ -78,6 +79,7 @@ export class ReplicaHarness {
       drops: this.drops,
       repairs: this.repairs,
       trustedMarginBytes: options.trustedMarginBytes ?? 0,
+      takesDataKey: options.takesDataKey?.bind(options),
       onStatusRequest: (_session, slot, generation) => this.statusRequests.push({ slot, generation }),
       onCall: (_incoming, word) => this.calls.push(word),
     });
