@@ -2,6 +2,7 @@ import { assert } from '../../net/assert.ts';
 import { NO_DATA_KEY } from '../../workers/sealing.ts';
 import type { DataKeys } from '../../workers/sealing.ts';
 import { erase } from '../../workers/signing.ts';
+import { hexOf } from './hex.ts';
 import { KeyPrefix } from './key-prefix.ts';
 import { DEFAULT_SPACE } from './key-space.ts';
 import type { KeyReport } from './key-report.ts';
@@ -105,15 +106,23 @@ export class DataKeyRing implements DataKeys {
       assert(key.length === DATA_KEY_BYTES, 'a data key has 32 bytes');
       if (!this.#keys.has(id)) this.#keys.set(id, key.slice());
     }
+    const before = this.#describe();
     this.#spaces = spaces
       .map(({ name, prefix, currentId }) => ({ name, prefix: new KeyPrefix(prefix), currentId: this.#held(currentId) }))
       .toSorted((a, b) => b.prefix.byteCount - a.prefix.byteCount);
-    this.generation++;
+    if (this.#describe() !== before) this.generation++;
+  }
+
+  /** Of what is current: whoever follows the generation is not woken when nothing has changed. */
+  #describe(): string {
+    return this.#spaces.map(({ name, prefix, currentId }) => `${name} ${hexOf(prefix.bytes)} ${currentId}`).join();
   }
 
   /** Spaces and keys as CAS has them now: those that are not listed any more are destroyed. */
   follow(spaces: readonly CurrentSpace[], listed: readonly ListedKey[]): void {
+    const isNew = listed.some(({ id, phase }) => this.#phases.get(id) !== phase);
     this.#phases = new Map(listed.map(({ id, phase }) => [id, phase]));
+    if (isNew) this.generation++;
     for (const id of this.keyIds) if (!this.#phases.has(id)) this.destroy(id);
     this.update(spaces, []);
   }

@@ -7,6 +7,7 @@ import { shorten } from './messages-seen.ts';
 import { biasOf, drawBiasedPlan } from './random-plan.ts';
 import type { Bias } from './random-plan.ts';
 import { RandomFaults } from './random-faults.ts';
+import { RandomRotation } from './random-rotation.ts';
 import type { Plan } from './plan.ts';
 import { RandomWork } from './random-work.ts';
 import { SimulatedCluster } from './simulated-cluster.ts';
@@ -34,6 +35,7 @@ export interface RunResult {
 const STORM_MS_MAX = 1_000;
 /** Tells the seed's dice for read-modify-writes from its others. */
 const CHANGE_SEED = 0x7e57;
+const ROTATION_SEED = 0x0a7e;
 /** @param isTraced The trace shows each datagram and message. */
 export function runSeed(seed: number, bias: Bias = biasOf(seed), isTraced = false): RunResult {
   const run = new RandomRun(seed, bias, isTraced);
@@ -63,6 +65,8 @@ class RandomRun {
   readonly #cluster: SimulatedCluster;
   readonly #work: RandomWork;
   readonly #faults: RandomFaults;
+  /** Undefined: the data key stays. */
+  readonly #rotation: RandomRotation | undefined;
   readonly #isTraced: boolean;
 
   constructor(seed: number, bias: Bias, isTraced: boolean) {
@@ -81,6 +85,7 @@ class RandomRun {
     });
     this.#work = new RandomWork(this.#cluster, plan, this.#dice.split(), new Dice(seed ^ CHANGE_SEED));
     if (plan.changeShare > 0) this.#cluster.consensus.watchKeys(this.#work.keys);
+    this.#rotation = plan.rotates ? new RandomRotation(this.#cluster, new Dice(seed ^ ROTATION_SEED)) : undefined;
     this.#faults = new RandomFaults(this.#cluster, plan, this.#dice.split(), this.#work, new Dice(~seed ^ CHANGE_SEED));
   }
 
@@ -113,7 +118,7 @@ class RandomRun {
     this.#work.end();
     this.#faults.end();
     const calm = new CalmChecks(cluster, plan, this.#work);
-    const problem = calm.recover();
+    const problem = calm.recover() ?? this.#rotation?.finish(plan.crashing.length === 0, this.#work.keys);
     this.recoveryMs = calm.recoveryMs;
     cluster.invariants();
     this.#countRules();

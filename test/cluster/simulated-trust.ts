@@ -29,7 +29,7 @@ const keyPairs: readonly KeyPair[] = Array.from({ length: MEMBERS_MAX + OTHERS.l
   const secretKey = seededBytes(STATIC_KEY_BYTES, 1_000 + i);
   return { publicKey: x25519PublicKey(secretKey), secretKey };
 });
-const dataKey = seededBytes(32, 2_000);
+export const dataKey = seededBytes(32, 2_000);
 const clusterId = seededBytes(16, 3_000);
 /** Handshake payloads are multiples of 8 bytes. */
 const certificate = new Uint8Array(8);

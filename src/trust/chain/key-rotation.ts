@@ -19,6 +19,12 @@ import { DATA_KEYS_MAX } from './messages.ts';
  *
  * The two refreshes are for clients, of whom nobody keeps a list: whoever reaches CAS has the key before it is needed.
  */
+/** What of CAS's state it is about. */
+export type KeyState = Pick<
+  CasState,
+  'spaces' | 'dataKeys' | 'lastDataKeyId' | 'destroyedKeys' | 'keySequence' | 'refreshSeconds' | 'members'
+>;
+
 export type KeyPhase = DataKeyRecord['phase'];
 
 export interface KeyStep {
@@ -35,7 +41,7 @@ const DATA_KEY_BYTES = 32;
 const DATA_KEY_ID_MAX = 0xffff_ffff;
 
 /** @throws Refused when there is no such space, or its last rotation has not come far enough. */
-export function announceKey(state: CasState, space: string, nowMs: number): KeyStep {
+export function announceKey(state: KeyState, space: string, nowMs: number): KeyStep {
   if (!state.spaces.some(({ name }) => name === space)) {
     const known = state.spaces.map(({ name }) => name).join(', ');
     throw new Refused('refused', `there is no key space ${space}; there are ${known}`);
@@ -60,7 +66,7 @@ export function announceKey(state: CasState, space: string, nowMs: number): KeyS
 }
 
 /** Takes the steps that are due. Changes nothing when none is. */
-export function advanceKeys(state: CasState, nowMs: number): KeyStep[] {
+export function advanceKeys(state: KeyState, nowMs: number): KeyStep[] {
   const steps: KeyStep[] = [];
   for (const key of state.dataKeys) {
     if (waitsFor(state, key).length > 0 || !isWaitOver(state, key, nowMs)) continue;
@@ -78,7 +84,7 @@ export function advanceKeys(state: CasState, nowMs: number): KeyStep[] {
 const NEXT = { announced: 'current', current: undefined, retiring: 'closing', closing: 'destroyed' } as const;
 
 /** Members that have not reported their part of the key's present phase; those that have not joined are among them. */
-export function waitsFor(state: CasState, key: Pick<DataKeyRecord, 'id' | 'phase'>): number[] {
+export function waitsFor(state: KeyState, key: Pick<DataKeyRecord, 'id' | 'phase'>): number[] {
   const { id, phase } = key;
   if (phase === 'current') return [];
   const part = { announced: 'held', retiring: 'unused', closing: 'closed' } as const;
@@ -87,17 +93,17 @@ export function waitsFor(state: CasState, key: Pick<DataKeyRecord, 'id' | 'phase
   );
 }
 
-function waitText(state: CasState, key: DataKeyRecord): string {
+function waitText(state: KeyState, key: DataKeyRecord): string {
   const members = waitsFor(state, key);
   return members.length === 0 ? 'waits for clients' : `waits for ${members.length} members: ${members.join(', ')}`;
 }
 
-function isWaitOver(state: CasState, { phase, sinceMs }: DataKeyRecord, nowMs: number): boolean {
+function isWaitOver(state: KeyState, { phase, sinceMs }: DataKeyRecord, nowMs: number): boolean {
   if (phase === 'closing') return true;
   return nowMs >= sinceMs + CLIENT_REFRESHES * state.refreshSeconds * 1000;
 }
 
-function retireCurrent(state: CasState, space: string, id: number, nowMs: number, steps: KeyStep[]): void {
+function retireCurrent(state: KeyState, space: string, id: number, nowMs: number, steps: KeyStep[]): void {
   const record = state.spaces.find(({ name }) => name === space)!;
   const old = state.dataKeys.find((key) => key.id === record.currentDataKeyId)!;
   record.currentDataKeyId = id;
@@ -105,7 +111,7 @@ function retireCurrent(state: CasState, space: string, id: number, nowMs: number
   steps.push({ id: old.id, space, phase: 'retiring' });
 }
 
-function destroy(state: CasState, { id, space }: DataKeyRecord, nowMs: number): void {
+function destroy(state: KeyState, { id, space }: DataKeyRecord, nowMs: number): void {
   state.dataKeys = state.dataKeys.filter((key) => key.id !== id);
   const kept = state.destroyedKeys.slice(-(DESTROYED_KEPT_MAX - 1));
   state.destroyedKeys = [...kept, { id, space, destroyedMs: Math.floor(nowMs) }];
