@@ -10,11 +10,13 @@ import { DATA_KEY_ID, dataKey } from './simulated-trust.ts';
  * CAS in a simulated cluster, as far as it rotates the data key: its own rules (trust/chain/key-rotation.ts), and holders of
  * keys that look at it now and then, each at times of its own.
  */
-const REFRESH_MS = 20;
+const REFRESH_MS = 40;
 const TICK_MS = 5;
 /** From calm on: a look through an empty index takes a few hundred milliseconds, and several follow each other. */
 const ROTATION_MS_MAX = 120_000;
 const READ_MS_MAX = 10_000;
+const WRITE_MS_MAX = 60;
+const QUIET_KEYS = ['quiet 0', 'quiet 1', 'quiet 2', 'quiet 3'];
 
 export class RandomRotation {
   readonly #cluster: SimulatedCluster;
@@ -38,11 +40,26 @@ export class RandomRotation {
     for (const holder of cluster.keyHolders) this.#lookNowAndThen(holder);
     // Whoever joins has the keys at once.
     cluster.onKeyHolder = (holder) => this.#lookNowAndThen(holder);
-    cluster.time.after(dice.between(0, 100), () => {
+  }
+
+  /** While clients are at work. */
+  begin(): void {
+    const cluster = this.#cluster;
+    cluster.time.after(this.#dice.between(0, 60), () => {
+      this.#writeQuietKeys();
       announceKey(this.#state, DEFAULT_SPACE, cluster.time.nowMs);
       cluster.observer.coverage.rules.add('data key announced');
       this.#tick();
     });
+  }
+
+  /** Nobody writes them again: only a member that seals them anew takes them away from the old key. */
+  #writeQuietKeys(): void {
+    for (const client of this.#cluster.clients) {
+      if (!client.process.isAlive) continue;
+      for (const key of QUIET_KEYS) client.tryStart('put', key, `${key} of ${client.name}`, WRITE_MS_MAX, undefined);
+      return;
+    }
   }
 
   get #isDone(): boolean {
@@ -94,7 +111,7 @@ export class RandomRotation {
     if (this.#isDone) this.#cluster.observer.coverage.rules.add('data key destroyed');
     time.run(2 * REFRESH_MS);
     const reader = this.#cluster.addClient();
-    const reads = keys.map((key) => reader.tryStart('get', key, undefined, READ_MS_MAX, undefined));
+    const reads = [...keys, ...QUIET_KEYS].map((key) => reader.tryStart('get', key, undefined, READ_MS_MAX, undefined));
     if (!time.runUntil(() => reads.every((read) => read?.outcome !== undefined), READ_MS_MAX))
       return 'a get does not end';
     this.#isOver = true;

@@ -112,6 +112,7 @@ class RandomRun {
     if (plan.startsCalm) time.run(HANDSHAKE_RETRY_MS_MIN);
     time.run(plan.idleMs);
     this.#faults.begin();
+    this.#rotation?.begin();
     this.#work.begin();
     if (plan.newcomers) time.after(this.#dice.between(1, 100), () => this.#work.replaceClient());
     time.runUntil(() => this.#work.isDone, STORM_MS_MAX);
