@@ -50,8 +50,8 @@ const PLACES_PER_MS = 1_000;
 const PLACES_MAX = 20_000;
 /** An empty place takes 1 or 2 ns, a value with its cache misses 150. */
 const VALUE_PLACES = 16;
-/** Values started together: what comes in a hundredth of a second. */
-const BURST_SHARE = 100;
+/** Values started together: what comes in 4 ms. More at once would wait for each other, and all else for them. */
+const BURST_SHARE = 250;
 /** After a pass that found nothing; after one that could do nothing about what it found. */
 const REST_MS = 1_000;
 const STUCK_REST_MS = 5_000;

@@ -51,7 +51,7 @@ export interface ReplicaNodeOptions {
   readonly datagramBytes: number;
   readonly trustedBytesMax: number;
   readonly hostBytesMax: number;
-  /** Values that are sealed anew a second, at most, when a data key retires; default: 1,000. */
+  /** Values that are sealed anew a second, at most, when a data key retires; default: 500. */
   readonly resealsPerSecond?: number;
   /** Keep the keys in order for scans; default: true. */
   readonly scans?: boolean;
@@ -68,8 +68,8 @@ export interface ReplicaNodeOptions {
 /** What is left of a small budget, e.g. in tests, must not be all margin. */
 const MARGIN_SHARE = 8;
 const WRITER_BYTES = 8;
-/** A million values in six minutes, by three replicas; some hundredths of what a loop can do. */
-export const RESEALS_PER_SECOND_DEFAULT = 1_000;
+/** A million values in eleven minutes, by three replicas. */
+export const RESEALS_PER_SECOND_DEFAULT = 500;
 /** Messages of coordinator and own replica in one turn: an operation has a few phases. What is left waits for the next. */
 const LOCAL_ROUNDS_MAX = 16;
 

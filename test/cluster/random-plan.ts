@@ -355,6 +355,7 @@ const SHARES: Partial<Record<Bias, number>> = {
   contention: 2,
   'half changes': 2,
   scans: 2,
+  rotation: 2,
 };
 const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
 
