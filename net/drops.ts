@@ -45,6 +45,8 @@ export const DROP_REASONS = [
   /** A fresh WRITE with another writer's stamp. */
   'wrong-writer',
   'not-permitted',
+  /** A new value under a data key that is unknown here, or about to be destroyed. */
+  'old-data-key',
   /** A WRITE with a known stamp and another tag. */
   'stamp-conflict',
   /** A PREPARE or ACCEPT whose ballot number is far above all that were met before. */

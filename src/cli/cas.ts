@@ -3,6 +3,7 @@ import type { SecurityMode } from '../../net/mode.ts';
 import { ADMISSIONS } from '../trust/chain/admissions.ts';
 import { OPERATORS_MAX } from '../trust/chain/operators-max.ts';
 import type { EvidenceKind } from '../trust/evidence/evidence.ts';
+import type { KeySpace } from '../trust/key-space.ts';
 import {
   casOption,
   casPolicyOption,
@@ -31,6 +32,8 @@ export interface CasNewOptions extends CasRunOptions {
   readonly admission: (typeof ADMISSIONS)[number];
   readonly certificateHours: number;
   readonly readOnlyClients?: boolean;
+  readonly space?: KeySpace[];
+  readonly refreshSeconds: number;
   readonly operator: string[];
   readonly operatorThreshold?: number;
 }
@@ -46,6 +49,8 @@ export interface CasCallOptions {
 }
 
 const CERTIFICATE_HOURS_DEFAULT = 24;
+const REFRESH_SECONDS_DEFAULT = 10;
+const REFRESH_SECONDS_MAX = 60;
 const CERTIFICATE_HOURS_MAX = 24 * 365;
 
 export function casCommand(): Command {
@@ -59,6 +64,7 @@ export function casCommand(): Command {
     .addCommand(revokeLasCommand())
     .addCommand(setPolicyCommand())
     .addCommand(reFormCommand())
+    .addCommand(rotateCommand())
     .addCommand(confirmCommand())
     .addCommand(recoverCommand())
     .addCommand(shareCommand())
@@ -99,6 +105,17 @@ function newCommand(): Command {
       CERTIFICATE_HOURS_DEFAULT,
     )
     .option('--read-only-clients', 'clients get no right to write')
+    .option(
+      '--refresh-seconds <seconds>',
+      'how often members and clients look for revocations and new data keys',
+      wholeNumberBetween(1, REFRESH_SECONDS_MAX),
+      REFRESH_SECONDS_DEFAULT,
+    )
+    .option(
+      '--space <name=prefix>',
+      'keys with this prefix have data keys of their own; may be given several times',
+      keySpace,
+    )
     .addHelpText(
       'after',
       `
@@ -109,7 +126,9 @@ Examples:
   avocado cas operator-key operator.json
   avocado cas new /var/lib/avocado --listen 10.0.0.1:7480 --policy policy.json --operator <public key> \\
     --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400
-  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400`,
+  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400
+  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400 \
+    --space billing=billing/ --space users=users/`,
     )
     .action(async (directory: string, options: CasNewOptions) =>
       (await import('./cas-serve.ts')).serveNew(directory, options),
@@ -237,6 +256,27 @@ Examples:
     );
 }
 
+function rotateCommand(): Command {
+  return operatorCall(new Command('rotate'))
+    .description(
+      'Bring the next data key of a key space into service, and destroy the present one once nothing needs it.',
+    )
+    .argument('[space]', 'of the keys', 'default')
+    .addHelpText(
+      'after',
+      `
+Members and clients fetch the new key, then use it; members seal anew what lies under the old one. avocado cas show
+tells how far that has come and whom it waits for, avocado status how many values are left.
+
+Examples:
+  avocado cas rotate --cas https://10.0.0.1:7480#<key> --operator-key operator.json
+  avocado cas rotate billing --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (space: string, options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).operate(options, { type: 'rotate-key', space }),
+    );
+}
+
 function confirmCommand(): Command {
   return operatorCall(new Command('confirm'))
     .description('Confirm the state that CAS was started from, when no majority of its witnesses is left to do so.')
@@ -300,6 +340,13 @@ function call(command: Command): Command {
 
 function operatorCall(command: Command): Command {
   return call(command).requiredOption('--operator-key <file>', 'made by avocado cas operator-key');
+}
+
+/** Their rules are CAS's. */
+function keySpace(text: string, before: KeySpace[] = []): KeySpace[] {
+  const separator = text.indexOf('=');
+  if (separator === -1) throw new InvalidArgumentError('Give a name and a prefix of keys, e.g. billing=billing/.');
+  return [...before, { name: text.slice(0, separator), prefix: Buffer.from(text.slice(separator + 1)) }];
 }
 
 function hexDigits(count: number): (text: string) => string {

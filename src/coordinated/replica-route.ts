@@ -10,11 +10,14 @@ import { MESSAGE_COUNTERS } from '../protocol/counters-message.ts';
 import type { Formation } from '../protocol/formation.ts';
 import { MESSAGE_STATE, OPERATION_SLOTS_MAX, typeOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
-import type { OperationSink } from '../protocol/outcome.ts';
+import type { OperationSink, Outcome } from '../protocol/outcome.ts';
 import type { Peer } from '../protocol/peer.ts';
 import type { Writer } from '../protocol/put-flow.ts';
+import { RESEAL_TOKEN } from '../protocol/resealer.ts';
 import { MESSAGE_RESOLVE } from '../protocol/resolve-messages.ts';
 import { RMW_OPERATION_BYTES } from '../protocol/rmw-operation.ts';
+import { CONDITION_NONE, RMW_RESEAL } from '../protocol/rmw-request.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { HostMemory } from '../store/host-memory.ts';
 import { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallServer } from './call-server.ts';
@@ -49,6 +52,7 @@ export interface ReplicaRouteOptions {
   readonly sealing: Sealing;
   readonly drops: DropCounters;
   readonly budget: TrustedBudget;
+  onResealed(outcome: Outcome): void;
   /** The replica of this process. */
   serve(incoming: Incoming<Peer>): void;
 }
@@ -73,6 +77,17 @@ const ACCOUNT = 'coordinated operations';
 /** Calls have one token for each place of the coordinator's table; these lie behind them. */
 const RESOLVE_TOKENS = OPERATION_SLOTS_MAX;
 
+const NO_BYTES = new Uint8Array(0);
+const RESEAL: RmwRequest = {
+  change: RMW_RESEAL,
+  condition: CONDITION_NONE,
+  value: NO_BYTES,
+  expected: NO_BYTES,
+  version: undefined,
+  delta: 0n,
+};
+const RESEAL_DEADLINE_MS = 10_000;
+
 export class ReplicaRoute {
   readonly calls: CallServer;
   readonly resolves: ResolveServer;
@@ -81,9 +96,11 @@ export class ReplicaRoute {
   readonly #options: ReplicaRouteOptions;
   #coordinator: Coordinator | undefined;
   #nowMs = 0;
+  /** Three start operations: clients' calls, their RESOLVEs, and the replica itself, for values under an old data key. */
   readonly #sink: OperationSink = {
     onOperationEnded: (token, outcome, value, valueBytes) => {
-      if (token >= RESOLVE_TOKENS) this.resolves.onOperationEnded(token, outcome);
+      if (token === RESEAL_TOKEN) this.#options.onResealed(outcome);
+      else if (token >= RESOLVE_TOKENS) this.resolves.onOperationEnded(token, outcome);
       else this.calls.onOperationEnded(token, outcome, value, valueBytes);
     },
   };
@@ -174,6 +191,13 @@ export class ReplicaRoute {
     });
   }
 
+  /** Seals a value anew, under the data key that is current; false when there is no room for that now. */
+  startReseal(key: Uint8Array, nowMs: number): boolean {
+    this.#coordinator ??= this.#createCoordinator();
+    if (this.#coordinator === undefined) return false;
+    return this.#coordinator.startRmw(RESEAL_TOKEN, key, RESEAL, RESEAL_DEADLINE_MS, nowMs) !== -1;
+  }
+
   // -- messages ---------------------------------------------------------------------------------------------------
 
   /** A CALL, CALL_OPEN or RESOLVE. */
@@ -242,8 +266,8 @@ export class ReplicaRoute {
     this.#coordinator?.pump();
   }
 
-  onValueSealed(token: number): void {
-    this.#coordinator!.onValueSealed(token);
+  onValueSealed(token: number, sealed: boolean): void {
+    this.#coordinator!.onValueSealed(token, sealed);
   }
 
   onValueOpened(token: number, opened: boolean): void {

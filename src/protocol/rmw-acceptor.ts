@@ -98,6 +98,9 @@ const BALLOT_STEP_MAX = 2 ** 20;
 /** Some round trips of a busy local network; of a longer way the first round trip only is protected, or nothing. */
 const FRESH_MS = 5;
 
+/** Whether new values under a data key are kept; by its id. */
+export type TakesDataKey = (id: number) => boolean;
+
 export class RmwAcceptor {
   readonly #store: Store;
   readonly #guard: CounterGuard;
@@ -112,8 +115,20 @@ export class RmwAcceptor {
   /** No ballot number above it is taken. */
   #ballotNumberMax = BALLOT_STEP_MAX;
 
-  /** @param marginBytes Of the trusted budget, left to plain writes. */
-  constructor(store: Store, guard: CounterGuard, drops: DropCounters, marginBytes: number) {
+  readonly #takesDataKey: TakesDataKey | undefined;
+
+  /**
+   * @param marginBytes Of the trusted budget, left to plain writes.
+   * @param takesDataKey Of values that a proposer has made himself; what others proposed may have been decided.
+   */
+  constructor(
+    store: Store,
+    guard: CounterGuard,
+    drops: DropCounters,
+    marginBytes: number,
+    takesDataKey: TakesDataKey | undefined,
+  ) {
+    this.#takesDataKey = takesDataKey;
     this.#store = store;
     this.#guard = guard;
     this.#drops = drops;
@@ -210,6 +225,8 @@ export class RmwAcceptor {
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
     if (!this.#isInReach(readU53(words, word + WORD_ACCEPT_BALLOT))) return this.#drops.count('ballot-too-far');
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
+    const isNew = words[word + WORD_ENVELOPE_BYTES]! > 0 && isOwn(session.peer, words, word + WORD_ACCEPT_ID);
+    if (isNew && this.#takesDataKey?.(words[valueWord]! >>> 0) === false) return this.#drops.count('old-data-key');
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = store.find(words, word + WORD_ACCEPT_KEY, keyBytes);

@@ -14,7 +14,7 @@ import type { RmwResult } from './rmw-function.ts';
 import { PROPOSAL_TAG } from './rmw-operation.ts';
 import type { OpenPurpose, Proposal, RmwOperation, RmwOperations } from './rmw-operation.ts';
 import { gatherRegister } from './rmw-promises.ts';
-import { RMW_INCREMENT, RMW_SET } from './rmw-request.ts';
+import { RMW_INCREMENT, RMW_RESEAL, RMW_SET } from './rmw-request.ts';
 import type { RmwRequests } from './rmw-requests.ts';
 import type { RmwSteps } from './rmw-steps.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
@@ -159,12 +159,13 @@ export class RmwValues {
   #compute(slot: number, operation: RmwOperation, found: Uint8Array | undefined): void {
     const table = this.#table;
     const { memory } = table;
-    const result = applyRmw(operation.request!, found, {
+    const stamp = {
       counter: table.counter[slot]!,
       writerHigh: table.writerHigh[slot]!,
       writerLow: table.writerLow[slot]!,
       rmw: table.rmw[slot]!,
-    });
+    };
+    const result = applyRmw(operation.request!, found, stamp, found !== undefined && this.#isUnderCurrentKey(slot));
     const answer = answerOf(operation, found, result);
     operation.hasAnswer = answer !== undefined;
     // Memory is full of other operations' values: later there is room.
@@ -187,6 +188,20 @@ export class RmwValues {
     this.#steps.accept(slot, operation, operation.own);
   }
 
+  /** Of what was found, which has opened. */
+  #isUnderCurrentKey(slot: number): boolean {
+    const table = this.#table;
+    const { memory } = table;
+    const keyRef = table.keyRef[slot]!;
+    return this.#sealing.isUnderCurrentKey(
+      table.envelopeRegion[slot]!,
+      table.envelopeWord[slot]!,
+      memory.region(keyRef).words,
+      memory.wordOffset(keyRef),
+      table.keyBytes[slot]!,
+    );
+  }
+
   /**
    * The condition does not hold, or the change can't be made: a read. What may ever have been sent is known to have come to
    * nothing, as the function is computed in no slot that could still decide it.
@@ -197,9 +212,14 @@ export class RmwValues {
     if (table.tombstone[slot] === 0 && !this.fitsAll(slot, table.envelopeBytes[slot]!)) {
       return this.#steps.giveUp(slot, 'value-too-large');
     }
-    if (memberCountOf(table.holders[slot]!) >= this.#quorum) return this.#steps.answerRead(slot, operation);
+    // Re-sealing is for every member, not for a quorum: who lacks what was found has an old value.
+    const lacking = this.#membership.readyMask() & ~table.holders[slot]!;
+    const isForAll = operation.request!.change === RMW_RESEAL && lacking !== 0;
+    if (memberCountOf(table.holders[slot]!) >= this.#quorum && !isForAll) {
+      return this.#steps.answerRead(slot, operation);
+    }
     this.#counters.writeBacks++;
-    this.#steps.commit(slot, operation, 'read', this.#membership.readyMask() & ~table.holders[slot]!);
+    this.#steps.commit(slot, operation, 'read', lacking);
   }
 
   #seal(slot: number, operation: RmwOperation, value: Uint8Array): void {

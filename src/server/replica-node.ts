@@ -10,7 +10,7 @@ import type { Session } from '../../net/session.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
-import type { RmwFigures } from '../client/operations.ts';
+import type { DataKeyFigures, RmwFigures } from '../client/operations.ts';
 import { ReplicaRoute } from '../coordinated/replica-route.ts';
 import { AvocadoError } from '../errors.ts';
 import { CounterGuard } from '../protocol/counter-guard.ts';
@@ -23,6 +23,7 @@ import type { Writer } from '../protocol/put-flow.ts';
 import { REASSEMBLIES_MAX, REASSEMBLY_BYTES } from '../protocol/reassemblies.ts';
 import { REPAIR_TOKENS, Repairs } from '../protocol/repairs.ts';
 import { Replica, TRUSTED_MARGIN_BYTES } from '../protocol/replica.ts';
+import { Resealer } from '../protocol/resealer.ts';
 import type { MemberState } from '../protocol/state-message.ts';
 import { sendStatus } from '../protocol/status-message.ts';
 import { HostMemory } from '../store/host-memory.ts';
@@ -51,6 +52,8 @@ export interface ReplicaNodeOptions {
   readonly datagramBytes: number;
   readonly trustedBytesMax: number;
   readonly hostBytesMax: number;
+  /** Values that are sealed anew a second, at most, when a data key retires; default: 500. */
+  readonly resealsPerSecond?: number;
   /** Keep the keys in order for scans; default: true. */
   readonly scans?: boolean;
   /** Trusted memory of the sealing's workers; 0 when it has none. */
@@ -66,6 +69,8 @@ export interface ReplicaNodeOptions {
 /** What is left of a small budget, e.g. in tests, must not be all margin. */
 const MARGIN_SHARE = 8;
 const WRITER_BYTES = 8;
+/** A million values in eleven minutes, by three replicas. */
+export const RESEALS_PER_SECOND_DEFAULT = 500;
 /** Messages of coordinator and own replica in one turn: an operation has a few phases. What is left waits for the next. */
 const LOCAL_ROUNDS_MAX = 16;
 
@@ -79,6 +84,8 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   readonly repairs: Repairs;
   readonly replica: Replica;
   readonly route: ReplicaRoute;
+  /** Undefined: values are not sealed. */
+  readonly #resealer: Resealer | undefined;
   readonly #options: ReplicaNodeOptions;
   /** By member; undefined at the own place. */
   readonly #links: (Link<Peer> | undefined)[];
@@ -89,6 +96,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.#options = options;
     const { authority, sealing, memberIndex, workerBytes = 0 } = options;
     const { configuration } = authority;
+    const isSealed = authority.mode !== 'plaintext';
     const writer = Buffer.from(options.randomBytes(WRITER_BYTES));
     this.#writer = { writerHigh: writer.readInt32LE(4), writerLow: writer.readInt32LE(0) };
     const budget = new TrustedBudget(options.trustedBytesMax);
@@ -163,6 +171,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       sealing,
       drops: this.drops,
       budget,
+      onResealed: (outcome) => this.#resealer?.onOperationEnded(outcome),
       serve: (incoming) => this.replica.onMessages(incoming, this.endpoint.nowMs),
     });
     this.replica = new Replica({
@@ -177,7 +186,19 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       onStatusRequest: (session, slot, generation) =>
         sendStatus(this.endpoint, session, slot, generation, this.#status()),
       onCall: (incoming, word) => this.route.onCall(incoming, word, this.endpoint.nowMs),
+      takesDataKey: isSealed ? (id) => authority.dataKeys.takesNewValues(id) : undefined,
     });
+    this.#resealer = !isSealed
+      ? undefined
+      : new Resealer({
+          store: this.store,
+          dataKeys: authority.dataKeys,
+          memberIndex,
+          memberCount: configuration.members.length,
+          valuesPerSecond: options.resealsPerSecond ?? RESEALS_PER_SECOND_DEFAULT,
+          envelopeBytesMax: options.datagramBytes,
+          start: (key, nowMs) => this.route.startReseal(key, nowMs),
+        });
     this.endpoint.epoch = configuration.epoch;
     if (!this.formation.isActive) {
       options.onStateChange('forming', `waits for all ${configuration.members.length} members`);
@@ -198,6 +219,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.formation.tick(nowMs);
     this.guard.tick(nowMs);
     this.route.tick(nowMs);
+    if (this.formation.isActive) this.#resealer?.tick(nowMs);
     this.#settle();
     this.endpoint.flush(nowMs);
     // New values are sealed while the first round of their puts is under way.
@@ -239,7 +261,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   /** One sealing serves both: repairs have tokens of their own. */
   readonly #valueSink = {
-    onValueSealed: (token: number): void => this.route.onValueSealed(token),
+    onValueSealed: (token: number, sealed: boolean): void => this.route.onValueSealed(token, sealed),
     onValueOpened: (token: number, opened: boolean): void => {
       if (token >= REPAIR_TOKENS) this.repairs.onValueOpened(token, opened);
       else this.route.onValueOpened(token, opened);
@@ -303,6 +325,16 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     return { rmw: { keys, decided: acceptor.decidedCount, nacked: acceptor.nackedCount, helped, backOffs } };
   }
 
+  /** Nothing, while no data key was ever rotated. */
+  #keyFigures(): { dataKeys?: DataKeyFigures } {
+    const { dataKeys } = this.#options.authority;
+    const reseal = this.#resealer?.figures;
+    if (reseal === undefined && dataKeys.retiringIds.length === 0 && dataKeys.destroyedCount === 0) return {};
+    const { left = 0, tooLarge = 0, resealed = 0, failed = 0 } = reseal ?? {};
+    const retiring = [...dataKeys.retiringIds];
+    return { dataKeys: { retiring, left, tooLarge, resealed, failed, destroyed: dataKeys.destroyedCount } };
+  }
+
   /** For `avocado status`; short enough for the smallest datagram. */
   #status(): Record<string, unknown> {
     const stats = this.store.stats();
@@ -323,6 +355,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       operations: this.replica.operationCount,
       calls: this.route.calls.callCount,
       ...this.#rmwFigures(),
+      ...this.#keyFigures(),
     };
   }
 }

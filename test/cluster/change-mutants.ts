@@ -12,6 +12,7 @@ const PROMISES = 'src/protocol/rmw-promises.js';
 const REQUESTS = 'src/protocol/rmw-requests.js';
 const ACCEPTOR = 'src/protocol/rmw-acceptor.js';
 const RECORDS = 'src/store/consensus-records.js';
+const RESEALER = 'src/protocol/resealer.js';
 
 const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written|a version was replaced twice/;
 /** Or what no replica may do, which is seen before any client can be misled by it (consensus-ledger.ts). */
@@ -226,6 +227,35 @@ export const changeMutants: readonly Mutant[] = [
         file: ACCEPTOR,
         find: 'this.#releaseAccepted(record);\n            target.fill(0, at + RECORD_PROMISE, at + RECORD_REF);',
         replace: 'target.fill(0, at + RECORD_PROMISE, at + RECORD_PROMISE + 4);',
+      },
+    ],
+  },
+  {
+    name: 'data key destroyed while values lie under it',
+    bias: 'rotation',
+    failure: /after the rotation a get of .* ends as unreadable|counts as tampered with though no host has/,
+    substitutions: [
+      {
+        file: RESEALER,
+        find: 'noteUse(id, found.count, found.wasClosing)',
+        replace: 'noteUse(id, 0, found.wasClosing)',
+      },
+      {
+        file: RESEALER,
+        find: 'if (this.#inFlight >= IN_FLIGHT_MAX',
+        replace: 'if (nowMs > 0)\n            return true;\n        if (this.#inFlight >= IN_FLIGHT_MAX',
+      },
+    ],
+  },
+  {
+    name: 'data key used before all members hold it',
+    bias: 'rotation',
+    failure: /counts as tampered with though no host has|ends as unreadable/,
+    substitutions: [
+      {
+        file: 'src/trust/chain/key-rotation.js',
+        find: 'if (waitsFor(state, key).length > 0 || !isWaitOver(state, key, nowMs))',
+        replace: "if (key.phase !== 'announced' && waitsFor(state, key).length > 0)",
       },
     ],
   },

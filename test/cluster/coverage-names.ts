@@ -74,6 +74,9 @@ export const PROTOCOL_RULES = {
   'read-modify-write without effect for certain':
     'ended by its deadline or cancelled, with no ACCEPT of its own id sent',
   'unknown read-modify-write that took effect': 'ended as outcome-unknown, and its value was read',
+  // Data keys.
+  'data key announced': 'as CAS decides it (trust/chain/key-rotation.ts)',
+  'data key destroyed': 'the same: no member has a value under it',
   // Operations.
   hedge: 'counter of the coordinator',
   retransmission: 'counter of the coordinator',

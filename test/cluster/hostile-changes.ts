@@ -49,6 +49,7 @@ import {
   commitRingWord,
 } from '../../src/protocol/rmw-messages.ts';
 import type { Dice } from './dice.ts';
+import { writeGarbage } from './garbage.ts';
 import type { OddClient } from './odd-client.ts';
 import { poisonedCounter } from './poison.ts';
 
@@ -105,7 +106,7 @@ function sendAccept(client: OddClient, member: number, key: Buffer): void {
     words[word + WORD_ACCEPT_RMW] = dice.integer(0, 2);
     words[word + WORD_ACCEPT_TAG] = dice.integer(1, 3);
     control.bytes.set(key, 4 * (word + WORD_ACCEPT_KEY));
-    if (!isTombstone) packet.words[valueWord] = dice.integer(0, 0x7fff_ffff);
+    if (!isTombstone) writeGarbage(packet.words, valueWord, dice);
   });
 }
 
@@ -135,7 +136,7 @@ function sendCommit(client: OddClient, member: number, key: Buffer): void {
       writeU53(words, ringWord + i * RING_ENTRY_WORDS, drawNumber(dice));
       writeId(client, words, ringWord + i * RING_ENTRY_WORDS + 2);
     }
-    if (envelopeBytes > 0) packet.words[valueWord] = dice.integer(0, 0x7fff_ffff);
+    if (envelopeBytes > 0) writeGarbage(packet.words, valueWord, dice);
   });
 }
 

@@ -53,6 +53,7 @@ import {
   writeHead,
 } from '../../src/protocol/messages.ts';
 import { sendHostileChange } from './hostile-changes.ts';
+import { writeGarbage } from './garbage.ts';
 import { HOSTILE_KEYS } from './hostile-keys.ts';
 import type { OddClient } from './odd-client.ts';
 import { poisonedCounter } from './poison.ts';
@@ -196,7 +197,7 @@ export function sendWrite(client: OddClient, member: number, write: Write): void
     words[word + WORD_WRITE_WRITER] = writerLow + (write.writerAhead ?? 0);
     words[word + WORD_WRITE_WRITER + 1] = writerHigh;
     words[word + WORD_WRITE_TAG] = dice.integer(0, 0x7fff_ffff);
-    packet.words[valueWord] = dice.integer(0, 0x7fff_ffff);
+    writeGarbage(packet.words, valueWord, dice);
     control.bytes.set(key, 4 * (word + WORD_WRITE_KEY));
   });
 }
@@ -228,7 +229,7 @@ export function sendPart(client: OddClient, member: number, write: Part): void {
     words[word + WORD_PART] = write.part | ((PART_BYTES / 8) << 16);
     words[word + WORD_WRITE_TAG] = write.tag ?? 1;
     if (isKey) out.control.bytes.set(key, 4 * (word + WORD_WRITE_KEY));
-    else if (pieceBytes > 0) out.packet.words[out.valueWord] = dice.integer(0, 0x7fff_ffff);
+    else if (pieceBytes > 0) writeGarbage(out.packet.words, out.valueWord, dice);
   });
 }
 

@@ -325,6 +325,27 @@ const BIASES = {
     hasteShare: dice.pick([0, 0.2]),
   }),
   scans: scansBias,
+  /** The data key is rotated: members seal anew what is read and written meanwhile. */
+  rotation: (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    rotates: true,
+    routes: drawRoutes(dice, dice.pick([0, 0.5])),
+    keyCount: dice.pick([2, 6, 12]),
+    clientCount: dice.integer(2, 4),
+    changeShare: dice.pick([0, 0.2, 0.5]),
+    changeFaults: dice.chance(0.3),
+    changeSchedule: dice.pick(['even', 'late commits', 'lost accepts'] as const),
+    deleteShare: dice.pick([0, 0.1]),
+    outstanding: 2,
+    thinkMsMax: dice.pick([4, 12]),
+    operationCount: dice.integer(40, 80),
+    splits: dice.chance(0.6),
+    links: dice.pick(['fine', 'fine', 'bad', 'minority'] as const),
+    newcomers: dice.chance(0.5),
+    crashing: dice.chance(0.1) ? [dice.integer(0, 2)] : [],
+    slowProcesses: new Set(dice.chance(0.2) ? PROCESSES : []),
+  }),
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
 
 function fewAtOnce(dice: Dice) {
@@ -353,6 +374,7 @@ const SHARES: Partial<Record<Bias, number>> = {
   contention: 2,
   'half changes': 2,
   scans: 2,
+  rotation: 2,
 };
 const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
 

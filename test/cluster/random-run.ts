@@ -9,6 +9,7 @@ import { counterProblem } from './poison.ts';
 import { biasOf, drawBiasedPlan } from './random-plan.ts';
 import type { Bias } from './random-plan.ts';
 import { RandomFaults } from './random-faults.ts';
+import { RandomRotation } from './random-rotation.ts';
 import type { Plan } from './plan.ts';
 import { RandomWork } from './random-work.ts';
 import { SimulatedCluster } from './simulated-cluster.ts';
@@ -38,6 +39,7 @@ export interface RunResult {
 const STORM_MS_MAX = 1_000;
 /** Tells the seed's dice for read-modify-writes from its others. */
 const CHANGE_SEED = 0x7e57;
+const ROTATION_SEED = 0x0a7e;
 /** @param isTraced The trace shows each datagram and message. */
 export function runSeed(seed: number, bias: Bias = biasOf(seed), isTraced = false): RunResult {
   const run = new RandomRun(seed, bias, isTraced);
@@ -69,6 +71,8 @@ class RandomRun {
   readonly #cluster: SimulatedCluster;
   readonly #work: RandomWork;
   readonly #faults: RandomFaults;
+  /** Undefined: the data key stays. */
+  readonly #rotation: RandomRotation | undefined;
   readonly #isTraced: boolean;
 
   constructor(seed: number, bias: Bias, isTraced: boolean) {
@@ -87,6 +91,7 @@ class RandomRun {
     });
     this.#work = new RandomWork(this.#cluster, plan, this.#dice.split(), new Dice(seed ^ CHANGE_SEED));
     if (plan.changeShare > 0) this.#cluster.consensus.watchKeys(this.#work.keys);
+    this.#rotation = plan.rotates ? new RandomRotation(this.#cluster, new Dice(seed ^ ROTATION_SEED)) : undefined;
     this.#faults = new RandomFaults(this.#cluster, plan, this.#dice.split(), this.#work, new Dice(~seed ^ CHANGE_SEED));
   }
 
@@ -113,13 +118,14 @@ class RandomRun {
     if (plan.startsCalm) time.run(HANDSHAKE_RETRY_MS_MIN);
     time.run(plan.idleMs);
     this.#faults.begin();
+    this.#rotation?.begin();
     this.#work.begin();
     if (plan.newcomers) time.after(this.#dice.between(1, 100), () => this.#work.replaceClient());
     time.runUntil(() => this.#work.isDone, STORM_MS_MAX);
     this.#work.end();
     this.#faults.end();
     const calm = new CalmChecks(cluster, plan, this.#work);
-    const problem = calm.recover();
+    const problem = calm.recover() ?? this.#rotation?.finish(plan.crashing.length === 0, this.#work.keys);
     this.recoveryMs = calm.recoveryMs;
     cluster.invariants();
     this.#countRules();

@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { MEMBERS_MAX } from '../../src/protocol/messages.ts';
 import type { Authority, Identity } from '../../src/trust/authority.ts';
@@ -13,7 +14,8 @@ import { seededBytes } from '../workers/random.ts';
 const OTHERS = ['client', 'reader', 'writer', 'stranger'] as const;
 export type OtherParty = (typeof OTHERS)[number];
 const EPOCH = 1;
-const DATA_KEY_ID = 7;
+/** Values under any other are not kept. */
+export const DATA_KEY_ID = 7;
 /** Unix times between which certificates are valid; clocks that have jumped out of it refuse everybody. */
 export const VALID_UNTIL_SECONDS = 1_000_000;
 
@@ -27,7 +29,7 @@ const keyPairs: readonly KeyPair[] = Array.from({ length: MEMBERS_MAX + OTHERS.l
   const secretKey = seededBytes(STATIC_KEY_BYTES, 1_000 + i);
   return { publicKey: x25519PublicKey(secretKey), secretKey };
 });
-const dataKey = seededBytes(32, 2_000);
+export const dataKey = seededBytes(32, 2_000);
 const clusterId = seededBytes(16, 3_000);
 /** Handshake payloads are multiples of 8 bytes. */
 const certificate = new Uint8Array(8);
@@ -53,7 +55,7 @@ export function authorityOf(mode: SecurityMode, memberCount: number, holder: num
     },
     staticKeyPair: keyPairs[typeof holder === 'number' ? holder : MEMBERS_MAX + OTHERS.indexOf(holder)]!,
     certificate,
-    dataKeys: { currentId: DATA_KEY_ID, key: (id) => (id === DATA_KEY_ID ? dataKey : undefined) },
+    dataKeys: DataKeyRing.of(DATA_KEY_ID, dataKey),
     verify: (_certificate, staticKey, nowSeconds) => {
       const found = keyPairs.findIndex(({ publicKey }) => Buffer.compare(publicKey, staticKey) === 0);
       const identity = found === -1 ? undefined : identityOf(found);

@@ -1,4 +1,5 @@
 /** A replica with a real store and sealing, whose answers are taken down. */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
 import { CounterGuard } from '../../src/protocol/counter-guard.ts';
@@ -31,6 +32,7 @@ export interface ReplicaHarnessOptions {
   readonly isUnordered?: boolean;
   /** The greatest counter that it takes: another replica has told it so. */
   readonly counterCeiling?: number;
+  takesDataKey?(id: number): boolean;
   wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
 }
 
@@ -60,7 +62,7 @@ export class ReplicaHarness {
     });
     this.store = store;
     this.hostMemory = hostMemory;
-    const inline = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => DATA_KEY } });
+    const inline = createInlineSealing({ mode: 'secure', dataKeys: DataKeyRing.of(1, DATA_KEY) });
     this.sealing = options.wrapSealing?.(inline) ?? inline;
     this.repairs = new Repairs(store, this.sealing, this.drops);
     this.formation = new Formation({
@@ -89,6 +91,7 @@ export class ReplicaHarness {
       drops: this.drops,
       repairs: this.repairs,
       trustedMarginBytes: options.trustedMarginBytes ?? 0,
+      takesDataKey: options.takesDataKey?.bind(options),
       onStatusRequest: (_session, slot, generation) => this.statusRequests.push({ slot, generation }),
       onCall: (_incoming, word) => this.calls.push(word),
     });

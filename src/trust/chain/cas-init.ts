@@ -1,10 +1,13 @@
 import type { SecurityMode } from '../../../net/mode.ts';
 import { generateSigningKeyPair, randomBytes } from '../../../workers/signing.ts';
 import { hexOf } from '../hex.ts';
+import { DEFAULT_SPACE, spacesProblem } from '../key-space.ts';
+import type { KeySpace } from '../key-space.ts';
 import { checkMembers } from '../cluster-directory.ts';
 import { AvocadoError } from '../../errors.ts';
 import { AUDIT_START } from './audit-log.ts';
 import type { CasState } from './cas-state.ts';
+import { EMPTY_REPORT } from './key-rotation.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
 
 /** What an operator decides when a cluster is made; later only his signed commands change anything. */
@@ -17,6 +20,10 @@ export interface CasSettings {
   readonly admission: CasState['admission'];
   readonly certificateSeconds: number;
   readonly mayClientsWrite: boolean;
+  /** Beside the one called default, which has the empty prefix. */
+  readonly spaces?: readonly KeySpace[];
+  /** How often members and clients look at what CAS has changed; default: 10. */
+  readonly refreshSeconds?: number;
   /** Hex of Ed25519 public keys whose commands are obeyed. */
   readonly operators: readonly string[];
   /** So many of them replace the policy together. */
@@ -25,7 +32,7 @@ export interface CasSettings {
 
 const CLUSTER_ID_BYTES = 16;
 const KEY_BYTES = 32;
-const FIRST_DATA_KEY_ID = 1;
+const REFRESH_SECONDS_DEFAULT = 10;
 
 /** A new cluster with new keys, before anybody has joined. @throws AvocadoError INVALID_ARGUMENT. */
 export function newCasState(settings: CasSettings): CasState {
@@ -35,6 +42,9 @@ export function newCasState(settings: CasSettings): CasState {
     const most = Math.min(operators.length, OPERATORS_MAX);
     throw new AvocadoError('INVALID_ARGUMENT', `the threshold of operators is from 1 to their count, ${most}`);
   }
+  const spaces: KeySpace[] = [{ name: DEFAULT_SPACE, prefix: new Uint8Array(0) }, ...(settings.spaces ?? [])];
+  const problem = spacesProblem(spaces);
+  if (problem !== undefined) throw new AvocadoError('INVALID_ARGUMENT', problem);
   const clusterKey = generateSigningKeyPair();
   return {
     counter: 0,
@@ -43,8 +53,18 @@ export function newCasState(settings: CasSettings): CasState {
     clusterPublicKey: hexOf(clusterKey.publicKey),
     clusterSecretKey: hexOf(clusterKey.secretKey),
     recoveryKey: hexOf(randomBytes(KEY_BYTES)),
-    dataKeys: [{ id: FIRST_DATA_KEY_ID, key: hexOf(randomBytes(KEY_BYTES)) }],
-    currentDataKeyId: FIRST_DATA_KEY_ID,
+    spaces: spaces.map(({ name, prefix }, i) => ({ name, prefixHex: hexOf(prefix), currentDataKeyId: i + 1 })),
+    dataKeys: spaces.map(({ name }, i) => ({
+      id: i + 1,
+      space: name,
+      key: hexOf(randomBytes(KEY_BYTES)),
+      phase: 'current',
+      sinceMs: 0,
+    })),
+    lastDataKeyId: spaces.length,
+    destroyedKeys: [],
+    keySequence: 0,
+    refreshSeconds: settings.refreshSeconds ?? REFRESH_SECONDS_DEFAULT,
     policy: settings.policy,
     admission: settings.admission,
     certificateSeconds: settings.certificateSeconds,
@@ -52,7 +72,7 @@ export function newCasState(settings: CasSettings): CasState {
     operators: [...operators],
     policyThreshold,
     epoch: 1,
-    members: settings.members.map(({ host, port }) => ({ host, port, staticKey: null })),
+    members: settings.members.map(({ host, port }) => ({ host, port, staticKey: null, keyReport: EMPTY_REPORT })),
     lases: [],
     revoked: [],
     revocationSequence: 0,

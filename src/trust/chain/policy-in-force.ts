@@ -66,9 +66,18 @@ export class PolicyInForce {
   }
 
   #hashWith(policy: string): string {
-    const { admission, certificateSeconds, mayClientsWrite, members } = this.#state;
+    const { admission, certificateSeconds, mayClientsWrite, members, spaces, refreshSeconds } = this.#state;
     const addresses = members.map(({ host, port }) => ({ host, port }));
-    const text = JSON.stringify([policy, admission, certificateSeconds, mayClientsWrite, addresses]);
+    const prefixes = spaces.map(({ name, prefixHex }) => [name, prefixHex]);
+    const text = JSON.stringify([
+      policy,
+      admission,
+      certificateSeconds,
+      mayClientsWrite,
+      addresses,
+      prefixes,
+      refreshSeconds,
+    ]);
     return hexOf(hash(new TextEncoder().encode(text)));
   }
 }
