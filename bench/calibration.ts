@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../src/trust/data-key-ring.ts';
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -231,7 +232,7 @@ class EchoHandler implements TransportHandler {
 /** Seals values in batches and opens them again, as a client does. */
 function measureAead(valueBytes: number): number {
   const dataKey = randomBytes(DATA_KEY_BYTES);
-  const sealing = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => dataKey } });
+  const sealing = createInlineSealing({ mode: 'secure', dataKeys: DataKeyRing.of(1, dataKey) });
   const envelopeBytes = ENVELOPE_HEADER_BYTES + valueBytes;
   const envelopes = Array.from({ length: AEAD_BATCH }, () => allocateRegion(envelopeBytes));
   const tags = new Int32Array((AEAD_BATCH * VALUE_TAG_BYTES) / 4);

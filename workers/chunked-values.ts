@@ -28,6 +28,7 @@ import {
   VALUE_TAG_BYTES,
 } from './sealing.ts';
 import { AEAD_KEY_BYTES, AEAD_NONCE_BYTES, aeadOpen, aeadSeal, eraseBytes } from './sodium.ts';
+import type { WriterKeys } from './writer-keys.ts';
 import { CHUNK_KEYS_BYTES, deriveChunkKeys, SALT_BYTES } from './value-keys.ts';
 
 /** What became of a step; `more`: another one has to follow. */
@@ -38,21 +39,13 @@ const HEADER_WORDS = ENVELOPE_HEADER_BYTES / 4;
 const CHUNK_WORDS = VALUE_CHUNK_BYTES / 4;
 assert(SEALED_VALUE_BYTES_MAX % VALUE_CHUNK_BYTES === 0, 'the bounds of envelope and value agree');
 
-/** What this process seals under; its owner erases it. */
-export interface ChunkWriter {
-  readonly keyId: number;
-  readonly salt: Region;
-  /** Chunk key and tag key of both. */
-  readonly chunkKeys: Uint8Array;
-}
-
 /** One value at a time: begin, then steps until one no longer says `more`. To be made when it is first needed. */
 export class ChunkedValues {
   openedValue = new Uint8Array(0);
   openedValueBytes = 0;
 
   readonly #dataKeys: DataKeys;
-  readonly #writer: ChunkWriter;
+  readonly #writerKeys: WriterKeys;
   /** The values' own memory of what lies in the envelope before the ciphertext: read from there once, used from here. */
   readonly #tags = new ChunkTags();
   readonly #input = this.#tags.input;
@@ -68,7 +61,7 @@ export class ChunkedValues {
 
   // -- of the value under way
   #seals = false;
-  /** Of an opening: trusted tag and tags of the chunks belong together. */
+  /** Of a sealing: there is a data key. Of an opening: trusted tag and tags of the chunks belong together. */
   #fits = false;
   #envelope: Region = this.#input;
   #envelopeWord = 0;
@@ -80,12 +73,15 @@ export class ChunkedValues {
   #chunkCount = 0;
   #doneCount = 0;
 
-  constructor(dataKeys: DataKeys, writer: ChunkWriter) {
+  constructor(dataKeys: DataKeys, writerKeys: WriterKeys) {
     this.#dataKeys = dataKeys;
-    this.#writer = writer;
+    this.#writerKeys = writerKeys;
   }
 
-  /** @param firstNonce That of the first chunk; those that follow it are the other chunks'. */
+  /**
+   * The whole value is sealed under the data key that is current now, whatever becomes of that one meanwhile.
+   * @param firstNonce That of the first chunk; those that follow it are the other chunks'.
+   */
   beginSeal(
     firstNonce: number,
     envelope: Region,
@@ -100,13 +96,15 @@ export class ChunkedValues {
     this.#begin(true, envelope, envelopeWord, envelopeBytes, tagWords, tagWord, keyWords, keyWord, keyBytes);
     assert(firstNonce > this.#lastNonce, 'no nonce is used twice');
     this.#lastNonce = firstNonce + this.#chunkCount - 1;
-    const { keyId, salt, chunkKeys } = this.#writer;
+    const writerKey = this.#writerKeys.of(keyWords, keyWord, keyBytes);
+    this.#fits = writerKey !== undefined;
+    if (writerKey === undefined) return;
     const input = this.#input.words;
-    input[KEY_ID] = keyId | 0;
+    input[KEY_ID] = writerKey.keyId | 0;
     writeU53(input, NONCE, firstNonce);
     input[NONCE + 2] = 0;
-    copyWords(input, SALT, salt.words, 0, SALT_BYTES / 4);
-    this.#keys.set(chunkKeys);
+    copyWords(input, SALT, this.#writerKeys.salt.words, 0, SALT_BYTES / 4);
+    this.#keys.set(writerKey.chunkKeys);
   }
 
   /** Whatever the envelope holds: it may lie in host memory. */
@@ -136,10 +134,9 @@ export class ChunkedValues {
   /** Does one chunk. With the last one of a seal what comes before the ciphertext is written, and the tag of the value. */
   step(): ChunkStep {
     assert(this.#doneCount < this.#chunkCount, 'a value is under way');
-    if (this.#seals) this.#sealChunk();
-    else if (!this.#fits || !this.#openChunk()) {
+    if (!this.#fits || !this.#doChunk()) {
       // Chunks that opened are of no use when another one does not.
-      eraseBytes(this.openedValue.subarray(0, this.#doneCount * VALUE_CHUNK_BYTES));
+      if (!this.#seals) eraseBytes(this.openedValue.subarray(0, this.#doneCount * VALUE_CHUNK_BYTES));
       this.#end();
       return 'failed';
     }
@@ -186,6 +183,12 @@ export class ChunkedValues {
     this.#doneCount = 0;
     this.#associated.load(keyWords, keyWord, keyBytes);
     this.#tags.setLength(valueBytes);
+  }
+
+  #doChunk(): boolean {
+    if (!this.#seals) return this.#openChunk();
+    this.#sealChunk();
+    return true;
   }
 
   #sealChunk(): void {

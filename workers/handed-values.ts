@@ -12,19 +12,11 @@ import { ENVELOPE_HEADER_BYTES, VALUE_TAG_BYTES } from './sealing.ts';
 import { AEAD_KEY_BYTES, AEAD_NONCE_BYTES, eraseBytes } from './sodium.ts';
 import type { ReaderKeys } from './value-keys.ts';
 import { CHUNK_KEYS_BYTES, deriveChunkKeys, SALT_BYTES } from './value-keys.ts';
+import type { WriterKey, WriterKeys } from './writer-keys.ts';
 
 const TAG_WORDS = VALUE_TAG_BYTES / 4;
 const NONCE_WORDS = AEAD_NONCE_BYTES / 4;
 const HEADER_WORDS = ENVELOPE_HEADER_BYTES / 4;
-
-/** What this process seals under; its owner erases it. */
-export interface ValueWriter {
-  readonly keyId: number;
-  readonly salt: Region;
-  readonly valueKey: Uint8Array;
-  /** Chunk key and tag key. */
-  readonly chunkKeys: Uint8Array;
-}
 
 /** Where a job has what a worker needs. */
 export interface HandedPlace {
@@ -34,30 +26,41 @@ export interface HandedPlace {
   readonly numberWord: number;
   /** Tags of the pieces. */
   readonly tagsWord: number;
+  /** What a value is sealed under, while it is. */
+  writerKey: WriterKey | undefined;
 }
 
 export class HandedValues {
   readonly #dataKeys: DataKeys;
-  readonly #writer: ValueWriter;
+  readonly #writerKeys: WriterKeys;
   readonly #readerKeys: ReaderKeys;
   readonly #tags = new ChunkTags();
   /** Zero between uses. */
   readonly #chunkKeys = new Uint8Array(CHUNK_KEYS_BYTES);
 
-  constructor(dataKeys: DataKeys, writer: ValueWriter, readerKeys: ReaderKeys) {
+  constructor(dataKeys: DataKeys, writerKeys: WriterKeys, readerKeys: ReaderKeys) {
     this.#dataKeys = dataKeys;
-    this.#writer = writer;
+    this.#writerKeys = writerKeys;
     this.#readerKeys = readerKeys;
   }
 
-  beginSeal(firstNonce: number, valueBytes: number, place: HandedPlace): void {
-    const { valueKey, chunkKeys } = this.#writer;
+  /** What a new value of the pair is to be sealed under; undefined when there is no data key for it. */
+  writerKeyOf(keyWords: Int32Array, keyWord: number, keyBytes: number): WriterKey | undefined {
+    return this.#writerKeys.of(keyWords, keyWord, keyBytes);
+  }
+
+  beginSeal(writerKey: WriterKey, firstNonce: number, valueBytes: number, place: HandedPlace): void {
+    const { valueKey, chunkKeys } = writerKey;
+    place.writerKey = writerKey;
     place.key.set(chunkCountOf(valueBytes) === 0 ? valueKey : chunkKeys.subarray(0, AEAD_KEY_BYTES));
     writeU53(place.words, place.numberWord, firstNonce);
     place.words[place.numberWord + 2] = 0;
   }
 
-  /** Writes what comes before the ciphertext, and the tag of the value. */
+  /**
+   * Writes what comes before the ciphertext, and the tag of the value. False, and nothing is written: the data key was
+   * destroyed meanwhile.
+   */
   endSeal(
     place: HandedPlace,
     valueBytes: number,
@@ -65,21 +68,25 @@ export class HandedValues {
     envelopeWord: number,
     tagWords: Int32Array,
     tagWord: number,
-  ): void {
+  ): boolean {
+    const writerKey = place.writerKey!;
+    place.writerKey = undefined;
+    if (writerKey.isErased) return false;
     const tags = this.#tags;
     const input = tags.input.words;
     const chunkCount = chunkCountOf(valueBytes);
     tags.setLength(valueBytes);
-    input[KEY_ID] = this.#writer.keyId | 0;
+    input[KEY_ID] = writerKey.keyId | 0;
     copyWords(input, NONCE, place.words, place.numberWord, NONCE_WORDS);
-    copyWords(input, SALT, this.#writer.salt.words, 0, SALT_BYTES / 4);
+    copyWords(input, SALT, this.#writerKeys.salt.words, 0, SALT_BYTES / 4);
     if (chunkCount === 0) {
       copyWords(envelope.words, envelopeWord, input, KEY_ID, HEADER_WORDS);
       copyWords(tagWords, tagWord, place.words, place.tagsWord, TAG_WORDS);
-      return;
+      return true;
     }
     copyWords(input, tags.tagWord(0), place.words, place.tagsWord, chunkCount * TAG_WORDS);
-    tags.store(envelope.words, envelopeWord, tagWords, tagWord, this.#writer.chunkKeys.subarray(AEAD_KEY_BYTES));
+    tags.store(envelope.words, envelopeWord, tagWords, tagWord, writerKey.chunkKeys.subarray(AEAD_KEY_BYTES));
+    return true;
   }
 
   /** False when the envelope does not open, whatever its ciphertext is. It may lie in host memory: it is read once. */

@@ -200,6 +200,7 @@ export class InlineSealing implements Sealing, KeyRegistry {
   drainValues(sink: ValueSealingSink): number {
     assert(!this.#drainingValues, 'a sink does not drain what reports to it');
     this.#drainingValues = true;
+    this.#values.followKeys();
     let doneCount = 0;
     try {
       for (; this.#valueJobs.count > 0; doneCount++) this.#doValueJob(sink);
@@ -260,9 +261,10 @@ export class InlineSealing implements Sealing, KeyRegistry {
     const keyBytes = jobs.keyBytes[slot]!;
     if (jobs.kinds[slot] === SEAL) {
       const nonce = jobs.nonces[slot]!;
-      this.#values.seal(nonce, envelope, envelopeWord, envelopeBytes, tag, tagWord, key, keyWord, keyBytes);
+      const values = this.#values;
+      const sealed = values.seal(nonce, envelope, envelopeWord, envelopeBytes, tag, tagWord, key, keyWord, keyBytes);
       jobs.shift();
-      sink.onValueSealed(token);
+      sink.onValueSealed(token, sealed);
     } else {
       const opened = this.#values.open(envelope, envelopeWord, envelopeBytes, tag, tagWord, key, keyWord, keyBytes);
       jobs.shift();
@@ -283,7 +285,7 @@ export class InlineSealing implements Sealing, KeyRegistry {
     const kind = jobs.kinds[jobs.first];
     this.#isChunkedBegun = false;
     jobs.shift();
-    if (kind === SEAL) sink.onValueSealed(token);
+    if (kind === SEAL) sink.onValueSealed(token, step === 'done');
     else {
       this.#opened = chunks;
       sink.onValueOpened(token, step === 'done');

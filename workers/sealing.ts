@@ -6,7 +6,8 @@ import type { DatagramSealing, KeyHandle, SealingSink } from '../net/sealing.ts'
  * then drain completions in any order. Today's only implementation works inline; workers slot in behind the same calls.
  */
 export interface ValueSealingSink {
-  onValueSealed(token: number): void;
+  /** `sealed` is false when this process has no data key for the pair: the envelope is to be used for nothing. */
+  onValueSealed(token: number, sealed: boolean): void;
   /** `opened` is false when the tag does not fit: the copy was tampered with, or is another key's. */
   onValueOpened(token: number, opened: boolean): void;
 }
@@ -107,10 +108,18 @@ export interface Sealing extends DatagramSealing, ValueSealing {
   close(): void;
 }
 
-/** The keys that values are sealed under. */
+/** The id of no data key. */
+export const NO_DATA_KEY = 0;
+
+/** The keys that values are sealed under. They change while they are in use. */
 export interface DataKeys {
-  /** Key id that new values are sealed with; read once, at the start of the sealing. */
-  readonly currentId: number;
+  /** Grows whenever a current id changes or a key is destroyed: whoever keeps derived keys compares it and forgets. */
+  readonly generation: number;
+  /**
+   * Id that new values of the pair with this key are sealed under: keyBytes from keyWords[keyWord] on. NO_DATA_KEY when this
+   * process has none. Allocates nothing.
+   */
+  currentId(keyWords: Int32Array, keyWord: number, keyBytes: number): number;
   /** 32-byte key of an id, undefined when unknown. Stays the owner's: read in place, never kept or erased. */
   key(id: number): Uint8Array | undefined;
 }

@@ -18,15 +18,9 @@ import {
   VALUE_CHUNK_BYTES,
   VALUE_TAG_BYTES,
 } from './sealing.ts';
-import { AEAD_KEY_BYTES, AEAD_NONCE_BYTES, aeadOpen, aeadSeal, eraseBytes } from './sodium.ts';
-import {
-  CHUNK_KEYS_BYTES,
-  deriveChunkKeys,
-  deriveValueKey,
-  NonceCounter,
-  ReaderKeys,
-  SALT_BYTES,
-} from './value-keys.ts';
+import { AEAD_NONCE_BYTES, aeadOpen, aeadSeal, eraseBytes } from './sodium.ts';
+import { NonceCounter, ReaderKeys, SALT_BYTES } from './value-keys.ts';
+import { WriterKeys } from './writer-keys.ts';
 
 /** After a value was opened: it is openedValue[0 .. openedValueBytes), until the same cipher does something else. */
 export interface OpenedValue {
@@ -45,6 +39,9 @@ export interface ValueCipher extends OpenedValue {
   readonly chunks: ChunkedValues | undefined;
   /** The first of `count` nonces in a row, one for each chunk; taken when a job is submitted. */
   takeNonces(count: number): number;
+  /** Erases what was derived from data keys that are no more. Called once a turn; does nothing when none has changed. */
+  followKeys(): void;
+  /** False: there is no data key for the pair, and nothing was written. */
   seal(
     nonce: number,
     envelope: Region,
@@ -55,7 +52,7 @@ export interface ValueCipher extends OpenedValue {
     keyWords: Int32Array,
     keyWord: number,
     keyBytes: number,
-  ): void;
+  ): boolean;
   open(
     envelope: Region,
     envelopeWord: number,
@@ -83,11 +80,9 @@ export class SealedValues implements ValueCipher {
   openedValueBytes = 0;
 
   readonly #dataKeys: DataKeys;
-  readonly #ownKeyId: number;
-  readonly #ownSalt = allocateRegion(SALT_BYTES);
-  readonly #ownKey = new Uint8Array(AEAD_KEY_BYTES);
-  /** Derived at the start as well: the data key may be gone by the time that they are needed. */
-  readonly #ownChunkKeys = new Uint8Array(CHUNK_KEYS_BYTES);
+  /** That of the data keys when what is derived from them was last looked through. */
+  #generation: number;
+  readonly #writerKeys: WriterKeys;
   #chunks: ChunkedValues | undefined;
   readonly #nonces: NonceCounter;
   /** Nonce of the last seal: they only grow, so that a nonce used twice is noticed. */
@@ -106,12 +101,15 @@ export class SealedValues implements ValueCipher {
     this.#dataKeys = dataKeys;
     this.#readerKeys = new ReaderKeys(dataKeys);
     this.#nonces = nonces;
-    this.#ownKeyId = dataKeys.currentId;
-    const dataKey = dataKeys.key(this.#ownKeyId);
-    assert(dataKey !== undefined, 'the current data key is known');
-    this.#ownSalt.bytes.set(randomBytes(SALT_BYTES));
-    deriveValueKey(this.#ownKey, dataKey, this.#ownKeyId, this.#ownSalt.words, 0);
-    deriveChunkKeys(this.#ownChunkKeys, dataKey, this.#ownKeyId, this.#ownSalt.words, 0);
+    this.#generation = dataKeys.generation;
+    this.#writerKeys = new WriterKeys(dataKeys, randomBytes(SALT_BYTES));
+  }
+
+  followKeys(): void {
+    if (this.#generation === this.#dataKeys.generation) return;
+    this.#generation = this.#dataKeys.generation;
+    this.#writerKeys.forget();
+    this.#readerKeys.forget();
   }
 
   envelopeBytesOf(valueBytes: number): number {
@@ -132,23 +130,13 @@ export class SealedValues implements ValueCipher {
 
   /** A process that never meets a large value has no memory for one. */
   get chunks(): ChunkedValues {
-    this.#chunks ??= new ChunkedValues(this.#dataKeys, {
-      keyId: this.#ownKeyId,
-      salt: this.#ownSalt,
-      chunkKeys: this.#ownChunkKeys,
-    });
+    this.#chunks ??= new ChunkedValues(this.#dataKeys, this.#writerKeys);
     return this.#chunks;
   }
 
   /** For values that workers seal and open; keys stay this cipher's. */
   handed(): HandedValues {
-    const writer = {
-      keyId: this.#ownKeyId,
-      salt: this.#ownSalt,
-      valueKey: this.#ownKey,
-      chunkKeys: this.#ownChunkKeys,
-    };
-    return new HandedValues(this.#dataKeys, writer, this.#readerKeys);
+    return new HandedValues(this.#dataKeys, this.#writerKeys, this.#readerKeys);
   }
 
   get openedValue(): Uint8Array {
@@ -169,9 +157,11 @@ export class SealedValues implements ValueCipher {
     keyWords: Int32Array,
     keyWord: number,
     keyBytes: number,
-  ): void {
+  ): boolean {
     assert(nonce > this.#lastNonce, 'no nonce is used twice');
     this.#lastNonce = nonce;
+    const writerKey = this.#writerKeys.of(keyWords, keyWord, keyBytes);
+    if (writerKey === undefined) return false;
     const valueBytes = envelopeBytes - ENVELOPE_HEADER_BYTES;
     const valueWord = envelopeWord + HEADER_WORDS;
     writeU53(this.#nonce.words, 0, nonce);
@@ -184,15 +174,16 @@ export class SealedValues implements ValueCipher {
       this.#value.view(valueBytes),
       this.#associated.view(keyBytes),
       this.#nonceBytes,
-      this.#ownKey,
+      writerKey.valueKey,
     );
     this.#value.store(envelope, valueWord, valueBytes);
     this.#value.storeTag(tagWords, tagWord, valueBytes);
 
     const words = envelope.words;
-    words[envelopeWord + KEY_ID] = this.#ownKeyId | 0;
+    words[envelopeWord + KEY_ID] = writerKey.keyId | 0;
     copyWords(words, envelopeWord + NONCE, this.#nonce.words, 0, NONCE_WORDS);
-    copyWords(words, envelopeWord + SALT, this.#ownSalt.words, 0, SALT_BYTES / 4);
+    copyWords(words, envelopeWord + SALT, this.#writerKeys.salt.words, 0, SALT_BYTES / 4);
+    return true;
   }
 
   open(
@@ -232,8 +223,7 @@ export class SealedValues implements ValueCipher {
   }
 
   close(): void {
-    eraseBytes(this.#ownKey);
-    eraseBytes(this.#ownChunkKeys);
+    this.#writerKeys.close();
     eraseBytes(this.#value.region.bytes);
     this.#chunks?.close();
     this.#readerKeys.close();
@@ -272,6 +262,8 @@ export class ClearValues implements ValueCipher {
     return 0;
   }
 
+  followKeys(): void {}
+
   seal(
     _nonce: number,
     _envelope: Region,
@@ -279,8 +271,9 @@ export class ClearValues implements ValueCipher {
     _envelopeBytes: number,
     tagWords: Int32Array,
     tagWord: number,
-  ): void {
+  ): boolean {
     for (let i = 0; i < TAG_WORDS; i++) tagWords[tagWord + i] = 0;
+    return true;
   }
 
   open(envelope: Region, envelopeWord: number, envelopeBytes: number): boolean {

@@ -137,8 +137,13 @@ export class ReaderKeys {
     this.#candidateInUse = false;
   }
 
+  /** A data key is no more, or another one is current: what is still in use is derived again. */
+  forget(): void {
+    this.#cache.clear();
+  }
+
   close(): void {
-    this.#cache.close();
+    this.#cache.clear();
   }
 }
 
@@ -180,7 +185,8 @@ export class DerivedKeyCache {
     return this.#used.reduce((sum, used) => sum + used, 0);
   }
 
-  close(): void {
+  /** Overwrites every key. */
+  clear(): void {
     eraseBytes(this.#memory);
     this.#used.fill(0);
   }

@@ -55,6 +55,7 @@ export class WorkerValues {
       words: memory.words,
       numberWord: memory.numberWord(job),
       tagsWord: memory.tagsWord(job),
+      writerKey: undefined,
     }));
   }
 
@@ -76,11 +77,13 @@ export class WorkerValues {
   ): boolean {
     const valueBytes = this.#values.valueBytesIn(envelopeBytes);
     if (valueBytes < 0 || valueBytes < this.#fromBytes || !isShared(envelope.bytes)) return false;
+    const writerKey = this.#handed.writerKeyOf(keyWords, keyWord, keyBytes);
+    if (writerKey === undefined) return false;
     const job = this.#desk.take(SEAL_VALUE, token, valueBytes + AEAD_TAG_BYTES);
     if (job === -1) return false;
     this.#describe(job, envelope, envelopeWord, envelopeBytes, tagWords, tagWord, keyWords, keyWord, keyBytes);
     const nonce = this.#values.takeNonces(Math.max(1, this.#values.chunkCountOf(valueBytes)));
-    this.#handed.beginSeal(nonce, valueBytes, this.#places[job]!);
+    this.#handed.beginSeal(writerKey, nonce, valueBytes, this.#places[job]!);
     const { memory, pool } = this.#desk;
     this.#desk.name(job, JOB_SOURCE, envelope.bytes, this.#valueByte(envelopeWord, valueBytes), valueBytes);
     memory.setPlace(job, JOB_TARGET, 0, pool.stagingByte(job), valueBytes);
@@ -175,9 +178,10 @@ export class WorkerValues {
     const envelope = this.#envelopes[job]!;
     const tagWords = this.#tags[job]!;
     const tagWord = this.#tagWords[job]!;
-    this.#handed.endSeal(this.#places[job]!, valueBytes, envelope, this.#envelopeWords[job]!, tagWords, tagWord);
+    const place = this.#places[job]!;
+    const sealed = this.#handed.endSeal(place, valueBytes, envelope, this.#envelopeWords[job]!, tagWords, tagWord);
     this.#giveBack(job);
-    sink.onValueSealed(token);
+    sink.onValueSealed(token, sealed);
   }
 
   #reportOpened(job: number, sink: ValueSealingSink): void {

@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { assert } from '../../net/assert.ts';
@@ -125,7 +126,7 @@ function foreigner(cluster: Authority): Authority {
     generateSigningKeyPair().secretKey,
   );
   const dataKey = randomBytes(DATA_KEY_BYTES);
-  return { ...cluster, staticKeyPair, certificate, dataKeys: { currentId: 1, key: () => dataKey } };
+  return { ...cluster, staticKeyPair, certificate, dataKeys: DataKeyRing.of(1, dataKey) };
 }
 
 /** Connects, and if it gets that far deletes a key that is not its own. */

@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { allocateShared } from '../../net/bytes.ts';
 import { openProcessSealing } from '../../workers/process-sealing.ts';
@@ -29,7 +30,7 @@ export async function measureLoopCost(
   sizes: readonly number[],
 ): Promise<readonly LoopCostRow[] | undefined> {
   if (mainThreadMs() === undefined) return undefined;
-  const dataKeys = { currentId: 1, key: () => NOBODYS_KEY };
+  const dataKeys = DataKeyRing.of(1, NOBODYS_KEY);
   const inline = await openProcessSealing({ mode: 'secure', dataKeys, workers: 0 });
   const handed = await openProcessSealing({ mode: 'secure', dataKeys, workers, workersFromBytes: 0 });
   try {

@@ -34,6 +34,7 @@ export async function serveNew(directory: string, options: CasNewOptions): Promi
     admission: options.admission,
     certificateSeconds: options.certificateHours * SECONDS_AN_HOUR,
     mayClientsWrite: options.readOnlyClients !== true,
+    ...(options.space !== undefined && { spaces: options.space }),
     operators: operators.map(({ signing }) => signing),
     policyThreshold: threshold,
   };

@@ -3,6 +3,7 @@ import type { SecurityMode } from '../../net/mode.ts';
 import { ADMISSIONS } from '../trust/chain/admissions.ts';
 import { OPERATORS_MAX } from '../trust/chain/operators-max.ts';
 import type { EvidenceKind } from '../trust/evidence/evidence.ts';
+import type { KeySpace } from '../trust/key-space.ts';
 import {
   casOption,
   casPolicyOption,
@@ -31,6 +32,7 @@ export interface CasNewOptions extends CasRunOptions {
   readonly admission: (typeof ADMISSIONS)[number];
   readonly certificateHours: number;
   readonly readOnlyClients?: boolean;
+  readonly space?: KeySpace[];
   readonly operator: string[];
   readonly operatorThreshold?: number;
 }
@@ -99,6 +101,11 @@ function newCommand(): Command {
       CERTIFICATE_HOURS_DEFAULT,
     )
     .option('--read-only-clients', 'clients get no right to write')
+    .option(
+      '--space <name=prefix>',
+      'keys with this prefix have data keys of their own; may be given several times',
+      keySpace,
+    )
     .addHelpText(
       'after',
       `
@@ -109,7 +116,9 @@ Examples:
   avocado cas operator-key operator.json
   avocado cas new /var/lib/avocado --listen 10.0.0.1:7480 --policy policy.json --operator <public key> \\
     --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400
-  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400`,
+  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400
+  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400 \
+    --space billing=billing/ --space users=users/`,
     )
     .action(async (directory: string, options: CasNewOptions) =>
       (await import('./cas-serve.ts')).serveNew(directory, options),
@@ -300,6 +309,13 @@ function call(command: Command): Command {
 
 function operatorCall(command: Command): Command {
   return call(command).requiredOption('--operator-key <file>', 'made by avocado cas operator-key');
+}
+
+/** Their rules are CAS's. */
+function keySpace(text: string, before: KeySpace[] = []): KeySpace[] {
+  const separator = text.indexOf('=');
+  if (separator === -1) throw new InvalidArgumentError('Give a name and a prefix of keys, e.g. billing=billing/.');
+  return [...before, { name: text.slice(0, separator), prefix: Buffer.from(text.slice(separator + 1)) }];
 }
 
 function hexDigits(count: number): (text: string) => string {

@@ -11,7 +11,7 @@ import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { datagramBytesFor, isLoopback } from '../server/datagram-bytes.ts';
 import { openSealing } from '../server/open-sealing.ts';
 import { TurnLoop } from '../server/turn-loop.ts';
-import type { Authority, DataKeys, Member } from '../trust/authority.ts';
+import type { Authority, Member } from '../trust/authority.ts';
 import { obtainAuthority } from '../trust/obtain-authority.ts';
 import { ClientNode } from './client-node.ts';
 import { Connecting } from './connecting.ts';
@@ -21,7 +21,6 @@ import { StatusQueries } from './status-queries.ts';
 /** A client process without promises on its hot path: a ClientNode with a socket, a clock and randomness, in turns. */
 const CAPACITY_DEFAULT = 1_024;
 const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
-const DATA_KEY_BYTES = 32;
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const route = options.route ?? 'direct';
@@ -42,8 +41,7 @@ export async function openEngineFor(authority: Authority, options: EngineSetting
   const datagramBytes = datagramBytesFor(hosts, options.datagramBytes);
   const isIpv6 = hosts.every((host) => host.includes(':'));
   const bindHost = hosts.every(isLoopback) ? (isIpv6 ? '::1' : '127.0.0.1') : isIpv6 ? '::' : '0.0.0.0';
-  const dataKeys = options.route === 'coordinated' ? unusedDataKeys() : authority.dataKeys;
-  const sealing = await openSealing({ mode: authority.mode, dataKeys }, options);
+  const sealing = await openSealing(authority, options);
   let transport: UdpTransport;
   try {
     const { receiveBufferBytes } = options;
@@ -245,10 +243,4 @@ class UdpEngine implements Engine, Operations {
   cancel(operationId: number): void {
     this.#node.core.cancel(operationId);
   }
-}
-
-/** Nothing is sealed under it: in the coordinated route values are the replicas' business. */
-function unusedDataKeys(): DataKeys {
-  const key = randomBytes(DATA_KEY_BYTES);
-  return { currentId: 0, key: () => key };
 }

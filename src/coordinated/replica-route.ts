@@ -211,8 +211,8 @@ export class ReplicaRoute {
     this.#coordinator?.pump();
   }
 
-  onValueSealed(token: number): void {
-    this.#coordinator!.onValueSealed(token);
+  onValueSealed(token: number, sealed: boolean): void {
+    this.#coordinator!.onValueSealed(token, sealed);
   }
 
   onValueOpened(token: number, opened: boolean): void {

@@ -322,8 +322,8 @@ export class Coordinator {
     for (let slot = 0; slot < this.#table.capacity; slot++) this.#giveUp(slot, 'closed');
   }
 
-  /** Deadline, cancellation, close: a write that was sent may still take effect, or have taken it. */
-  #giveUp(slot: number, reason: 'deadline' | 'aborted' | 'closed'): void {
+  /** Deadline, cancellation, close, no data key: a write that was sent may still take effect, or have taken it. */
+  #giveUp(slot: number, reason: 'deadline' | 'aborted' | 'closed' | 'not-permitted'): void {
     const phase = this.#table.phase[slot]!;
     if (phase === PHASE_FREE || phase === PHASE_ENDED) return;
     if (phase === PHASE_SPREAD) return this.#release(slot);
@@ -605,8 +605,10 @@ export class Coordinator {
   }
 
   /** From the sealing. */
-  onValueSealed(slot: number): void {
+  onValueSealed(slot: number, sealed: boolean): void {
     if (!this.#isWanted(slot)) return;
+    // There is no data key for the pair. Nothing was sent.
+    if (!sealed) return this.#giveUp(slot, 'not-permitted');
     if (this.#isRmw(slot)) this.#rmws.onValueSealed(slot);
     else this.#puts.onValueSealed(slot);
   }

@@ -226,7 +226,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   /** One sealing serves both: repairs have tokens of their own. */
   readonly #valueSink = {
-    onValueSealed: (token: number): void => this.route.onValueSealed(token),
+    onValueSealed: (token: number, sealed: boolean): void => this.route.onValueSealed(token, sealed),
     onValueOpened: (token: number, opened: boolean): void => {
       if (token >= REPAIR_TOKENS) this.repairs.onValueOpened(token, opened);
       else this.route.onValueOpened(token, opened);

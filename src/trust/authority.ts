@@ -1,4 +1,5 @@
 import type { SecurityMode } from '../../net/mode.ts';
+import type { DataKeyRing } from './data-key-ring.ts';
 
 /**
  * Who takes part, with which keys, in which epoch. CAS decides it (chain/cas-authority.ts); for tests and
@@ -13,7 +14,8 @@ export interface Authority {
   readonly staticKeyPair: { readonly publicKey: Uint8Array; readonly secretKey: Uint8Array };
   /** Own certificate, certificate.ts; to be read for each handshake, because it is renewed. */
   readonly certificate: Uint8Array;
-  readonly dataKeys: DataKeys;
+  /** Changes while it is in use. */
+  readonly dataKeys: DataKeyRing;
   /**
    * The identity a certificate proves for a static key, or why it is refused. Never throws on input.
    * @param nowSeconds Unix time.
@@ -35,13 +37,6 @@ export interface Member {
   readonly host: string;
   readonly port: number;
   readonly staticKey: Uint8Array;
-}
-
-export interface DataKeys {
-  /** Key id that new values are sealed with. */
-  readonly currentId: number;
-  /** 32-byte key of an id, undefined when unknown. */
-  key(id: number): Uint8Array | undefined;
 }
 
 export interface Identity {

@@ -1,9 +1,11 @@
-import type { Authority, DataKeys } from './authority.ts';
+import type { Authority } from './authority.ts';
 import { CERTIFICATE_BYTES, CLUSTER_ID_BYTES, STATIC_KEY_BYTES } from './certificate.ts';
 import { readConfiguration } from './cluster-configuration.ts';
 import type { ClusterConfiguration } from './cluster-configuration.ts';
 import { CLIENT_FILE, DATA_KEY_FILE, fileError, readClusterFile, replicaFile } from './cluster-files.ts';
 import type { FileFields } from './cluster-files.ts';
+import { DataKeyRing } from './data-key-ring.ts';
+import { DEFAULT_SPACE } from './key-space.ts';
 import { verifyPeer } from './verify-peer.ts';
 import { hexOf } from './hex.ts';
 
@@ -20,7 +22,7 @@ export function openAuthority(directory: string, role: AuthorityRole): Authority
   const configuration = readConfiguration(directory);
   const own = readOwnFile(directory, configuration, role);
   const isKeyless = role.role === 'client' && role.needsDataKeys === false;
-  const dataKeys = isKeyless ? NO_DATA_KEYS : readDataKeys(directory, configuration);
+  const dataKeys = isKeyless ? DataKeyRing.empty() : readDataKeys(directory, configuration);
   return {
     clusterId: configuration.clusterId,
     mode: configuration.mode,
@@ -65,27 +67,30 @@ function readOwnFile(directory: string, configuration: ClusterConfiguration, rol
   return { staticKeyPair: { publicKey, secretKey: fields.hex('staticSecretKey', STATIC_KEY_BYTES) }, certificate };
 }
 
-const NO_DATA_KEYS: DataKeys = { currentId: 0, key: () => undefined };
 const DATA_KEY_BYTES = 32;
-/** Key ids travel in 32 bits. */
+/** Key ids travel in 32 bits; zero is none. */
+const DATA_KEY_ID_MIN = 1;
 const DATA_KEY_ID_MAX = 0xffff_ffff;
 
-function readDataKeys(directory: string, configuration: ClusterConfiguration): DataKeys {
+function readDataKeys(directory: string, configuration: ClusterConfiguration): DataKeyRing {
   const fields = readClusterFile(
     directory,
     DATA_KEY_FILE,
     'copy it from the directory that avocado init wrote; a client without it can use the coordinated route',
   );
   checkCluster(fields, configuration);
-  const currentId = fields.integer('currentId', 0, DATA_KEY_ID_MAX);
+  const currentId = fields.integer('currentId', DATA_KEY_ID_MIN, DATA_KEY_ID_MAX);
   const keys = new Map<number, Uint8Array>();
   for (const entry of fields.objects('keys')) {
-    const id = entry.integer('id', 0, DATA_KEY_ID_MAX);
+    const id = entry.integer('id', DATA_KEY_ID_MIN, DATA_KEY_ID_MAX);
     if (keys.has(id)) throw entry.wrong('id', 'must not be given twice');
     keys.set(id, entry.hex('key', DATA_KEY_BYTES));
   }
   if (!keys.has(currentId)) throw fields.wrong('currentId', 'must be the id of one of the keys');
-  return { currentId, key: (id) => keys.get(id) };
+  return new DataKeyRing(
+    [{ name: DEFAULT_SPACE, prefix: new Uint8Array(0), currentId }],
+    [...keys].map(([id, key]) => ({ id, key })),
+  );
 }
 
 function checkCluster(fields: FileFields, configuration: ClusterConfiguration): void {

@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import { alignUp, allocateRegion, copyWords, readU53, writeU53 } from '../../net/bytes.ts';
 import type { Region } from '../../net/bytes.ts';
 import { DropCounters } from '../../net/drops.ts';
@@ -61,7 +62,7 @@ export class ScriptedMembers {
   requests: Request[] = [];
   ended: { outcome: Outcome; value: string } | undefined;
   nowMs = 0;
-  readonly #sealing = createInlineSealing({ mode: 'plaintext', dataKeys: { currentId: 1, key: () => undefined } });
+  readonly #sealing = createInlineSealing({ mode: 'plaintext', dataKeys: DataKeyRing.empty() });
   readonly #sessions = Array.from({ length: MEMBERS }, (_, member) => sessionWith(member));
 
   constructor() {

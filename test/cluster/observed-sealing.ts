@@ -129,10 +129,10 @@ export class ObservedSealing extends ForwardingSealing {
   }
 
   readonly #onValues: ValueSealingSink = {
-    onValueSealed: (token) => {
+    onValueSealed: (token, sealed) => {
       const { envelope, word, chunkCount } = this.#values.get(token)!;
       this.#values.delete(token);
-      if (this.valueOffsetOf(0) > 0) {
+      if (sealed && this.valueOffsetOf(0) > 0) {
         const header = envelope.words.subarray(word, word + HEADER_WORDS);
         // Chunks have a key of their own; yet the process counts once, for all that it seals.
         const salt = `value keys of salt ${header.subarray(SALT_WORD, HEADER_WORDS).join()}`;
@@ -140,7 +140,7 @@ export class ObservedSealing extends ForwardingSealing {
         for (let i = 0; i < chunkCount; i++) this.#ledger.use(salt, firstNonce + i);
       }
       this.observer?.onValueDone('sealed', token);
-      this.#valueSink!.onValueSealed(token);
+      this.#valueSink!.onValueSealed(token, sealed);
     },
     onValueOpened: (token, opened) => {
       this.observer?.onValueDone('opened', token);

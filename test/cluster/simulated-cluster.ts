@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import type { Operation } from '../../bench/checker/operation.ts';
 import assert from 'node:assert/strict';
 import { DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
@@ -241,11 +242,7 @@ export class SimulatedCluster {
     mode = this.mode,
     hasDataKeys = true,
   ): ObservedSealing {
-    // Who has none has one that nobody else has.
-    const noKey = new Uint8Array(32);
-    const dataKeys = hasDataKeys
-      ? authorityOf(mode, this.memberCount, 'client').dataKeys
-      : { currentId: 0, key: () => noKey };
+    const dataKeys = hasDataKeys ? authorityOf(mode, this.memberCount, 'client').dataKeys : DataKeyRing.empty();
     let sealing: Sealing & KeyRegistry = createInlineSealing({ mode, dataKeys, randomBytes: dice.bytes });
     if (this.isCryptoSlow(processName)) {
       this.observer.coverage.faults.add('late cryptography');

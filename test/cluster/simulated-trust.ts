@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { MEMBERS_MAX } from '../../src/protocol/messages.ts';
 import type { Authority, Identity } from '../../src/trust/authority.ts';
@@ -53,7 +54,7 @@ export function authorityOf(mode: SecurityMode, memberCount: number, holder: num
     },
     staticKeyPair: keyPairs[typeof holder === 'number' ? holder : MEMBERS_MAX + OTHERS.indexOf(holder)]!,
     certificate,
-    dataKeys: { currentId: DATA_KEY_ID, key: (id) => (id === DATA_KEY_ID ? dataKey : undefined) },
+    dataKeys: DataKeyRing.of(DATA_KEY_ID, dataKey),
     verify: (_certificate, staticKey, nowSeconds) => {
       const found = keyPairs.findIndex(({ publicKey }) => Buffer.compare(publicKey, staticKey) === 0);
       const identity = found === -1 ? undefined : identityOf(found);

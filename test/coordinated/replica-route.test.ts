@@ -1,4 +1,5 @@
 /** A replica that coordinates, whole but for sockets: it is its own quorum here, so all goes through memory. */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ClientNode } from '../../src/client/client-node.ts';
@@ -47,8 +48,7 @@ class World implements OperationSink {
 
   #openClient(): ClientNode {
     const authority = authorityOf('secure', 1, 'client');
-    const noKey = new Uint8Array(32);
-    const sealing = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 0, key: () => noKey } });
+    const sealing = createInlineSealing({ mode: 'secure', dataKeys: DataKeyRing.empty() });
     const transport = this.network.open('10.1.0.1', 9_000, 10_000_000);
     const client = new ClientNode({
       route: 'coordinated',

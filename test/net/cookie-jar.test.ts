@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CookieJar } from '../../net/cookie-jar.ts';
@@ -14,7 +15,7 @@ import { createHandshakeCrypto } from '../../workers/noise.ts';
 import { generateStaticKeyPair } from '../../workers/signing.ts';
 
 function makeJar(always = false): CookieJar {
-  const sealing = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => new Uint8Array(32) } });
+  const sealing = createInlineSealing({ mode: 'secure', dataKeys: DataKeyRing.of(1, new Uint8Array(32)) });
   const crypto = createHandshakeCrypto({ mode: 'secure', staticKeyPair: generateStaticKeyPair(), sealing });
   return new CookieJar(crypto, always);
 }

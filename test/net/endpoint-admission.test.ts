@@ -1,4 +1,5 @@
 /** Who gets a session, and who does not: each refusal counted exactly, within its bounds, and survived. */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
@@ -83,7 +84,7 @@ test('should drop an answer that is forged under the right mac1, and take the tr
   const response = intercept(pair, KIND_RESPONSE);
   const { world, a, b } = pair;
   // mac1 takes a public key only: whoever knows it can make one.
-  const sealing = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => new Uint8Array(32) } });
+  const sealing = createInlineSealing({ mode: 'secure', dataKeys: DataKeyRing.of(1, new Uint8Array(32)) });
   const attacker = createHandshakeCrypto({ mode: 'secure', staticKeyPair: b.keyPair, sealing });
   const forged = changed(flipBit(response, 20 * 8), (bytes) => {
     const offset = bytes.length - MAC_BYTES;

@@ -2,6 +2,7 @@
  * Endpoints with real cryptography on a network in memory, and a clock that only the test moves. A message of these
  * tests is one number (8 bytes of control part) and a value.
  */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import { DropCounters } from '../../net/drops.ts';
 import type { DropReason } from '../../net/drops.ts';
@@ -77,7 +78,7 @@ export class TestEnd implements EndpointApplication<TestPeer> {
     this.keyPair = keyPairOf(name);
     this.transport = network.open('10.0.0.1', port, options.receiveBufferBytes);
     const dataKey = seededBytes(32, 1);
-    const inline = createInlineSealing({ mode, dataKeys: { currentId: 1, key: () => dataKey } });
+    const inline = createInlineSealing({ mode, dataKeys: DataKeyRing.of(1, dataKey) });
     const sealing = this.#countKeys(options.wrapSealing?.(inline) ?? inline);
     const crypto = createHandshakeCrypto({
       mode,

@@ -2,6 +2,7 @@
  * One of each datagram and message, made by the product's own code from fixed keys, numbers and randomness: the packets
  * of test/net/golden/. Whoever writes another client can check it against them.
  */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import type { Incoming } from '../../net/inbox.ts';
 import type { SecurityMode } from '../../net/mode.ts';
@@ -136,7 +137,7 @@ export class GoldenWorld {
 function sealedOperation(mode: SecurityMode) {
   const sealing = createInlineSealing({
     mode,
-    dataKeys: { currentId: 1, key: () => DATA_KEY },
+    dataKeys: DataKeyRing.of(1, DATA_KEY),
     randomBytes: (count) => seededBytes(count, 400),
   });
   const placed = sealValue(sealing, VALUE, KEY);

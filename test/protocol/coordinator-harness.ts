@@ -1,4 +1,5 @@
 /** A coordinator whose replicas are the test: it sees each request and decides what is answered, by whom and when. */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import { DropCounters } from '../../net/drops.ts';
 import { Coordinator } from '../../src/protocol/coordinator.ts';
@@ -92,7 +93,7 @@ export class CoordinatorHarness implements OperationSink {
 
   constructor(options: CoordinatorHarnessOptions = {}) {
     const { memberCount = 3 } = options;
-    const make = () => createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => DATA_KEY } });
+    const make = () => createInlineSealing({ mode: 'secure', dataKeys: DataKeyRing.of(1, DATA_KEY) });
     this.sealing = options.wrapSealing?.(make()) ?? make();
     this.elsewhere = make();
     this.memory = new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: options.hostBytesMax ?? 2 ** 26 });

@@ -1,4 +1,5 @@
 /** A replica with a real store and sealing, whose answers are taken down. */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
 import { Formation } from '../../src/protocol/formation.ts';
@@ -55,7 +56,7 @@ export class ReplicaHarness {
     });
     this.store = store;
     this.hostMemory = hostMemory;
-    const inline = createInlineSealing({ mode: 'secure', dataKeys: { currentId: 1, key: () => DATA_KEY } });
+    const inline = createInlineSealing({ mode: 'secure', dataKeys: DataKeyRing.of(1, DATA_KEY) });
     this.sealing = options.wrapSealing?.(inline) ?? inline;
     this.repairs = new Repairs(store, this.sealing, this.drops);
     this.formation = new Formation({

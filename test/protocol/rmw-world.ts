@@ -2,6 +2,7 @@
  * Replicas and coordinators whose messages are delivered in an order drawn from a seed: late, twice, or never; and one replica
  * may crash. The product's own cores, with their own sealing; no datagrams. What clients were told is kept as a history.
  */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import type { Session } from '../../net/session.ts';
 import { DropCounters } from '../../net/drops.ts';
@@ -86,7 +87,7 @@ export class RmwWorld {
     const messenger = new MessageRecorder();
     const sealing = createInlineSealing({
       mode: 'secure',
-      dataKeys: { currentId: 1, key: () => DATA_KEY },
+      dataKeys: DataKeyRing.of(1, DATA_KEY),
       randomBytes: (count) => new Uint8Array(count).fill(index + 1),
     });
     const members = Array.from({ length: memberCount }, (_, member) => sessionWith(memberPeer(member), true));

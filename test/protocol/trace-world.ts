@@ -13,6 +13,7 @@
  *     small                                                  from now on datagrams hold 96 bytes of messages and value
  *     flip r1 key                                            a bit of the value in r1's host memory
  */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import type { Session } from '../../net/session.ts';
 import { DropCounters } from '../../net/drops.ts';
@@ -165,7 +166,7 @@ export class TraceWorld {
     const messenger = new MessageRecorder();
     const sealing = createInlineSealing({
       mode: 'secure',
-      dataKeys: { currentId: 1, key: () => DATA_KEY },
+      dataKeys: DataKeyRing.of(1, DATA_KEY),
       randomBytes: (count) => new Uint8Array(count).fill(index + 1),
     });
     const members = Array.from({ length: MEMBER_COUNT }, (_, member) => sessionWith(memberPeer(member), true));

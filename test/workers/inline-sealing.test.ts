@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
@@ -6,7 +7,6 @@ import { AssertionError } from '../../net/assert.ts';
 import { createDatagramCipher } from '../../workers/datagram-cipher.ts';
 import { createInlineSealing, InlineSealing } from '../../workers/inline-sealing.ts';
 import { KeyTable } from '../../workers/key-table.ts';
-import type { DataKeys } from '../../workers/sealing.ts';
 import { randomBytes } from '../../workers/sodium.ts';
 import { SealedValues } from '../../workers/value-cipher.ts';
 import { seededBytes } from './random.ts';
@@ -15,7 +15,7 @@ import { bytesOf, openValue, sealableValue, sealValue, submitOpen, submitSeal } 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-const dataKeys: DataKeys = { currentId: 1, key: () => seededBytes(32, 1) };
+const dataKeys = DataKeyRing.of(1, seededBytes(32, 1));
 
 test('close overwrites session keys and the last opened value', () => {
   const table = new KeyTable();

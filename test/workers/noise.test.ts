@@ -1,3 +1,4 @@
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { AssertionError } from '../../net/assert.ts';
@@ -40,7 +41,7 @@ class Process {
     staticKeyPair: KeyPair = generateStaticKeyPair(),
     drawEphemeral: (count: number) => Uint8Array = randomBytes,
   ) {
-    this.sealing = createInlineSealing({ mode, dataKeys: { currentId: 1, key: () => seededBytes(32, 1) } });
+    this.sealing = createInlineSealing({ mode, dataKeys: DataKeyRing.of(1, seededBytes(32, 1)) });
     this.crypto = createHandshakeCrypto({
       mode,
       staticKeyPair,

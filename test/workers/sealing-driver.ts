@@ -128,6 +128,8 @@ export function submitOpen(sealing: Sealing, token: number, v: PlacedValue): voi
 export class Reports implements SealingSink, ValueSealingSink {
   readonly seen = new Set<number>();
   readonly opened = new Map<number, boolean>();
+  /** Whether a value was sealed: there was a data key. */
+  readonly sealed = new Map<number, boolean>();
   /** Values that opened. */
   readonly values = new Map<number, Uint8Array>();
   readonly #sealing: Sealing | undefined;
@@ -145,8 +147,9 @@ export class Reports implements SealingSink, ValueSealingSink {
     this.opened.set(token, opened);
   }
 
-  onValueSealed(token: number): void {
+  onValueSealed(token: number, sealed: boolean): void {
     this.#once(token);
+    this.sealed.set(token, sealed);
   }
 
   onValueOpened(token: number, opened: boolean): void {

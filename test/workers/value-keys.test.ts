@@ -88,13 +88,13 @@ test('a key that is pushed out is overwritten', () => {
   assert.notDeepEqual(memory, key);
 });
 
-test('close overwrites every key and forgets it', () => {
+test('clear overwrites every key and forgets it', () => {
   const cache = new DerivedKeyCache();
   const memories = [1, 2, 3].map((i) => {
     cache.insert(1, saltOf(i), 0, seededBytes(32, i));
     return cache.find(1, saltOf(i), 0)!;
   });
-  cache.close();
+  cache.clear();
   for (const memory of memories) assert.deepEqual(memory, new Uint8Array(32));
   assert.equal(cache.find(1, saltOf(1), 0), undefined);
 });
@@ -102,7 +102,8 @@ test('close overwrites every key and forgets it', () => {
 test('a key that opened nothing is overwritten, and not kept', () => {
   let derivedCount = 0;
   const keys = new ReaderKeys({
-    currentId: 1,
+    generation: 0,
+    currentId: () => 1,
     key: () => {
       derivedCount++;
       return seededBytes(32, 1);

@@ -1,9 +1,9 @@
 /** Sealings with workers for tests: everything is handed over, unless a test wants it otherwise. */
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { createDatagramCipher } from '../../workers/datagram-cipher.ts';
 import { InlineSealing } from '../../workers/inline-sealing.ts';
 import { KeyTable } from '../../workers/key-table.ts';
-import type { DataKeys } from '../../workers/sealing.ts';
 import { randomBytes } from '../../workers/sodium.ts';
 import type { Threshold } from '../../workers/threshold.ts';
 import { SealedValues } from '../../workers/value-cipher.ts';
@@ -11,8 +11,7 @@ import type { WorkerPool } from '../../workers/worker-pool.ts';
 import { WorkerSealing } from '../../workers/worker-sealing.ts';
 import { seededBytes } from './random.ts';
 
-const dataKey = seededBytes(32, 1);
-export const dataKeys: DataKeys = { currentId: 1, key: (id) => (id === 1 ? dataKey : undefined) };
+export const dataKeys = DataKeyRing.of(1, seededBytes(32, 1));
 
 export const EVERYTHING: Threshold = { fromBytes: 0, associatedShare: 1, copyShare: 0 };
 

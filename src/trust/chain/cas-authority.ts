@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { generateStaticKeyPair } from '../../../workers/signing.ts';
 import type { SecurityMode } from '../../../net/mode.ts';
 import { AvocadoError } from '../../errors.ts';
-import type { Authority, Configuration, DataKeys } from '../authority.ts';
+import type { Authority, Configuration } from '../authority.ts';
 import { voucherGroupOf } from '../certificate.ts';
+import type { DataKeyRing } from '../data-key-ring.ts';
 import { FileFields } from '../cluster-files.ts';
 import { configurationOf } from '../cluster-configuration.ts';
 import type { ClusterConfiguration } from '../cluster-configuration.ts';
@@ -123,7 +124,7 @@ export class CasAuthority implements Authority {
   readonly mode: SecurityMode;
   readonly configuration: Configuration;
   readonly staticKeyPair: StaticKeyPair;
-  readonly dataKeys: DataKeys;
+  readonly dataKeys: DataKeyRing;
   /** The one of the last renewal. */
   certificate: Uint8Array;
   readonly verify: Authority['verify'];

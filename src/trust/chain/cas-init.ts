@@ -1,6 +1,8 @@
 import type { SecurityMode } from '../../../net/mode.ts';
 import { generateSigningKeyPair, randomBytes } from '../../../workers/signing.ts';
 import { hexOf } from '../hex.ts';
+import { DEFAULT_SPACE, spacesProblem } from '../key-space.ts';
+import type { KeySpace } from '../key-space.ts';
 import { checkMembers } from '../cluster-directory.ts';
 import { AvocadoError } from '../../errors.ts';
 import { AUDIT_START } from './audit-log.ts';
@@ -17,6 +19,8 @@ export interface CasSettings {
   readonly admission: CasState['admission'];
   readonly certificateSeconds: number;
   readonly mayClientsWrite: boolean;
+  /** Beside the one called default, which has the empty prefix. */
+  readonly spaces?: readonly KeySpace[];
   /** Hex of Ed25519 public keys whose commands are obeyed. */
   readonly operators: readonly string[];
   /** So many of them replace the policy together. */
@@ -25,7 +29,6 @@ export interface CasSettings {
 
 const CLUSTER_ID_BYTES = 16;
 const KEY_BYTES = 32;
-const FIRST_DATA_KEY_ID = 1;
 
 /** A new cluster with new keys, before anybody has joined. @throws AvocadoError INVALID_ARGUMENT. */
 export function newCasState(settings: CasSettings): CasState {
@@ -35,6 +38,9 @@ export function newCasState(settings: CasSettings): CasState {
     const most = Math.min(operators.length, OPERATORS_MAX);
     throw new AvocadoError('INVALID_ARGUMENT', `the threshold of operators is from 1 to their count, ${most}`);
   }
+  const spaces: KeySpace[] = [{ name: DEFAULT_SPACE, prefix: new Uint8Array(0) }, ...(settings.spaces ?? [])];
+  const problem = spacesProblem(spaces);
+  if (problem !== undefined) throw new AvocadoError('INVALID_ARGUMENT', problem);
   const clusterKey = generateSigningKeyPair();
   return {
     counter: 0,
@@ -43,8 +49,9 @@ export function newCasState(settings: CasSettings): CasState {
     clusterPublicKey: hexOf(clusterKey.publicKey),
     clusterSecretKey: hexOf(clusterKey.secretKey),
     recoveryKey: hexOf(randomBytes(KEY_BYTES)),
-    dataKeys: [{ id: FIRST_DATA_KEY_ID, key: hexOf(randomBytes(KEY_BYTES)) }],
-    currentDataKeyId: FIRST_DATA_KEY_ID,
+    spaces: spaces.map(({ name, prefix }, i) => ({ name, prefixHex: hexOf(prefix), currentDataKeyId: i + 1 })),
+    dataKeys: spaces.map(({ name }, i) => ({ id: i + 1, space: name, key: hexOf(randomBytes(KEY_BYTES)) })),
+    lastDataKeyId: spaces.length,
     policy: settings.policy,
     admission: settings.admission,
     certificateSeconds: settings.certificateSeconds,

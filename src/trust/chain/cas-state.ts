@@ -8,8 +8,8 @@ import { EVIDENCE_KINDS } from '../evidence/evidence.ts';
 import { POLICY_CHARS_MAX } from '../evidence/policy.ts';
 import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
 import { ADMISSIONS } from './admissions.ts';
-import { REVOCATIONS_MAX } from './messages.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
+import { DATA_KEY_ID, DATA_KEYS_MAX, KEY_SPACES, REVOCATIONS_MAX, SPACE_NAME } from './messages.ts';
 
 /**
  * All that CAS must not forget. It is one file, sealed under a key of the platform, and beside it the same sealed under the
@@ -32,11 +32,14 @@ const STATE = z.strictObject({
   clusterPublicKey: KEY,
   clusterSecretKey: hexOfBytes(64),
   recoveryKey: KEY,
+  /** Fixed with the cluster; which of its keys is current is not. */
+  spaces: KEY_SPACES,
+  /** Of all spaces. Ids are given out in order, and never again. */
   dataKeys: z
-    .array(z.strictObject({ id: z.int().min(0).max(0xffff_ffff), key: KEY }))
+    .array(z.strictObject({ id: DATA_KEY_ID, space: SPACE_NAME, key: KEY }))
     .min(1)
-    .max(64),
-  currentDataKeyId: z.int().min(0).max(0xffff_ffff),
+    .max(DATA_KEYS_MAX),
+  lastDataKeyId: DATA_KEY_ID,
   /** Text of the policy file. */
   policy: z.string().max(POLICY_CHARS_MAX),
   admission: z.enum(ADMISSIONS),

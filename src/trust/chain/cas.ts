@@ -12,7 +12,7 @@ import { LASES_MAX } from './cas-state.ts';
 import type { LasRecord } from './cas-state.ts';
 import type { CasEvent } from './chain-events.ts';
 import { Refused } from './https-service.ts';
-import type { CasDocument, JoinRequest, LasCertificate, Revocations } from './messages.ts';
+import type { CasDocument, DataKeysContent, JoinRequest, LasCertificate, Revocations } from './messages.ts';
 import { nonceAgeMs, Nonces } from './nonces.ts';
 import type { NonceVerdict } from './nonces.ts';
 import { OperatorCommands, revokeKeys } from './operator-commands.ts';
@@ -288,8 +288,9 @@ export class Cas {
   }
 
   #sealedKeys(deliveryKey: string): Uint8Array {
-    const { dataKeys, currentDataKeyId: currentId } = this.#options.store.state;
-    return sealTo(new TextEncoder().encode(JSON.stringify({ currentId, keys: dataKeys })), bytesOfHex(deliveryKey));
+    const { spaces, dataKeys } = this.#options.store.state;
+    const content: DataKeysContent = { spaces, keys: dataKeys.map(({ id, key }) => ({ id, key })) };
+    return sealTo(new TextEncoder().encode(JSON.stringify(content)), bytesOfHex(deliveryKey));
   }
 
   /** The key that held the place, of a process that has ended while the cluster formed, is worth nothing from now on. */

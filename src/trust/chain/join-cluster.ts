@@ -1,7 +1,7 @@
 import { generateStaticKeyPair } from '../../../workers/signing.ts';
 import { openSealedTo } from '../../../workers/secret-box.ts';
 import { AvocadoError } from '../../errors.ts';
-import type { DataKeys } from '../authority.ts';
+import { DataKeyRing } from '../data-key-ring.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
 import { parseStrictJson } from '../evidence/strict-json.ts';
@@ -27,7 +27,7 @@ export interface JoinOptions {
 export interface Admission {
   readonly certificate: Uint8Array;
   readonly expirySeconds: number;
-  readonly dataKeys: DataKeys;
+  readonly dataKeys: DataKeyRing;
 }
 
 export type StaticKeyPair = ReturnType<typeof generateStaticKeyPair>;
@@ -50,7 +50,7 @@ export async function join(cas: CasConnection, staticKeys: StaticKeyPair, option
   const proof = await prove(claim, options);
   const answer = await cas.call('/v1/join', { ...claim, wantsDataKeys, proof }, JOIN_ANSWER);
   const { certificate, expirySeconds, sealedKeys } = answer;
-  if (!wantsDataKeys) return { certificate, expirySeconds, dataKeys: NO_DATA_KEYS };
+  if (!wantsDataKeys) return { certificate, expirySeconds, dataKeys: DataKeyRing.empty() };
   const opened = sealedKeys === null ? undefined : openSealedTo(sealedKeys, deliveryKeys);
   if (opened === undefined) {
     throw new AvocadoError('ADMISSION_REFUSED', 'CAS sent data keys that do not open: they are for another process');
@@ -85,10 +85,14 @@ export async function askVoucher(lasUrl: string, request: object): Promise<Param
   }
 }
 
-function dataKeysOf(text: string): DataKeys {
-  const { currentId, keys } = parseStrictJson(text, DATA_KEYS, "CAS's data keys", KEYS_CHARS_MAX);
-  const byId = new Map(keys.map(({ id, key }) => [id, bytesOfHex(key)]));
-  return { currentId, key: (id) => byId.get(id) };
+function dataKeysOf(text: string): DataKeyRing {
+  const { spaces, keys } = parseStrictJson(text, DATA_KEYS, "CAS's data keys", KEYS_CHARS_MAX);
+  return new DataKeyRing(
+    spaces.map(({ name, prefixHex, currentDataKeyId }) => ({
+      name,
+      prefix: bytesOfHex(prefixHex),
+      currentId: currentDataKeyId,
+    })),
+    keys.map(({ id, key }) => ({ id, key: bytesOfHex(key) })),
+  );
 }
-
-export const NO_DATA_KEYS: DataKeys = { currentId: 0, key: () => undefined };

@@ -7,6 +7,8 @@ import type { MeasuredFacts } from '../evidence/evidence.ts';
 import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
 import { MEMBER_COUNT_MAX } from '../cluster-configuration.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
+import { KEY_PREFIX_BYTES_MAX } from '../key-prefix.ts';
+import { SPACE_NAME as SPACE_NAME_PATTERN, SPACES_MAX } from '../key-space.ts';
 import { SIGNED_DOCUMENT } from './signed-document.ts';
 
 /** All that CAS, LAS, replicas and clients say to each other, as JSON. Nothing is read that isn't listed; all is bounded. */
@@ -138,13 +140,31 @@ export const JOIN_ANSWER = z.strictObject({
   /** Sealed to the delivery key: DATA_KEYS. */
   sealedKeys: SEALED.nullable(),
 });
+
+/** Zero is none. */
+export const DATA_KEY_ID = z.int().min(1).max(0xffff_ffff);
+/** Of each space the current one, and those that values still lie under. */
+export const DATA_KEYS_MAX = 4 * SPACES_MAX;
+export const SPACE_NAME = z.string().regex(SPACE_NAME_PATTERN);
+export const KEY_SPACES = z
+  .array(
+    z.strictObject({
+      name: SPACE_NAME,
+      prefixHex: z
+        .string()
+        .max(2 * KEY_PREFIX_BYTES_MAX)
+        .regex(/^(?:[0-9a-f]{2})*$/),
+      currentDataKeyId: DATA_KEY_ID,
+    }),
+  )
+  .min(1)
+  .max(SPACES_MAX);
+/** All spaces, and the keys that the receiver is to have: of those that it has none of it knows at least that. */
 export const DATA_KEYS = z.strictObject({
-  currentId: z.int().min(0).max(0xffff_ffff),
-  keys: z
-    .array(z.strictObject({ id: z.int().min(0).max(0xffff_ffff), key: hexOfBytes(32) }))
-    .min(1)
-    .max(64),
+  spaces: KEY_SPACES,
+  keys: z.array(z.strictObject({ id: DATA_KEY_ID, key: KEY })).max(DATA_KEYS_MAX),
 });
+export type DataKeysContent = z.output<typeof DATA_KEYS>;
 
 export const CONFIGURATION_ANSWER = z.strictObject({
   /** Members that have not joined; none: the configuration is whole. */

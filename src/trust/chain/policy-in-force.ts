@@ -66,9 +66,10 @@ export class PolicyInForce {
   }
 
   #hashWith(policy: string): string {
-    const { admission, certificateSeconds, mayClientsWrite, members } = this.#state;
+    const { admission, certificateSeconds, mayClientsWrite, members, spaces } = this.#state;
     const addresses = members.map(({ host, port }) => ({ host, port }));
-    const text = JSON.stringify([policy, admission, certificateSeconds, mayClientsWrite, addresses]);
+    const prefixes = spaces.map(({ name, prefixHex }) => [name, prefixHex]);
+    const text = JSON.stringify([policy, admission, certificateSeconds, mayClientsWrite, addresses, prefixes]);
     return hexOf(hash(new TextEncoder().encode(text)));
   }
 }

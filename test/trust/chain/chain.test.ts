@@ -34,7 +34,7 @@ test('replicas and a client get certificates, one data key and one configuration
   assert.equal(first.configuration.epoch, 1);
   for (const each of all) {
     assert.deepEqual(each.configuration, first.configuration);
-    assert.deepEqual(each.dataKeys.key(each.dataKeys.currentId), first.dataKeys.key(1));
+    assert.deepEqual(each.dataKeys.key(each.dataKeys.currentId(new Int32Array(2), 0, 8)), first.dataKeys.key(1));
     assert.equal(each.dataKeys.key(1)?.length, 32);
   }
   const now = chain.nowMs() / 1000;
@@ -73,4 +73,28 @@ test('a client of the coordinated route gets no data key', async (t) => {
   const admission = await join(cas, generateStaticKeyPair(), { ...options, wantsDataKeys: false });
   assert.equal(admission.dataKeys.key(1), undefined);
   assert.ok(admission.certificate.length > 0);
+});
+
+test('each key space has a data key of its own, and whoever joins gets them all', async (t) => {
+  const spaces = [{ name: 'users', prefix: Buffer.from('user/') }];
+  const chain = await Chain.start({ spaces });
+  t.after(() => chain.close());
+  const admission = await join(await chain.connect(), generateStaticKeyPair(), {
+    role: 'client',
+    memberIndex: null,
+    wantsDataKeys: true,
+    platform: chain.platform(createSimulatedMachine()),
+    lasUrl: undefined,
+  });
+  const { dataKeys } = admission;
+  const words = new Int32Array(2);
+  assert.equal(dataKeys.currentId(words, 0, 5), 1);
+  new Uint8Array(words.buffer).set(Buffer.from('user/'));
+  assert.equal(dataKeys.currentId(words, 0, 5), 2);
+  assert.notDeepEqual(dataKeys.key(1), dataKeys.key(2));
+  const clashing = { ...spaces[0]!, name: 'people' };
+  await assert.rejects(
+    chain.startCas(chain.settings({ spaces: [...spaces, clashing] }), `${chain.directory}/other`),
+    /two key spaces have one prefix/,
+  );
 });

@@ -1,0 +1,110 @@
+import { assert } from '../../net/assert.ts';
+import { NO_DATA_KEY } from '../../workers/sealing.ts';
+import type { DataKeys } from '../../workers/sealing.ts';
+import { erase } from '../../workers/signing.ts';
+import { KeyPrefix } from './key-prefix.ts';
+import { DEFAULT_SPACE } from './key-space.ts';
+import type { KeySpace } from './key-space.ts';
+
+export interface CurrentSpace extends KeySpace {
+  /** Id of the data key that new values are sealed under. */
+  readonly currentId: number;
+}
+
+export interface DataKey {
+  /** Unique in the cluster, never used again: 1 .. 2^32 - 1. */
+  readonly id: number;
+  /** 32 bytes. */
+  readonly key: Uint8Array;
+}
+
+interface Entry {
+  readonly name: string;
+  readonly prefix: KeyPrefix;
+  readonly currentId: number;
+}
+
+const DATA_KEY_BYTES = 32;
+
+/**
+ * The key spaces of a cluster and the data keys that this process has of them. Whoever seals and opens reads them here, and
+ * sees by `generation` that they have changed. Keys lie here only; those that are destroyed are overwritten.
+ */
+export class DataKeyRing implements DataKeys {
+  generation = 0;
+  readonly #keys = new Map<number, Uint8Array>();
+  /** The longest prefix first. */
+  #spaces: readonly Entry[] = [];
+
+  constructor(spaces: readonly CurrentSpace[], keys: readonly DataKey[]) {
+    this.update(spaces, keys);
+  }
+
+  /** One key for all. */
+  static of(id: number, key: Uint8Array): DataKeyRing {
+    return new DataKeyRing([{ name: DEFAULT_SPACE, prefix: NO_BYTES, currentId: id }], [{ id, key }]);
+  }
+
+  /** Of a process that seals and opens nothing. */
+  static empty(): DataKeyRing {
+    return new DataKeyRing([], []);
+  }
+
+  /** Of all spaces, whether this process has their keys or not. */
+  get spaces(): readonly CurrentSpace[] {
+    return this.#spaces.map(({ name, prefix, currentId }) => ({ name, prefix: prefix.bytes, currentId }));
+  }
+
+  get keyIds(): readonly number[] {
+    return [...this.#keys.keys()];
+  }
+
+  currentId(keyWords: Int32Array, keyWord: number, keyBytes: number): number {
+    const spaces = this.#spaces;
+    for (let i = 0; i < spaces.length; i++) {
+      const { prefix, currentId } = spaces[i]!;
+      if (prefix.isPrefixOf(keyWords, keyWord, keyBytes)) return currentId;
+    }
+    return NO_DATA_KEY;
+  }
+
+  key(id: number): Uint8Array | undefined {
+    return this.#keys.get(id);
+  }
+
+  /**
+   * Takes the spaces as they are now, and further keys, which are copied. No key goes: destroy() does that. A space whose
+   * current key is not here has none.
+   */
+  update(spaces: readonly CurrentSpace[], keys: readonly DataKey[]): void {
+    for (const { id, key } of keys) {
+      assert(id > NO_DATA_KEY && id <= 0xffff_ffff, 'ids of data keys are those of 32 bits, without zero');
+      assert(key.length === DATA_KEY_BYTES, 'a data key has 32 bytes');
+      if (!this.#keys.has(id)) this.#keys.set(id, key.slice());
+    }
+    this.#spaces = spaces
+      .map(({ name, prefix, currentId }) => ({ name, prefix: new KeyPrefix(prefix), currentId: this.#held(currentId) }))
+      .toSorted((a, b) => b.prefix.byteCount - a.prefix.byteCount);
+    this.generation++;
+  }
+
+  /** Overwrites a key. What was derived from it goes with the next look at `generation`. */
+  destroy(id: number): void {
+    const key = this.#keys.get(id);
+    if (key === undefined) return;
+    erase(key);
+    this.#keys.delete(id);
+    this.#spaces = this.#spaces.map((space) => ({ ...space, currentId: this.#held(space.currentId) }));
+    this.generation++;
+  }
+
+  close(): void {
+    for (const id of this.keyIds) this.destroy(id);
+  }
+
+  #held(id: number): number {
+    return this.#keys.has(id) ? id : NO_DATA_KEY;
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
