@@ -11,6 +11,7 @@ import type { Messenger } from '../protocol/messenger.ts';
 import type { Peer } from '../protocol/peer.ts';
 import type { Writer } from '../protocol/put-flow.ts';
 import { RMW_OPERATION_BYTES } from '../protocol/rmw-operation.ts';
+import { Permissions } from '../trust/permissions.ts';
 import { HostMemory } from '../store/host-memory.ts';
 import { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallServer } from './call-server.ts';
@@ -81,7 +82,7 @@ export class ReplicaRoute {
       remote: messenger,
       peer: {
         // Its clients' permissions are looked at when they call.
-        identity: { role: 'replica', memberIndex, mayRead: true, mayWrite: true },
+        identity: { role: 'replica', memberIndex, permissions: Permissions.ALL },
         ...writer,
         incarnation: undefined,
         key: `member ${memberIndex}`,

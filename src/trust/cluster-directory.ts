@@ -16,6 +16,7 @@ import {
   replicaFile,
   writeClusterFile,
 } from './cluster-files.ts';
+import { ALL_GRANTS } from './grants.ts';
 import { hexOf } from './hex.ts';
 
 /**
@@ -78,7 +79,7 @@ function writeCluster(directory: string, options: ClusterOptions): ClusterSummar
   const clusterId = randomBytes(CLUSTER_ID_BYTES);
   const clusterIdHex = hexOf(clusterId);
   const clusterKey = generateSigningKeyPair();
-  const rights = { mayRead: true, mayWrite: true, clusterId, expirySeconds };
+  const common = { clusterId, expirySeconds };
 
   writeClusterFile(directory, CLUSTER_KEY_FILE, {
     clusterId: clusterIdHex,
@@ -88,8 +89,7 @@ function writeCluster(directory: string, options: ClusterOptions): ClusterSummar
 
   const members = options.members.map(({ host, port }, index): Member => {
     const keys = generateStaticKeyPair();
-    // A replica has a client's rights, because it coordinates operations for clients in the coordinated route.
-    const subject = { ...rights, role: 'replica', memberIndex: index, staticKey: keys.publicKey } as const;
+    const subject = { ...common, role: 'replica', memberIndex: index, staticKey: keys.publicKey } as const;
     writeClusterFile(directory, replicaFile(index), {
       clusterId: clusterIdHex,
       index,
@@ -102,7 +102,7 @@ function writeCluster(directory: string, options: ClusterOptions): ClusterSummar
   });
 
   const clientKeys = generateStaticKeyPair();
-  const client = { ...rights, role: 'client', staticKey: clientKeys.publicKey } as const;
+  const client = { ...common, role: 'client', grants: ALL_GRANTS, staticKey: clientKeys.publicKey } as const;
   writeClusterFile(directory, CLIENT_FILE, {
     clusterId: clusterIdHex,
     staticPublicKey: hexOf(clientKeys.publicKey),

@@ -151,10 +151,12 @@ export class FileFields {
     return value;
   }
 
-  hex(name: string, byteCount: number): Uint8Array {
+  hex(name: string, byteCount: number, byteCountMax = byteCount): Uint8Array {
     const value = this.#object[name];
-    if (typeof value !== 'string' || value.length !== 2 * byteCount || !/^[0-9a-f]*$/.test(value)) {
-      throw this.wrong(name, `must be ${byteCount} bytes in hexadecimal`);
+    const isHex = typeof value === 'string' && value.length % 2 === 0 && /^[0-9a-f]*$/.test(value);
+    if (!isHex || value.length < 2 * byteCount || value.length > 2 * byteCountMax) {
+      const range = byteCount === byteCountMax ? `${byteCount}` : `${byteCount} to ${byteCountMax}`;
+      throw this.wrong(name, `must be ${range} bytes in hexadecimal`);
     }
     return Uint8Array.from(Buffer.from(value, 'hex'));
   }

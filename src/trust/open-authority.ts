@@ -1,5 +1,5 @@
 import type { Authority } from './authority.ts';
-import { CERTIFICATE_BYTES, CLUSTER_ID_BYTES, STATIC_KEY_BYTES } from './certificate.ts';
+import { CERTIFICATE_BYTES_MAX, CERTIFICATE_BYTES_MIN, CLUSTER_ID_BYTES, STATIC_KEY_BYTES } from './certificate.ts';
 import { readConfiguration } from './cluster-configuration.ts';
 import type { ClusterConfiguration } from './cluster-configuration.ts';
 import { CLIENT_FILE, DATA_KEY_FILE, fileError, readClusterFile, replicaFile } from './cluster-files.ts';
@@ -47,7 +47,7 @@ function readOwnFile(directory: string, configuration: ClusterConfiguration, rol
       : 'copy it from the directory that avocado init wrote',
   );
   checkCluster(fields, configuration);
-  const certificate = fields.hex('certificate', CERTIFICATE_BYTES);
+  const certificate = fields.hex('certificate', CERTIFICATE_BYTES_MIN, CERTIFICATE_BYTES_MAX);
   const publicKey = fields.hex('staticPublicKey', STATIC_KEY_BYTES);
   const verdict = verifyPeer(configuration, certificate, publicKey, Date.now() / 1000);
   if (!verdict.ok) {

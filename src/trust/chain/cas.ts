@@ -2,6 +2,7 @@ import { hash } from '../../../workers/signing.ts';
 import { sealTo } from '../../../workers/secret-box.ts';
 import { issueCertificate } from '../certificate.ts';
 import { configurationContent } from '../cluster-configuration.ts';
+import { ALL_GRANTS, RIGHT_ADMIN, RIGHT_READ } from '../grants.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
 import { judgeEvidence, judgeJoin, judgeMachine, refuseBy } from './admission.ts';
@@ -42,6 +43,7 @@ export interface CasOptions {
 /** A LAS is attested anew at half of it; its host need not be trusted longer than that without asking the vendor. */
 const LAS_CERTIFICATE_SECONDS = 7 * 24 * 3600;
 const LAS_ID_BYTES = 8;
+const READ_ONLY = [{ prefix: new Uint8Array(0), rights: RIGHT_READ | RIGHT_ADMIN }] as const;
 
 export class Cas {
   readonly #options: CasOptions;
@@ -195,10 +197,9 @@ export class Cas {
     const group = state.lases.find((las) => las.lasId === lasId)?.group;
     const certificate = issueCertificate(
       {
-        role,
-        ...(memberIndex !== null && { memberIndex }),
-        mayRead: true,
-        mayWrite: role === 'replica' || state.mayClientsWrite,
+        ...(memberIndex !== null
+          ? { role: 'replica', memberIndex }
+          : { role: 'client', grants: state.mayClientsWrite ? ALL_GRANTS : READ_ONLY }),
         staticKey: bytesOfHex(staticKey),
         clusterId: bytesOfHex(state.clusterId),
         expirySeconds,

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { SECURITY_MODES } from '../../../net/mode.ts';
-import { CERTIFICATE_BYTES } from '../certificate.ts';
+import { CERTIFICATE_BYTES_MAX, CERTIFICATE_BYTES_MIN } from '../certificate.ts';
 import { EVIDENCE_CHARS_MAX } from '../evidence/evidence-file.ts';
 import { EVIDENCE_KINDS } from '../evidence/evidence.ts';
 import type { MeasuredFacts } from '../evidence/evidence.ts';
@@ -135,7 +135,7 @@ export const JOIN_REQUEST = z.strictObject({
 });
 export type JoinRequest = z.output<typeof JOIN_REQUEST>;
 export const JOIN_ANSWER = z.strictObject({
-  certificate: base64Bytes(CERTIFICATE_BYTES, CERTIFICATE_BYTES),
+  certificate: base64Bytes(CERTIFICATE_BYTES_MIN, CERTIFICATE_BYTES_MAX),
   expirySeconds: COUNT,
   /** Sealed to the delivery key: DATA_KEYS. */
   sealedKeys: SEALED.nullable(),
