@@ -33,7 +33,7 @@ export async function serveNew(directory: string, options: CasNewOptions): Promi
     policy,
     admission: options.admission,
     certificateSeconds: options.certificateHours * SECONDS_AN_HOUR,
-    mayClientsWrite: options.readOnlyClients !== true,
+    ...(options.profile !== undefined && { profiles: options.profile }),
     ...(options.space !== undefined && { spaces: options.space }),
     operators: operators.map(({ signing }) => signing),
     policyThreshold: threshold,

@@ -7,10 +7,19 @@ import type { Route } from '../client/route.ts';
 import { formatBytes } from './bytes.ts';
 import { CommandFailure, EXIT_FAILED } from './failure.ts';
 import { findCluster } from './find-cluster.ts';
-import { clusterOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
+import {
+  asOption,
+  clusterOption,
+  enrolmentKeyOption,
+  jsonOption,
+  routeOption,
+  timeoutOption,
+} from './shared-options.ts';
 import { formatTable } from './table.ts';
 
 interface StatusOptions {
+  readonly as?: string;
+  readonly enrolmentKey?: string;
   readonly cluster?: string;
   readonly timeout: number;
   readonly route: Route;
@@ -23,6 +32,8 @@ export function statusCommand(): Command {
     .addOption(clusterOption())
     .addOption(timeoutOption())
     .addOption(routeOption())
+    .addOption(asOption())
+    .addOption(enrolmentKeyOption())
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -42,6 +53,8 @@ async function status(options: StatusOptions): Promise<void> {
     clusterDirectory: directory,
     sink,
     route: options.route,
+    ...(options.as !== undefined && { profile: options.as }),
+    ...(options.enrolmentKey !== undefined && { enrolmentKeyFile: options.enrolmentKey }),
     capacity: 1,
     connectTimeoutMs: 0,
   });

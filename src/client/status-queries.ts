@@ -81,7 +81,9 @@ export class StatusQueries {
 
   #refuse(query: Query): void {
     this.#end(query);
-    query.reject(new AvocadoError('NOT_PERMITTED', 'status: the certificate gives no right to it: it needs admin (a:)'));
+    query.reject(
+      new AvocadoError('NOT_PERMITTED', 'status: the certificate gives no right to it: it needs admin (a:)'),
+    );
   }
 
   #end(query: Query): void {

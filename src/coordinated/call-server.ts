@@ -149,7 +149,8 @@ export class CallServer implements OperationSink {
     }
     // Nobody waits for the call that was in the slot before.
     if (stream.isRunning(slot, stream.generation[slot]!)) this.#giveUp(stream, slot);
-    if (!isCallPermitted(identity.permissions, kind, words, word)) return this.#refuse(stream, slot, generation, attempt, 'not-permitted');
+    if (!isCallPermitted(identity.permissions, kind, words, word))
+      return this.#refuse(stream, slot, generation, attempt, 'not-permitted');
     this.#start(stream, slot, kind, words, word);
   }
 

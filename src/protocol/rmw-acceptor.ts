@@ -132,13 +132,7 @@ export class RmwAcceptor {
       case MESSAGE_ACCEPT:
         return this.#onAccept(session, messenger, words, word, valueWord);
       case MESSAGE_COMMIT:
-        return this.#answers.commitReply(
-          session,
-          messenger,
-          words,
-          word,
-          this.#commit(words, word, valueWord),
-        );
+        return this.#answers.commitReply(session, messenger, words, word, this.#commit(words, word, valueWord));
       default:
         this.#drops.count('unexpected-message');
     }

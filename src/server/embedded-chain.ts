@@ -73,7 +73,6 @@ export async function startEmbeddedChain(
     policy: policyOfBuild('simulated', measurement),
     admission: options.admission ?? 'las',
     certificateSeconds: CERTIFICATE_SECONDS,
-    mayClientsWrite: true,
     operators: [hexOf(operator.signing.publicKey)],
     policyThreshold: 1,
   };

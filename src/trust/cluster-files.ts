@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { randomBytes } from '../../workers/signing.ts';
 import { AvocadoError } from '../errors.ts';
 import { hexOf } from './hex.ts';
+import { DEFAULT_PROFILE } from './profile-name.ts';
 
 /**
  * Reading and writing the JSON files of a cluster directory. What is read is checked field by field, and everything
@@ -23,6 +24,11 @@ export const CLUSTER_KEY_FILE = 'cluster-key.json';
 export const DATA_KEY_FILE = 'data-key.json';
 export const CLIENT_FILE = 'client.json';
 
+/** Of a client that has a name, and with its data keys, if it is to have any. */
+export function clientFile(profile: string): string {
+  return profile === DEFAULT_PROFILE ? CLIENT_FILE : `client-${profile}.json`;
+}
+
 export function replicaFile(index: number): string {
   return `replica-${index}.json`;
 }
@@ -32,7 +38,9 @@ export function replicaFile(index: number): string {
  * (a leading dot, a random end) is among them.
  */
 export function isClusterFileName(name: string): boolean {
-  return /^(cluster|cluster-key|data-key|client|replica-\d+)\.json$/.test(name.replace(/^\.(.*)\.[0-9a-f]{12}$/, '$1'));
+  return /^(cluster|cluster-key|data-key|client|client-[a-z0-9-]{1,32}|replica-\d+)\.json$/.test(
+    name.replace(/^\.(.*)\.[0-9a-f]{12}$/, '$1'),
+  );
 }
 
 /** Version of all files of a directory; they are written together. */

@@ -151,7 +151,8 @@ test('should find in the kept certificate the grants that docs/wire.md shows', (
     });
     assert.deepEqual(verdict.ok && verdict.identity.permissions.grants, parseGrants(CERTIFICATE_GRANTS));
     const { packets } = kept[mode];
-    const sent = mode === 'plaintext' && packets['request']!.includes(kept[mode].inputs['certificate of client'] as string);
+    const sent =
+      mode === 'plaintext' && packets['request']!.includes(kept[mode].inputs['certificate of client'] as string);
     assert.equal(sent, mode === 'plaintext', 'only there it is in clear');
   }
 });

@@ -230,7 +230,9 @@ for (const { name, messages, permitted, denied, answer } of CASES) {
       const replica = holder();
       const answers = replica.ask(messages, sessionWith(clientPeer(WRITER, grants)));
       assert.equal(replica.drops.of('not-permitted'), 0, grants);
-      assert.ok(answers.every(({ control }) => (flagsOf(control, 0) & FLAG_NOT_PERMITTED) === 0 || answer === undefined));
+      assert.ok(
+        answers.every(({ control }) => (flagsOf(control, 0) & FLAG_NOT_PERMITTED) === 0 || answer === undefined),
+      );
     }
   });
 }

@@ -128,7 +128,11 @@ test('grants that are malformed, or that nobody would issue, are refused though 
   assert.match(refusalOf(1, 8, 1, 0x61, 0, 0, 0, 0, 0), malformed, 'an unknown right');
   assert.match(refusalOf(1, 0, 1, 0x61, 0, 0, 0, 0, 0), malformed, 'no right');
   assert.match(refusalOf(1, 1, 65, ...new Array<number>(69).fill(0)), malformed, 'a prefix that is too long');
-  assert.match(refusalOf(9, ...Array.from({ length: 9 }, () => [1, 0]).flat(), 0, 0, 0, 0, 0, 0), malformed, 'too many');
+  assert.match(
+    refusalOf(9, ...Array.from({ length: 9 }, () => [1, 0]).flat(), 0, 0, 0, 0, 0, 0),
+    malformed,
+    'too many',
+  );
   assert.match(refusalOf(255), malformed);
 });
 

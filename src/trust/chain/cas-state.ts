@@ -9,6 +9,7 @@ import { POLICY_CHARS_MAX } from '../evidence/policy.ts';
 import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
 import { ADMISSIONS } from './admissions.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
+import { PROFILE, PROFILES_MAX } from './profiles.ts';
 import { DATA_KEY_ID, DATA_KEYS_MAX, KEY_SPACES, REVOCATIONS_MAX, SPACE_NAME } from './messages.ts';
 
 /**
@@ -47,10 +48,11 @@ const STATE = z.strictObject({
     .int()
     .min(60)
     .max(365 * 86_400),
-  mayClientsWrite: z.boolean(),
   operators: z.array(KEY).max(OPERATORS_MAX),
   /** So many of them replace the policy together. */
   policyThreshold: z.int().min(1).max(OPERATORS_MAX),
+  /** Of clients. */
+  profiles: z.array(PROFILE).max(PROFILES_MAX),
   epoch: z.int().min(1),
   members: z
     .array(

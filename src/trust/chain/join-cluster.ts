@@ -3,12 +3,14 @@ import { openSealedTo } from '../../../workers/secret-box.ts';
 import { AvocadoError } from '../../errors.ts';
 import { DataKeyRing } from '../data-key-ring.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
+import { DEFAULT_PROFILE } from '../profile-name.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
 import { parseStrictJson } from '../evidence/strict-json.ts';
 import type { CasConnection } from './cas-connection.ts';
 import { PinnedServer } from './https-call.ts';
 import { DATA_KEYS, JOIN_ANSWER, VOUCHER_ANSWER } from './messages.ts';
 import type { Platform } from './platform.ts';
+import { signEnrolment } from './profiles.ts';
 import { joinReportData } from './report-data.ts';
 import type { JoinClaim } from './report-data.ts';
 import { documentJson } from './signed-document.ts';
@@ -19,6 +21,10 @@ export interface JoinOptions {
   /** Of a replica; null for a client. */
   readonly memberIndex: number | null;
   readonly wantsDataKeys: boolean;
+  /** Of a client; left out: the default one. */
+  readonly profile?: string | undefined;
+  /** Ed25519 secret key of the profile, where CAS asks for its signature. */
+  readonly enrolmentKey?: Uint8Array | undefined;
   readonly platform: Platform;
   /** The LAS of this host; undefined: CAS judges evidence of this process itself. */
   readonly lasUrl: string | undefined;
@@ -37,7 +43,7 @@ const KEYS_CHARS_MAX = 64 * 1024;
 
 /** @throws AvocadoError ADMISSION_REFUSED, TRUST_UNAVAILABLE, EVIDENCE_UNAVAILABLE. */
 export async function join(cas: CasConnection, staticKeys: StaticKeyPair, options: JoinOptions): Promise<Admission> {
-  const { role, memberIndex, wantsDataKeys } = options;
+  const { role, memberIndex, wantsDataKeys, enrolmentKey } = options;
   // Of their own, used once: what is sealed to it stays closed when the static key is lost one day.
   const deliveryKeys = generateStaticKeyPair();
   const claim: JoinClaim = {
@@ -46,9 +52,14 @@ export async function join(cas: CasConnection, staticKeys: StaticKeyPair, option
     nonce: await cas.nonce(),
     staticKey: hexOf(staticKeys.publicKey),
     deliveryKey: hexOf(deliveryKeys.publicKey),
+    profile: role === 'client' ? (options.profile ?? DEFAULT_PROFILE) : null,
   };
   const proof = await prove(claim, options);
-  const answer = await cas.call('/v1/join', { ...claim, wantsDataKeys, proof }, JOIN_ANSWER);
+  const enrolment =
+    enrolmentKey === undefined
+      ? null
+      : Buffer.from(signEnrolment(joinReportData(claim), enrolmentKey)).toString('base64');
+  const answer = await cas.call('/v1/join', { ...claim, wantsDataKeys, enrolment, proof }, JOIN_ANSWER);
   const { certificate, expirySeconds, sealedKeys } = answer;
   if (!wantsDataKeys) return { certificate, expirySeconds, dataKeys: DataKeyRing.empty() };
   const opened = sealedKeys === null ? undefined : openSealedTo(sealedKeys, deliveryKeys);

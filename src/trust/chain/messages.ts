@@ -9,6 +9,7 @@ import { MEMBER_COUNT_MAX } from '../cluster-configuration.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
 import { KEY_PREFIX_BYTES_MAX } from '../key-prefix.ts';
 import { SPACE_NAME as SPACE_NAME_PATTERN, SPACES_MAX } from '../key-space.ts';
+import { PROFILE, PROFILE_NAME } from './profiles.ts';
 import { SIGNED_DOCUMENT } from './signed-document.ts';
 
 /** All that CAS, LAS, replicas and clients say to each other, as JSON. Nothing is read that isn't listed; all is bounded. */
@@ -83,6 +84,7 @@ const CLAIM = {
   nonce: NONCE,
   staticKey: KEY,
   deliveryKey: KEY,
+  profile: PROFILE_NAME.nullable(),
 };
 
 /** Facts on their way from LAS to CAS: what a policy judges, without report data (the voucher names it) and texts. */
@@ -128,6 +130,8 @@ export const JOIN_REQUEST = z.strictObject({
   ...CLAIM,
   /** A client of the coordinated route needs none. */
   wantsDataKeys: z.boolean(),
+  /** By the enrolment key of the profile, over the report data (profiles.ts). */
+  enrolment: base64Bytes(64, 64).nullable(),
   proof: z.discriminatedUnion('type', [
     z.strictObject({ type: z.literal('voucher'), voucher: SIGNED_DOCUMENT }),
     z.strictObject({ type: z.literal('evidence'), evidence: EVIDENCE }),
@@ -202,6 +206,8 @@ export const OPERATOR_COMMAND = z.strictObject({
     z.strictObject({ type: z.literal('re-form') }),
     /** Text of the policy file; the hash that CAS tells of the one that the operator has seen in force. */
     z.strictObject({ type: z.literal('set-policy'), policy: z.string().max(NEW_POLICY_CHARS_MAX), replaces: KEY }),
+    z.strictObject({ type: z.literal('set-profile'), profile: PROFILE }),
+    z.strictObject({ type: z.literal('remove-profile'), name: PROFILE_NAME }),
     z.strictObject({ type: z.literal('confirm-state'), stateCounter: COUNT }),
   ]),
 });

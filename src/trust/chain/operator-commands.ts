@@ -6,6 +6,8 @@ import { OPERATOR_COMMAND, REVOCATIONS_MAX } from './messages.ts';
 import type { OperatorCommand } from './messages.ts';
 import { Refused } from './https-service.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
+import { PROFILES_MAX } from './profiles.ts';
+import type { Profile } from './profiles.ts';
 import { openDocument } from './signed-document.ts';
 import type { SignedDocument } from './signed-document.ts';
 
@@ -46,6 +48,10 @@ export class OperatorCommands {
         return this.#reForm(nowSeconds);
       case 'set-policy':
         return this.#policy.approve(operator, command, nowMs);
+      case 'set-profile':
+        return this.#setProfile(command.profile);
+      case 'remove-profile':
+        return this.#removeProfile(command.name);
     }
   }
 
@@ -68,6 +74,29 @@ export class OperatorCommands {
       done: `revoked LAS ${lasId}, its machine and everything that it vouched for`,
       detail: { lasId, group: las.group },
     };
+  }
+
+  /** From the next join or renewal on; what has a certificate keeps it until then. */
+  #setProfile(profile: Profile): { done: string; detail: AuditDetail } {
+    const { state } = this.#store;
+    const others = state.profiles.filter(({ name }) => name !== profile.name);
+    if (others.length >= PROFILES_MAX) throw new Refused('refused', `there are ${PROFILES_MAX} profiles: remove one`);
+    state.profiles = [...others, profile];
+    const { name, grants, measurements, enrolmentKey } = profile;
+    return {
+      done: `profile ${name} has grants ${grants} from the next join or renewal on`,
+      detail: { profile: name, grants, measurements: measurements?.length ?? null, enrolmentKey },
+    };
+  }
+
+  #removeProfile(name: string): { done: string; detail: AuditDetail } {
+    const { state } = this.#store;
+    if (!state.profiles.some((profile) => profile.name === name)) {
+      const known = state.profiles.map((profile) => profile.name).join(', ') || 'none';
+      throw new Refused('refused', `there is no profile ${name}; known are ${known}`);
+    }
+    state.profiles = state.profiles.filter((profile) => profile.name !== name);
+    return { done: `removed profile ${name}: nobody joins or renews with it any more`, detail: { profile: name } };
   }
 
   /** The next epoch begins with no members; what the old ones hold in memory is theirs alone. */

@@ -66,10 +66,10 @@ export class PolicyInForce {
   }
 
   #hashWith(policy: string): string {
-    const { admission, certificateSeconds, mayClientsWrite, members, spaces } = this.#state;
+    const { admission, certificateSeconds, profiles, members, spaces } = this.#state;
     const addresses = members.map(({ host, port }) => ({ host, port }));
     const prefixes = spaces.map(({ name, prefixHex }) => [name, prefixHex]);
-    const text = JSON.stringify([policy, admission, certificateSeconds, mayClientsWrite, addresses, prefixes]);
+    const text = JSON.stringify([policy, admission, certificateSeconds, profiles, addresses, prefixes]);
     return hexOf(hash(new TextEncoder().encode(text)));
   }
 }

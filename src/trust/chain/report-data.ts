@@ -7,7 +7,8 @@ import { longHash } from '../../../workers/signing.ts';
  *     purpose               values
  *     cas identity          nonce of the asker, TLS certificate (DER), document (UTF-8)
  *     las registration      nonce of CAS, TLS certificate (DER), voucher key, URL (UTF-8)
- *     join                  nonce of CAS, role, member index or nothing, static key, delivery key
+ *     join                  nonce of CAS, role, member index or nothing, static key, delivery key, profile or
+ *                           nothing
  */
 export type ReportPurpose = 'cas identity' | 'las registration' | 'join';
 
@@ -35,9 +36,12 @@ export interface JoinClaim {
   readonly nonce: string;
   readonly staticKey: string;
   readonly deliveryKey: string;
+  /** Of a client (profiles.ts); null for a replica. */
+  readonly profile: string | null;
 }
 
 export function joinReportData(claim: JoinClaim): Uint8Array {
-  const { role, memberIndex, nonce, staticKey, deliveryKey } = claim;
-  return reportDataFor('join', [nonce, role, memberIndex === null ? '' : String(memberIndex), staticKey, deliveryKey]);
+  const { role, memberIndex, nonce, staticKey, deliveryKey, profile } = claim;
+  const member = memberIndex === null ? '' : String(memberIndex);
+  return reportDataFor('join', [nonce, role, member, staticKey, deliveryKey, profile ?? '']);
 }
