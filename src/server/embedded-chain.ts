@@ -28,6 +28,8 @@ export interface EmbeddedChainOptions {
   readonly admission?: CasSettings['admission'];
   /** Between two looks of members and clients at CAS; default 10 s. */
   readonly refreshMs?: number;
+  readonly spaces?: CasSettings['spaces'];
+  readonly profiles?: CasSettings['profiles'];
   readonly onCas?: (event: CasEvent, reference: string) => void;
   readonly onLas?: (event: LasEvent) => void;
 }
@@ -73,6 +75,8 @@ export async function startEmbeddedChain(
     policy: policyOfBuild('simulated', measurement),
     admission: options.admission ?? 'las',
     certificateSeconds: CERTIFICATE_SECONDS,
+    ...(options.spaces !== undefined && { spaces: options.spaces }),
+    ...(options.profiles !== undefined && { profiles: options.profiles }),
     operators: [hexOf(operator.signing.publicKey)],
     policyThreshold: 1,
   };
