@@ -22,6 +22,7 @@ export const POWERS = {
   'host memory': 'stops a replica, reads and writes its memory outside the trusted part',
   network: 'sees, keeps, holds back, changes and sends datagrams between a client and all replicas',
   outsider: 'knows all that is public, and has keys of its own making',
+  insider: 'has the keys and the rights of a client, and sends messages of its own making',
   downgrade: 'has the keys of a client, and no wish to be protected',
   revoked: 'was a client, and is none any more by the word of an operator',
   host: 'kills and starts replicas, and cuts them off the network',

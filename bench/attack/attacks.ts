@@ -12,6 +12,7 @@ import { oldCasState } from './cas-disk.ts';
 import { changeInFlight, forgeDatagrams, replayDatagrams } from './datagrams.ts';
 import { foreignKey, plaintextClient, replayHandshake } from './handshakes.ts';
 import { flipValue, oldValue, swapValues } from './host-memory.ts';
+import { anothersWriterId, prefixOverstepped } from './overstepping.ts';
 import { emptyReplica } from './restart.ts';
 import { revokedClient } from './revocation.ts';
 
@@ -39,6 +40,8 @@ export const ATTACKS: readonly Attack[] = [
   replayHandshake,
   foreignKey,
   plaintextClient,
+  prefixOverstepped,
+  anothersWriterId,
   ...CHAIN_ATTACKS,
   emptyReplica,
 ];

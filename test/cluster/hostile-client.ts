@@ -172,7 +172,7 @@ const TRICKS: readonly Trick[] = [
     }),
 ];
 
-interface Write {
+export interface Write {
   readonly key: string;
   readonly counter: number;
   readonly type?: number;
@@ -181,7 +181,7 @@ interface Write {
 }
 
 /** A WRITE or REPAIR of bytes that nobody has sealed. */
-function sendWrite(client: OddClient, member: number, write: Write): void {
+export function sendWrite(client: OddClient, member: number, write: Write): void {
   const key = Buffer.from(write.key);
   const { dice, writerLow, writerHigh } = client;
   client.send(member, WRITE_BYTES + alignUp(key.length), GARBAGE_BYTES, ({ control, word, packet, valueWord }) => {

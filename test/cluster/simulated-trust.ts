@@ -12,13 +12,15 @@ import { seededBytes } from '../workers/random.ts';
  * tests of their own.
  */
 
-/** Who is no member; the last one holds a key that no authority knows. */
-const OTHERS = ['client', 'reader', 'writer', 'stranger'] as const;
+/** Who is no member; the stranger holds a key that no authority knows. */
+const OTHERS = ['client', 'reader', 'writer', 'stranger', 'limited'] as const;
 export type OtherParty = (typeof OTHERS)[number];
 const PERMISSIONS: Readonly<Record<Exclude<OtherParty, 'stranger'>, Permissions>> = {
   client: Permissions.ALL,
   reader: new Permissions(parseGrants('ra:')),
   writer: new Permissions(parseGrants('wa:')),
+  /** To keys that nobody works with. */
+  limited: new Permissions(parseGrants('rwa:hostile-,rw:nobody%00')),
 };
 const EPOCH = 1;
 const DATA_KEY_ID = 7;
