@@ -27,7 +27,7 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
     'a writer has used up the stamps of this key; it had no effect: find out whose certificate did that',
   ],
   'scans-off': ['SCANS_OFF', 'too few replicas keep their keys in order: start them without --no-scans'],
-  'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it for this key; it had no effect'],
+  'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it for this key, or for all of the range'],
   closed: ['CLOSED', 'the client is closed; it had no effect'],
   'too-large': [
     'VALUE_TOO_LARGE',

@@ -9,7 +9,7 @@ import { newProfile } from '../../src/trust/chain/profiles.ts';
 import { parseGrants } from '../../src/trust/grant-text.ts';
 
 const CLIENTS = { billing: 'rw:billing/', auditor: 'r:,a:', collector: 'w:logs/', editor: 'r:docs/,w:docs/draft/' };
-const FORBIDDEN = { code: 'NOT_PERMITTED', message: /the certificate does not permit it for this key; it had no effect/ };
+const FORBIDDEN = { code: 'NOT_PERMITTED', message: /the certificate does not permit it for this key/ };
 const KEYLESS = { code: 'NOT_PERMITTED', message: /no data key for the key's space.*--route coordinated/ };
 
 let cluster: EmbeddedCluster;
