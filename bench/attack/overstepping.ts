@@ -87,11 +87,7 @@ async function watched(
 }
 
 /** What the attacker gets with the library's client. */
-async function gainOf(
-  authority: Authority,
-  route: 'direct' | 'coordinated',
-  key: string,
-): Promise<string | undefined> {
+async function gainOf(authority: Authority, route: 'direct' | 'coordinated', key: string): Promise<string | undefined> {
   const { client } = await openAttackClient(authority, { route });
   const options = { deadlineMs: DEADLINE_MS };
   try {

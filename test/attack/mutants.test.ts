@@ -96,7 +96,11 @@ const MUTANTS: readonly Mutant[] = [
     without: 'the check of permissions of calls',
     mode: 'secure',
     substitutions: [
-      { file: 'src/coordinated/call-server.js', find: 'if (!isCallPermitted(', replace: 'if (false && !isCallPermitted(' },
+      {
+        file: 'src/coordinated/call-server.js',
+        find: 'if (!isCallPermitted(',
+        replace: 'if (false && !isCallPermitted(',
+      },
     ],
     isStatic: true,
     harm: { 'prefix-overstepped': /it read the value, by the coordinated route/ },
@@ -104,9 +108,7 @@ const MUTANTS: readonly Mutant[] = [
   {
     without: 'the check of writer ids',
     mode: 'secure',
-    substitutions: [
-      { file: 'src/protocol/replica.js', find: 'if (isFresh && !isOwn)', replace: 'if (false)' },
-    ],
+    substitutions: [{ file: 'src/protocol/replica.js', find: 'if (isFresh && !isOwn)', replace: 'if (false)' }],
     isStatic: true,
     harm: { 'anothers-writer-id': /a get finds no value any more/ },
   },

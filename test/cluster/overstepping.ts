@@ -112,7 +112,10 @@ export class Overstepper {
       if (type === MESSAGE_CALL_OPENED) {
         this.#streams[session.peer.identity.memberIndex] = words[at + WORD_CALL_OPENED_STREAM]!;
       }
-      assert.ok(tellsNothing(words, at), `a client is told of keys outside of its grants, by a message of type ${type}`);
+      assert.ok(
+        tellsNothing(words, at),
+        `a client is told of keys outside of its grants, by a message of type ${type}`,
+      );
       valueAt += alignUp(messageEnvelopeBytes(words, at)) >> 2;
       at += byteCount >> 2;
     }
@@ -134,8 +137,7 @@ const TRICKS: readonly Trick[] = [
       (client, member, key) =>
         sendWrite(client, member, { key, counter: client.dice.integer(1, COUNTER_MAX), flags }),
   ),
-  (client, member, key) =>
-    sendWrite(client, member, { key, counter: client.dice.integer(1, 3), type: MESSAGE_REPAIR }),
+  (client, member, key) => sendWrite(client, member, { key, counter: client.dice.integer(1, 3), type: MESSAGE_REPAIR }),
   (client, member, key) => {
     const { dice } = client;
     const counter = dice.integer(1, COUNTER_MAX);

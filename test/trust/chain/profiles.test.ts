@@ -84,7 +84,10 @@ test('the certificate has the grants of the profile, and the data keys are of th
 
 test('a profile for some builds is refused to others', async () => {
   assert.equal((await admitted({ profile: 'builds' })).grants, 'rwa:');
-  await refused({ profile: 'others' }, new RegExp(`rule profile: allowed others for builds ${'[0-9a-f]{96}'}; seen ${hexOf(BUILD)}`));
+  await refused(
+    { profile: 'others' },
+    new RegExp(`rule profile: allowed others for builds ${'[0-9a-f]{96}'}; seen ${hexOf(BUILD)}`),
+  );
 });
 
 test('a profile with an enrolment key is for those who sign with it, each join anew', async () => {
@@ -109,7 +112,11 @@ test('a profile with an enrolment key is for those who sign with it, each join a
     return cas.call('/v1/join', { ...claim, wantsDataKeys: false, enrolment: signature, proof }, JOIN_ANSWER);
   };
   const own = await claimOf('enrolled');
-  await assert.rejects(ask(own, { ...own, staticKey: 'ab'.repeat(32) }), /seen another signature/, "another's signature");
+  await assert.rejects(
+    ask(own, { ...own, staticKey: 'ab'.repeat(32) }),
+    /seen another signature/,
+    "another's signature",
+  );
   const again = await claimOf('enrolled');
   await assert.rejects(ask(again, { ...again, nonce: own.nonce }), /seen another signature/, 'that of an earlier join');
   await ask(await claimOf('all'), await claimOf('all'));
@@ -140,7 +147,10 @@ test('operators set and remove profiles, for joins from then on; the log and the
   assert.deepEqual((await admitted({ profile: 'new' })).keyIds, []);
   assert.match(await command({ type: 'remove-profile', name: 'new' }), /removed profile new/);
   await refused({ profile: 'new' }, /rule profile: allowed a profile that CAS has; seen new/);
-  await assert.rejects(command({ type: 'remove-profile', name: 'new' }), /there is no profile new; known are default, /);
+  await assert.rejects(
+    command({ type: 'remove-profile', name: 'new' }),
+    /there is no profile new; known are default, /,
+  );
   assert.equal(chain.cas.cas.document.policyHash, hashBefore);
 });
 
