@@ -23,8 +23,10 @@ import {
 } from '../../src/protocol/call-messages.ts';
 import {
   ASK_BYTES,
+  FLAG_HOST_FULL,
   FLAG_NOT_PERMITTED,
   FLAG_REPAIR,
+  FLAG_TRUSTED_FULL,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
   MESSAGE_READ,
@@ -33,6 +35,7 @@ import {
   MESSAGE_STATE,
   MESSAGE_STATUS_REQUEST,
   MESSAGE_WRITE_PROGRESS,
+  MESSAGE_WRITE_REPLY,
   STATUS_REQUEST_BYTES,
   WORD_ASK_KEY,
   WORD_KEY_BYTES,
@@ -177,5 +180,7 @@ function tellsNothing(words: Int32Array, word: number): boolean {
   const flags = flagsOf(words, word);
   // Its flags are an outcome.
   if (type === MESSAGE_CALL_REPLY) return ['not-permitted', 'stream-unknown'].includes(CALL_OUTCOMES[flags]!);
+  // To a part without a key.
+  if (type === MESSAGE_WRITE_REPLY && (flags & (FLAG_TRUSTED_FULL | FLAG_HOST_FULL)) !== 0) return true;
   return (flags & FLAG_NOT_PERMITTED) !== 0 || OF_NO_KEY.has(type);
 }
