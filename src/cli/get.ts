@@ -38,6 +38,7 @@ Examples:
   avocado get greeting
   avocado get photo > photo.jpg
   avocado get greeting --with-version
+  avocado get billing/1 --as billing --route coordinated
   avocado get greeting --json --cluster ./cluster`,
     )
     .action(get);

@@ -1,12 +1,17 @@
 /** Clients with few rights on real replicas, in both routes: what they may they do, for the rest they get errors that help. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connect } from '../../src/index.ts';
 import type { Client, ScanOptions } from '../../src/index.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import type { EmbeddedCluster } from '../../src/server/embedded-cluster.ts';
+import { makeEnrolmentFile } from '../../src/trust/chain/enrolment-file.ts';
 import { newProfile } from '../../src/trust/chain/profiles.ts';
 import { parseGrants } from '../../src/trust/grant-text.ts';
+import { hexOf } from '../../src/trust/hex.ts';
 
 const CLIENTS = { billing: 'rw:billing/', auditor: 'r:,a:', collector: 'w:logs/', editor: 'r:docs/,w:docs/draft/' };
 const FORBIDDEN = { code: 'NOT_PERMITTED', message: /the certificate does not permit it for this key/ };
@@ -130,12 +135,20 @@ test('a name that is none, or that nobody has, is an error that says so', async 
 });
 
 test('from CAS a client has the data keys of the spaces that it may read, and of no others', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'avocado-enrolment-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const enrolmentKeyFile = join(directory, 'auditor.json');
+  const enrolmentKey = hexOf(makeEnrolmentFile(enrolmentKeyFile).publicKey);
   const chained = await startEmbeddedCluster({
     mode: 'secure',
     chain: {
       vendorLatencyMs: 0,
       spaces: [{ name: 'billing', prefix: Buffer.from('billing/') }],
-      profiles: [newProfile('default', 'rwa:'), newProfile('billing', 'rw:billing/,rw:users/')],
+      profiles: [
+        newProfile('default', 'rwa:'),
+        newProfile('billing', 'rw:billing/,rw:users/'),
+        newProfile('auditor', 'r:', { enrolmentKey }),
+      ],
     },
   });
   const billing = await connect({ cluster: chained.directory, as: 'billing' });
@@ -154,6 +167,18 @@ test('from CAS a client has the data keys of the spaces that it may read, and of
   await through.put('users/1', 'through a replica');
   assert.equal(String(await everybody.get('users/1')), 'through a replica');
   await assert.rejects(through.put('others/1', 'x'), FORBIDDEN);
+  const auditor = await connect({ cluster: chained.directory, as: 'auditor', enrolmentKeyFile });
+  t.after(() => auditor.close());
+  assert.equal(String(await auditor.get('users/1')), 'through a replica');
+  await assert.rejects(connect({ cluster: chained.directory, as: 'auditor' }), {
+    code: 'ADMISSION_REFUSED',
+    message: /rule profile: .*enrolment key/,
+  });
+  await assert.rejects(
+    connect({ cluster: chained.directory, as: 'auditor', enrolmentKeyFile: `${enrolmentKeyFile}.lost` }),
+    { code: 'CLUSTER_FILES', message: /is missing: avocado cas enrolment-key makes one/ },
+  );
+  assert.throws(() => makeEnrolmentFile(enrolmentKeyFile), { code: 'CLUSTER_FILES', message: /is there already/ });
   await assert.rejects(connect({ cluster: chained.directory, as: 'nobody' }), {
     code: 'ADMISSION_REFUSED',
     message: /rule profile: allowed a profile that CAS has; seen nobody/,
