@@ -1,16 +1,19 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { DropReason } from '../../net/drops.ts';
 import { stampOf } from '../../src/client/version.ts';
 import { AvocadoError } from '../../src/errors.ts';
 import { FLAG_WRITE_BACK } from '../../src/protocol/messages.ts';
 import type { Authority } from '../../src/trust/authority.ts';
+import { OPERATOR_FILE } from '../../src/trust/chain/access-file.ts';
+import { CLUSTER_KEY_FILE } from '../../src/trust/cluster-files.ts';
 import { openAttackClient } from './attack-client.ts';
 import type { Attack, Moved } from './attack.ts';
 import { UNNOTICED, VALUE_BYTES } from './attack.ts';
 import { Insider } from './insider.ts';
 import { sendAccept, sendCommit, sendWrite } from './insider-messages.ts';
 import type { Writer } from './insider-messages.ts';
-import { whyNoLimitedClient } from './operator-file.ts';
 import type { Scene } from './scene.ts';
 import { dropsMoved } from './scene.ts';
 
@@ -24,7 +27,12 @@ export const prefixOverstepped: Attack = {
   name: 'prefix-overstepped',
   deed: 'a client whose certificate is for one prefix reads, writes and deletes a key outside of it, in both routes',
   power: 'insider',
-  whyNot: (scene) => whyNoLimitedClient(scene.directory),
+  whyNot: ({ directory }) => {
+    const isThere = [OPERATOR_FILE, CLUSTER_KEY_FILE].some((name) => existsSync(join(directory, name)));
+    return isThere
+      ? undefined
+      : "neither an operator's key nor the cluster key is here to make a client with few rights";
+  },
   run: (scene) =>
     watched(scene, 'not-permitted', async (key) => {
       // Loaded when it is run: it brings the chain's messages.

@@ -82,7 +82,14 @@ export async function setProfile(name: string, grants: string, options: CasProfi
     ...(measurement !== undefined && { measurements: measurement }),
     ...(enrolmentKey !== undefined && { enrolmentKey }),
   });
-  await operate(options, { type: 'set-profile', profile });
+  const keys = readOperatorFile(options.operatorKey);
+  const cas = await connect(options);
+  try {
+    const command = { type: 'set-profile', profile, replaces: cas.document.policyHash } as const;
+    process.stdout.write(`${await sendCommand(cas, keys.signing, command)}\n`);
+  } finally {
+    cas.close();
+  }
 }
 
 export function makeEnrolmentKey(path: string): void {

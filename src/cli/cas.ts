@@ -276,6 +276,8 @@ function setProfileCommand(): Command {
     .addHelpText(
       'after',
       `
+It takes as many operators as a new policy: each sends the same command. Certificates that were given stay as they are.
+
 Examples:
   avocado cas set-profile billing rw:billing/ --cas https://10.0.0.1:7480#<key> --operator-key operator.json
   avocado cas set-profile default r:public/ --cas https://10.0.0.1:7480#<key> --operator-key operator.json

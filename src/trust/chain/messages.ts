@@ -206,7 +206,7 @@ export const OPERATOR_COMMAND = z.strictObject({
     z.strictObject({ type: z.literal('re-form') }),
     /** Text of the policy file; the hash that CAS tells of the one that the operator has seen in force. */
     z.strictObject({ type: z.literal('set-policy'), policy: z.string().max(NEW_POLICY_CHARS_MAX), replaces: KEY }),
-    z.strictObject({ type: z.literal('set-profile'), profile: PROFILE }),
+    z.strictObject({ type: z.literal('set-profile'), profile: PROFILE, replaces: KEY }),
     z.strictObject({ type: z.literal('remove-profile'), name: PROFILE_NAME }),
     z.strictObject({ type: z.literal('confirm-state'), stateCounter: COUNT }),
   ]),

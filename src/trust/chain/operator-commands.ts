@@ -6,8 +6,6 @@ import { OPERATOR_COMMAND, REVOCATIONS_MAX } from './messages.ts';
 import type { OperatorCommand } from './messages.ts';
 import { Refused } from './https-service.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
-import { PROFILES_MAX } from './profiles.ts';
-import type { Profile } from './profiles.ts';
 import { openDocument } from './signed-document.ts';
 import type { SignedDocument } from './signed-document.ts';
 
@@ -47,9 +45,8 @@ export class OperatorCommands {
       case 're-form':
         return this.#reForm(nowSeconds);
       case 'set-policy':
-        return this.#policy.approve(operator, command, nowMs);
       case 'set-profile':
-        return this.#setProfile(command.profile);
+        return this.#policy.approve(operator, command, nowMs);
       case 'remove-profile':
         return this.#removeProfile(command.name);
     }
@@ -76,19 +73,7 @@ export class OperatorCommands {
     };
   }
 
-  /** From the next join or renewal on; what has a certificate keeps it until then. */
-  #setProfile(profile: Profile): { done: string; detail: AuditDetail } {
-    const { state } = this.#store;
-    const others = state.profiles.filter(({ name }) => name !== profile.name);
-    if (others.length >= PROFILES_MAX) throw new Refused('refused', `there are ${PROFILES_MAX} profiles: remove one`);
-    state.profiles = [...others, profile];
-    const { name, grants, measurements, enrolmentKey } = profile;
-    return {
-      done: `profile ${name} has grants ${grants} from the next join or renewal on`,
-      detail: { profile: name, grants, measurements: measurements?.length ?? null, enrolmentKey },
-    };
-  }
-
+  /** It only takes rights away, from the next join or renewal on: one operator is enough. */
   #removeProfile(name: string): { done: string; detail: AuditDetail } {
     const { state } = this.#store;
     if (!state.profiles.some((profile) => profile.name === name)) {

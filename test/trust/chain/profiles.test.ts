@@ -1,5 +1,7 @@
 /** Which client gets which grants and data keys: profiles, their conditions, and operators who change them. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join as joinPath } from 'node:path';
 import { after, before, test } from 'node:test';
 import { generateSigningKeyPair, generateStaticKeyPair } from '../../../workers/signing.ts';
 import { join } from '../../../src/trust/chain/join-cluster.ts';
@@ -8,6 +10,7 @@ import { JOIN_ANSWER } from '../../../src/trust/chain/messages.ts';
 import type { OperatorCommand } from '../../../src/trust/chain/messages.ts';
 import { sendCommand } from '../../../src/trust/chain/operator.ts';
 import { newProfile, signEnrolment } from '../../../src/trust/chain/profiles.ts';
+import type { Profile } from '../../../src/trust/chain/profiles.ts';
 import { joinReportData } from '../../../src/trust/chain/report-data.ts';
 import { createSimulatedMachine } from '../../../src/trust/chain/simulated-machine.ts';
 import { verifyCertificate } from '../../../src/trust/certificate.ts';
@@ -66,6 +69,11 @@ async function refused(about: Partial<JoinOptions>, why: RegExp): Promise<void> 
 
 async function command(what: OperatorCommand): Promise<string> {
   return sendCommand(await chain.connect(), chain.operator, what);
+}
+
+async function setProfile(profile: Profile, on = chain, keys = on.operator): Promise<string> {
+  const cas = await on.connect();
+  return sendCommand(cas, keys, { type: 'set-profile', profile, replaces: cas.document.policyHash });
 }
 
 test('the certificate has the grants of the profile, and the data keys are of the spaces that they cover', async () => {
@@ -140,10 +148,15 @@ test('the profile is bound in the evidence: none is exchanged on the way', async
 
 test('operators set and remove profiles, for joins from then on; the log and the hash of the settings show it', async () => {
   const hashBefore = chain.cas.cas.document.policyHash;
-  await command({ type: 'set-profile', profile: newProfile('new', 'r:users/') });
+  assert.match(await setProfile(newProfile('new', 'r:users/')), /in force from the next join on/);
   assert.deepEqual((await admitted({ profile: 'new' })).keyIds, [2, 3]);
   assert.notEqual(chain.cas.cas.document.policyHash, hashBefore);
-  await command({ type: 'set-profile', profile: newProfile('new', 'a:') });
+  await assert.rejects(
+    command({ type: 'set-profile', profile: newProfile('new', 'r:'), replaces: hashBefore }),
+    /a policy that replaces/,
+    'what was signed for settings of before does not count once more',
+  );
+  await setProfile(newProfile('new', 'a:'));
   assert.deepEqual((await admitted({ profile: 'new' })).keyIds, []);
   assert.match(await command({ type: 'remove-profile', name: 'new' }), /removed profile new/);
   await refused({ profile: 'new' }, /rule profile: allowed a profile that CAS has; seen new/);
@@ -152,6 +165,22 @@ test('operators set and remove profiles, for joins from then on; the log and the
     /there is no profile new; known are default, /,
   );
   assert.equal(chain.cas.cas.document.policyHash, hashBefore);
+});
+
+test('a new profile takes as many operators as a new policy, and one takes it away', async (t) => {
+  const second = generateSigningKeyPair();
+  const two = new Chain();
+  t.after(() => two.close());
+  const operators = [hexOf(two.operator.publicKey), hexOf(second.publicKey)];
+  await two.startCas(two.settings({ operators, policyThreshold: 2 }));
+  const profile = newProfile('all', 'rwa:');
+  assert.match(await setProfile(profile, two), /1 of 2 operators that it needs/);
+  assert.match(await setProfile(profile, two), /1 of 2 operators that it needs/, 'the same one twice');
+  assert.match(await setProfile(newProfile('all', 'r:'), two, second), /1 of 2 /, 'another profile of that name');
+  assert.match(await setProfile(profile, two, second), /in force from the next join on/);
+  const log = readFileSync(joinPath(two.directory, 'cas', 'audit.log'), 'utf8');
+  assert.match(log, /set-profile.*rwa:/);
+  await sendCommand(await two.connect(), second, { type: 'remove-profile', name: 'all' });
 });
 
 test('settings with two profiles of one name are refused', async () => {
