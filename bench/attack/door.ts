@@ -96,7 +96,7 @@ function doorOf(cas: CasConnection, access: ChainAccess & { readonly las: string
       nonce: await cas.nonce(),
       staticKey: hexOf(generateStaticKeyPair().publicKey),
       deliveryKey: hexOf(deliveryKeys.publicKey),
-      profile: DEFAULT_PROFILE,
+      profile: as.role === 'client' ? DEFAULT_PROFILE : null,
     }),
     voucher: async (claim, enclave) => {
       const platform = openPlatform({ ...access, ...enclave });

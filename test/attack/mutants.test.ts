@@ -186,8 +186,8 @@ const MUTANTS: readonly Mutant[] = [
     substitutions: [
       {
         file: 'src/trust/chain/admission.js',
-        find: 'return judgeMember(request, state) ?? proven;',
-        replace: 'return proven;',
+        find: 'return judgeMember(request, state) ?? judgeProfile(',
+        replace: 'return judgeProfile(',
       },
     ],
     harm: { 'second-member': /CAS gave it the data keys/ },

@@ -85,9 +85,7 @@ export function judgeJoin(
   if (state.revoked.some(({ staticKey }) => staticKey === request.staticKey)) {
     return refuseBy('key-revoked', 'a key that was not revoked', request.staticKey);
   }
-  const wrongMember = judgeMember(request, state);
-  if (wrongMember !== undefined) return wrongMember;
-  return judgeProfile(request, state, proven.facts, proven.lasId);
+  return judgeMember(request, state) ?? judgeProfile(request, state, proven.facts, proven.lasId);
 }
 
 function judgeProfile(request: JoinRequest, state: CasState, facts: MeasuredFacts, lasId: string | null): JoinVerdict {
