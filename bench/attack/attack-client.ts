@@ -2,6 +2,7 @@ import { Calls } from '../../src/client/calls.ts';
 import { Client } from '../../src/client/client.ts';
 import { openEngineFor } from '../../src/client/engine.ts';
 import type { Engine } from '../../src/client/operations.ts';
+import type { Route } from '../../src/client/route.ts';
 import type { Authority } from '../../src/trust/authority.ts';
 
 /** A client as connect() makes it, with its engine, whose counters are no part of the public library. */
@@ -13,6 +14,7 @@ export interface AttackClient {
 export interface AttackClientOptions {
   readonly connectTimeoutMs?: number;
   readonly datagramBytes?: number;
+  readonly route?: Route;
 }
 
 const QUEUE_LIMIT = 1_024;

@@ -13,6 +13,7 @@ import { poisonedCounter } from './counters.ts';
 import { changeInFlight, forgeDatagrams, replayDatagrams } from './datagrams.ts';
 import { foreignKey, plaintextClient, replayHandshake } from './handshakes.ts';
 import { flipValue, oldValue, swapValues } from './host-memory.ts';
+import { anothersWriterId, prefixOverstepped } from './overstepping.ts';
 import { emptyReplica } from './restart.ts';
 import { revokedClient } from './revocation.ts';
 
@@ -41,6 +42,8 @@ export const ATTACKS: readonly Attack[] = [
   foreignKey,
   plaintextClient,
   poisonedCounter,
+  prefixOverstepped,
+  anothersWriterId,
   ...CHAIN_ATTACKS,
   emptyReplica,
 ];

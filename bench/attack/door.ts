@@ -14,6 +14,7 @@ import type { JoinClaim } from '../../src/trust/chain/report-data.ts';
 import { contentOf, documentJson, signDocument } from '../../src/trust/chain/signed-document.ts';
 import type { SignedDocument } from '../../src/trust/chain/signed-document.ts';
 import { hexOf } from '../../src/trust/hex.ts';
+import { DEFAULT_PROFILE } from '../../src/trust/profile-name.ts';
 import type { Finding } from './attack.ts';
 import { UNNOTICED } from './attack.ts';
 import type { Scene } from './scene.ts';
@@ -95,6 +96,7 @@ function doorOf(cas: CasConnection, access: ChainAccess & { readonly las: string
       nonce: await cas.nonce(),
       staticKey: hexOf(generateStaticKeyPair().publicKey),
       deliveryKey: hexOf(deliveryKeys.publicKey),
+      profile: as.role === 'client' ? DEFAULT_PROFILE : null,
     }),
     voucher: async (claim, enclave) => {
       const platform = openPlatform({ ...access, ...enclave });
@@ -103,7 +105,12 @@ function doorOf(cas: CasConnection, access: ChainAccess & { readonly las: string
     forged: (voucher) => signDocument('voucher', contentOf(voucher, VOUCHER)!, generateSigningKeyPair().secretKey),
     join: (claim, voucher) =>
       answerOf('join', async () => {
-        const request = { ...claim, wantsDataKeys: true, proof: { type: 'voucher', voucher: documentJson(voucher) } };
+        const request = {
+          ...claim,
+          wantsDataKeys: true,
+          enrolment: null,
+          proof: { type: 'voucher', voucher: documentJson(voucher) },
+        };
         const { sealedKeys } = await cas.call('/v1/join', request, JOIN_ANSWER);
         const isOpen = sealedKeys !== null && openSealedTo(sealedKeys, deliveryKeys) !== undefined;
         return isOpen ? 'CAS gave it the data keys' : 'CAS gave it a certificate';

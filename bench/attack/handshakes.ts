@@ -8,6 +8,7 @@ import { KIND_REQUEST, KIND_RESPONSE, OFFSET_KIND, OFFSET_SENDER_SESSION, OFFSET
 import { AvocadoError } from '../../src/errors.ts';
 import type { Authority } from '../../src/trust/authority.ts';
 import { issueCertificate } from '../../src/trust/certificate.ts';
+import { ALL_GRANTS } from '../../src/trust/grants.ts';
 import { generateSigningKeyPair, generateStaticKeyPair } from '../../workers/signing.ts';
 import { openAttackClient } from './attack-client.ts';
 import type { Attack, Finding, Moved } from './attack.ts';
@@ -117,8 +118,7 @@ function foreigner(cluster: Authority): Authority {
   const certificate = issueCertificate(
     {
       role: 'client',
-      mayRead: true,
-      mayWrite: true,
+      grants: ALL_GRANTS,
       staticKey: staticKeyPair.publicKey,
       clusterId: cluster.clusterId,
       expirySeconds: Math.floor(Date.now() / 1_000) + CERTIFICATE_SECONDS,

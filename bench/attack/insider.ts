@@ -69,9 +69,12 @@ export class Insider implements EndpointApplication<Peer> {
     this.#loop.schedule();
   }
 
-  /** With a session with each replica. */
-  static async open(scene: Scene): Promise<Insider> {
-    const { authority, hosts } = scene;
+  /**
+   * With a session with each replica.
+   * @param authority Whose keys and rights it has.
+   */
+  static async open(scene: Scene, authority = scene.authority): Promise<Insider> {
+    const { hosts } = scene;
     const host = hosts.every(isLoopback) ? (hosts[0]!.includes(':') ? '::1' : '127.0.0.1') : '0.0.0.0';
     const transport = await UdpTransport.open({ host, port: 0 });
     const insider = new Insider(authority, hosts, transport, await openSealing(authority, {}));

@@ -8,7 +8,10 @@ import { sendCommand } from '../trust/chain/operator.ts';
 import { Policy } from '../trust/evidence/policy.ts';
 import { AvocadoError } from '../errors.ts';
 import { describeFacts, factsJson } from './attest-facts.ts';
-import type { CasCallOptions } from './cas.ts';
+import { makeEnrolmentFile } from '../trust/chain/enrolment-file.ts';
+import { newProfile } from '../trust/chain/profiles.ts';
+import { hexOf } from '../trust/hex.ts';
+import type { CasCallOptions, CasProfileOptions } from './cas.ts';
 import { formatTable } from './table.ts';
 
 export async function show(options: CasCallOptions): Promise<void> {
@@ -78,6 +81,26 @@ export async function setPolicy(path: string, options: CasCallOptions): Promise<
   } finally {
     cas.close();
   }
+}
+
+export async function setProfile(name: string, grants: string, options: CasProfileOptions): Promise<void> {
+  const { measurement, enrolmentKey } = options;
+  const profile = newProfile(name, grants, {
+    ...(measurement !== undefined && { measurements: measurement }),
+    ...(enrolmentKey !== undefined && { enrolmentKey }),
+  });
+  const keys = readOperatorFile(options.operatorKey);
+  const cas = await connect(options);
+  try {
+    const command = { type: 'set-profile', profile, replaces: cas.document.policyHash } as const;
+    process.stdout.write(`${await sendCommand(cas, keys.signing, command)}\n`);
+  } finally {
+    cas.close();
+  }
+}
+
+export function makeEnrolmentKey(path: string): void {
+  process.stdout.write(`${hexOf(makeEnrolmentFile(path).publicKey)}\n`);
 }
 
 export async function share(path: string, options: CasCallOptions): Promise<void> {

@@ -2,8 +2,11 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../../net/mode.ts';
 import { ADMISSIONS } from '../trust/chain/admissions.ts';
 import { OPERATORS_MAX } from '../trust/chain/operators-max.ts';
+import type { Profile } from '../trust/chain/profiles.ts';
 import type { EvidenceKind } from '../trust/evidence/evidence.ts';
 import type { KeySpace } from '../trust/key-space.ts';
+import { grantsText } from '../trust/grant-text.ts';
+import { PROFILE_NAME_PATTERN } from '../trust/profile-name.ts';
 import {
   casOption,
   casPolicyOption,
@@ -13,6 +16,7 @@ import {
   teeOption,
   vendorLatencyOption,
 } from './chain-options.ts';
+import { grantsOf } from './grants-option.ts';
 import { parseMembers } from './init.ts';
 import { jsonOption, modeOption, wholeNumberBetween } from './shared-options.ts';
 
@@ -31,7 +35,7 @@ export interface CasNewOptions extends CasRunOptions {
   readonly policy: string;
   readonly admission: (typeof ADMISSIONS)[number];
   readonly certificateHours: number;
-  readonly readOnlyClients?: boolean;
+  readonly profile?: Profile[];
   readonly space?: KeySpace[];
   readonly refreshSeconds: number;
   readonly operator: string[];
@@ -46,6 +50,11 @@ export interface CasCallOptions {
   readonly collateral?: string;
   readonly operatorKey: string;
   readonly json?: boolean;
+}
+
+export interface CasProfileOptions extends CasCallOptions {
+  readonly measurement?: string[];
+  readonly enrolmentKey?: string;
 }
 
 const CERTIFICATE_HOURS_DEFAULT = 24;
@@ -65,6 +74,9 @@ export function casCommand(): Command {
     .addCommand(setPolicyCommand())
     .addCommand(reFormCommand())
     .addCommand(rotateCommand())
+    .addCommand(setProfileCommand())
+    .addCommand(removeProfileCommand())
+    .addCommand(enrolmentKeyCommand())
     .addCommand(confirmCommand())
     .addCommand(recoverCommand())
     .addCommand(shareCommand())
@@ -104,7 +116,11 @@ function newCommand(): Command {
       wholeNumberBetween(1, CERTIFICATE_HOURS_MAX),
       CERTIFICATE_HOURS_DEFAULT,
     )
-    .option('--read-only-clients', 'clients get no right to write')
+    .option(
+      '--profile <name=grants>',
+      'what clients that name it may do: RIGHTS:PREFIX,... with rights r, w, a; may be given several times (default: default=rwa:)',
+      profileGiven,
+    )
     .option(
       '--refresh-seconds <seconds>',
       'how often members and clients look for revocations and new data keys',
@@ -128,7 +144,7 @@ Examples:
     --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400
   avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400
   avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400 \
-    --space billing=billing/ --space users=users/`,
+    --space billing=billing/ --space users=users/ --profile default=r:users/ --profile billing=rw:billing/`,
     )
     .action(async (directory: string, options: CasNewOptions) =>
       (await import('./cas-serve.ts')).serveNew(directory, options),
@@ -277,6 +293,62 @@ Examples:
     );
 }
 
+function setProfileCommand(): Command {
+  return operatorCall(new Command('set-profile'))
+    .description('Say what clients with a profile may do, and who may have it, from their next join or renewal on.')
+    .argument('<name>', 'clients give it with --as; default is the one of those that give none', profileName)
+    .argument('<grants>', 'RIGHTS:PREFIX,... with rights r read, w write, a admin')
+    .option('--measurement <hash...>', 'builds that may have it (default: all that the policy accepts as clients)')
+    .option(
+      '--enrolment-key <public key>',
+      'whoever has it signs with the secret half, see avocado cas enrolment-key',
+      hexDigits(64),
+    )
+    .addHelpText(
+      'after',
+      `
+It takes as many operators as a new policy: each sends the same command. Certificates that were given stay as they are.
+
+Examples:
+  avocado cas set-profile billing rw:billing/ --cas https://10.0.0.1:7480#<key> --operator-key operator.json
+  avocado cas set-profile default r:public/ --cas https://10.0.0.1:7480#<key> --operator-key operator.json
+  avocado cas set-profile auditor r:,a: --enrolment-key 3f01... --cas https://10.0.0.1:7480#<key> \\
+    --operator-key operator.json`,
+    )
+    .action(async (name: string, grants: string, options: CasProfileOptions) =>
+      (await import('./cas-operate.ts')).setProfile(name, grants, options),
+    );
+}
+
+function removeProfileCommand(): Command {
+  return operatorCall(new Command('remove-profile'))
+    .description('Admit and renew no more clients with a profile.')
+    .argument('<name>', 'of the profile', profileName)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas remove-profile billing --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (name: string, options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).operate(options, { type: 'remove-profile', name }),
+    );
+}
+
+function enrolmentKeyCommand(): Command {
+  return new Command('enrolment-key')
+    .description('Make the key pair by which clients show that they belong to a profile, and print its public half.')
+    .argument('<file>', 'file to write, for its owner only')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado cas enrolment-key auditor.json
+  avocado get orders/1 --cluster https://10.0.0.1:7480#<key> --as auditor --enrolment-key auditor.json`,
+    )
+    .action(async (path: string) => (await import('./cas-operate.ts')).makeEnrolmentKey(path));
+}
+
 function confirmCommand(): Command {
   return operatorCall(new Command('confirm'))
     .description('Confirm the state that CAS was started from, when no majority of its witnesses is left to do so.')
@@ -340,6 +412,18 @@ function call(command: Command): Command {
 
 function operatorCall(command: Command): Command {
   return call(command).requiredOption('--operator-key <file>', 'made by avocado cas operator-key');
+}
+
+function profileName(text: string): string {
+  if (PROFILE_NAME_PATTERN.test(text)) return text;
+  throw new InvalidArgumentError('Give a name of 1 to 32 of a-z, 0-9 and -.');
+}
+
+function profileGiven(text: string, before: Profile[] = []): Profile[] {
+  const separator = text.indexOf('=');
+  if (separator === -1) throw new InvalidArgumentError('Give a name and its grants, e.g. billing=rw:billing/.');
+  const grants = grantsText(grantsOf(text.slice(separator + 1)));
+  return [...before, { name: profileName(text.slice(0, separator)), grants, measurements: null, enrolmentKey: null }];
 }
 
 /** Their rules are CAS's. */

@@ -1,7 +1,15 @@
 import { Command } from 'commander';
 import { assertHeld, expectedOf, ifValueOption, ifVersionOption } from './conditions.ts';
 import type { ConditionOptions } from './conditions.ts';
-import { clusterOption, datagramBytesOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
+import {
+  asOption,
+  clusterOption,
+  datagramBytesOption,
+  enrolmentKeyOption,
+  jsonOption,
+  routeOption,
+  timeoutOption,
+} from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
@@ -18,6 +26,8 @@ export function deleteCommand(): Command {
     .addOption(clusterOption())
     .addOption(timeoutOption())
     .addOption(routeOption())
+    .addOption(asOption())
+    .addOption(enrolmentKeyOption())
     .addOption(datagramBytesOption())
     .addOption(jsonOption())
     .addHelpText(

@@ -1,7 +1,15 @@
 import { Command } from 'commander';
 import { describeValue } from './describe-value.ts';
 import { CommandFailure, EXIT_FAILED } from './failure.ts';
-import { clusterOption, datagramBytesOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
+import {
+  asOption,
+  clusterOption,
+  datagramBytesOption,
+  enrolmentKeyOption,
+  jsonOption,
+  routeOption,
+  timeoutOption,
+} from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
@@ -17,6 +25,8 @@ export function getCommand(): Command {
     .addOption(clusterOption())
     .addOption(timeoutOption())
     .addOption(routeOption())
+    .addOption(asOption())
+    .addOption(enrolmentKeyOption())
     .addOption(datagramBytesOption())
     .addOption(jsonOption())
     .addHelpText(
@@ -28,6 +38,7 @@ Examples:
   avocado get greeting
   avocado get photo > photo.jpg
   avocado get greeting --with-version
+  avocado get billing/1 --as billing --route coordinated
   avocado get greeting --json --cluster ./cluster`,
     )
     .action(get);

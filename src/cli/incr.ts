@@ -1,5 +1,13 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { clusterOption, datagramBytesOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
+import {
+  asOption,
+  clusterOption,
+  datagramBytesOption,
+  enrolmentKeyOption,
+  jsonOption,
+  routeOption,
+  timeoutOption,
+} from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
@@ -13,6 +21,8 @@ export function incrCommand(): Command {
     .addOption(clusterOption())
     .addOption(timeoutOption())
     .addOption(routeOption())
+    .addOption(asOption())
+    .addOption(enrolmentKeyOption())
     .addOption(datagramBytesOption())
     .addOption(jsonOption())
     .addHelpText(

@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../../net/mode.ts';
 import { CERTIFICATE_DAYS_DEFAULT, initClusterDirectory } from '../trust/cluster-directory.ts';
-import type { ClusterSummary } from '../trust/cluster-directory.ts';
+import type { ClusterSummary, NamedClient } from '../trust/cluster-directory.ts';
 import { ownCommandLine } from './own-command-line.ts';
+import { grantsOf } from './grants-option.ts';
 import { jsonOption, modeOption, replicaCount, wholeNumberBetween } from './shared-options.ts';
 
 /** First of a row of ports; unassigned by IANA for UDP as far as 7409. */
@@ -18,6 +19,7 @@ interface InitOptions {
   readonly basePort: number;
   readonly mode: SecurityMode;
   readonly certificateDays: number;
+  readonly client?: NamedClient[];
   readonly force?: boolean;
   readonly json?: boolean;
 }
@@ -46,6 +48,11 @@ export function initCommand(): Command {
       wholeNumberBetween(1, CERTIFICATE_DAYS_MAX),
       CERTIFICATE_DAYS_DEFAULT,
     )
+    .option(
+      '--client <name=grants>',
+      'a client with a name and fewer rights, for --as; grants are RIGHTS:PREFIX,... with rights r, w, a; may be given several times',
+      namedClient,
+    )
     .option('--force', 'replace the cluster that the directory holds; its keys are lost')
     .addOption(jsonOption())
     .addHelpText(
@@ -54,7 +61,8 @@ export function initCommand(): Command {
 Examples:
   avocado init ./cluster
   avocado init ./cluster --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400
-  avocado init ./cluster --replicas 5 --base-port 9000 --force`,
+  avocado init ./cluster --replicas 5 --base-port 9000 --force
+  avocado init ./cluster --client billing=rw:billing/ --client auditor=r:,a:`,
     )
     .action(init);
 }
@@ -69,6 +77,7 @@ function init(directory: string, options: InitOptions): void {
     mode: options.mode,
     certificateDays: options.certificateDays,
     force: options.force ?? false,
+    clients: options.client ?? [],
   });
   const expires = new Date(summary.certificateExpirySeconds * 1000).toISOString();
   if (options.json === true) {
@@ -96,13 +105,20 @@ function describe(summary: ClusterSummary, mode: SecurityMode, expires: string):
   return `Cluster ${summary.clusterIdHex.slice(0, 8)}, mode ${mode}, written to ${directory}; certificates expire ${expires.slice(0, 10)}.
 
 The host of replica i needs cluster.json, data-key.json and replica-<i>.json; a client's cluster.json, data-key.json
-and client.json. Nothing that runs needs ${join(directory, 'cluster-key.json')}: keep it elsewhere.
+and client.json; one with a name cluster.json and client-<name>.json. Nothing that runs needs ${join(directory, 'cluster-key.json')}: keep it elsewhere.
 
 Start each replica:
 ${starts}
 Then:
   ${avocado} status --cluster ${directory}
 `;
+}
+
+/** Their names' rules are the directory's. */
+function namedClient(text: string, before: NamedClient[] = []): NamedClient[] {
+  const separator = text.indexOf('=');
+  if (separator === -1) throw new InvalidArgumentError('Give a name and its grants, e.g. billing=rw:billing/.');
+  return [...before, { name: text.slice(0, separator), grants: grantsOf(text.slice(separator + 1)) }];
 }
 
 /** host:port or [IPv6]:port; what else is wrong with them the cluster directory says. */

@@ -4,7 +4,15 @@ import { Command } from 'commander';
 import { assertHeld, expectedOf, ifAbsentOption, ifValueOption, ifVersionOption } from './conditions.ts';
 import type { ConditionOptions } from './conditions.ts';
 import { CommandFailure, EXIT_WRONG_INPUT } from './failure.ts';
-import { clusterOption, datagramBytesOption, jsonOption, routeOption, timeoutOption } from './shared-options.ts';
+import {
+  asOption,
+  clusterOption,
+  datagramBytesOption,
+  enrolmentKeyOption,
+  jsonOption,
+  routeOption,
+  timeoutOption,
+} from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
@@ -24,6 +32,8 @@ export function putCommand(): Command {
     .addOption(clusterOption())
     .addOption(timeoutOption())
     .addOption(routeOption())
+    .addOption(asOption())
+    .addOption(enrolmentKeyOption())
     .addOption(datagramBytesOption())
     .addOption(jsonOption())
     .addHelpText(

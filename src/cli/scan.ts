@@ -3,7 +3,15 @@ import { once } from 'node:events';
 import { Command, Option } from 'commander';
 import type { Client } from '../index.ts';
 import type { ScannedKey, ScannedPair } from '../client/scans.ts';
-import { clusterOption, datagramBytesOption, jsonOption, timeoutOption, wholeNumberBetween } from './shared-options.ts';
+import {
+  asOption,
+  clusterOption,
+  datagramBytesOption,
+  enrolmentKeyOption,
+  jsonOption,
+  timeoutOption,
+  wholeNumberBetween,
+} from './shared-options.ts';
 import { withClient } from './with-client.ts';
 import type { ClientOptions } from './with-client.ts';
 
@@ -33,6 +41,8 @@ export function scanCommand(): Command {
       new Option('--count', 'print how many keys there are, nothing else').conflicts(['keys', 'reverse', 'limit']),
     )
     .addOption(clusterOption())
+    .addOption(asOption())
+    .addOption(enrolmentKeyOption())
     .addOption(timeoutOption())
     .addOption(datagramBytesOption())
     .addOption(jsonOption())

@@ -35,6 +35,18 @@ export function routeOption(): Option {
     .default('direct');
 }
 
+/** As whom a client comes. */
+export function asOption(): Option {
+  return new Option(
+    '--as <name>',
+    'profile at CAS, or client of avocado init --client (default: the one without a name)',
+  );
+}
+
+export function enrolmentKeyOption(): Option {
+  return new Option('--enrolment-key <file>', 'where CAS asks for it: made by avocado cas enrolment-key');
+}
+
 export function datagramBytesOption(): Option {
   return new Option(
     '--datagram-bytes <bytes>',

@@ -4,8 +4,10 @@ import { Command } from 'commander';
 import { describeValue } from './describe-value.ts';
 import { CommandFailure, EXIT_FAILED, EXIT_WRONG_INPUT } from './failure.ts';
 import {
+  asOption,
   clusterOption,
   datagramBytesOption,
+  enrolmentKeyOption,
   jsonOption,
   routeOption,
   timeoutOption,
@@ -30,6 +32,8 @@ export function updateCommand(): Command {
     .addOption(clusterOption())
     .addOption(timeoutOption())
     .addOption(routeOption())
+    .addOption(asOption())
+    .addOption(enrolmentKeyOption())
     .addOption(datagramBytesOption())
     .option(
       '--attempts <count>',

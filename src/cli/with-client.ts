@@ -8,6 +8,8 @@ export interface ClientOptions {
   readonly cluster?: string;
   readonly timeout: number;
   readonly route: Route;
+  readonly as?: string;
+  readonly enrolmentKey?: string;
   readonly datagramBytes?: number;
   readonly json?: boolean;
 }
@@ -21,6 +23,8 @@ export async function withClient<T>(
   const client = await connect({
     cluster: findCluster(options.cluster),
     route: options.route,
+    ...(options.as !== undefined && { as: options.as }),
+    ...(options.enrolmentKey !== undefined && { enrolmentKeyFile: options.enrolmentKey }),
     connectTimeoutMs: options.timeout,
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
   });

@@ -6,6 +6,8 @@ import type { Operations } from './operations.ts';
 export interface CallKind<Result> {
   /** As errors name it. */
   readonly name: string;
+  /** Seals or opens a value: in the direct route not without a data key. */
+  readonly usesValues: boolean;
   /** An operation's id, or TABLE_FULL. */
   start(operations: Operations, token: number, input: CallInput, deadlineMs: number): number;
   /** @param value Bytes [0, valueBytes) are valid during the call only, and `ended` is. */
@@ -22,6 +24,7 @@ export interface CallInput {
 
 export const GET: CallKind<Buffer | undefined> = {
   name: 'get',
+  usesValues: true,
   start: (operations, token, { key }, deadlineMs) => operations.startGet(token, key, deadlineMs),
   answer: (outcome, value, valueBytes) =>
     outcome === 'absent' ? undefined : Buffer.from(value.subarray(0, valueBytes)),
@@ -29,12 +32,14 @@ export const GET: CallKind<Buffer | undefined> = {
 
 export const PUT: CallKind<void> = {
   name: 'put',
+  usesValues: true,
   start: (operations, token, { key, value }, deadlineMs) => operations.startPut(token, key, value!, deadlineMs),
   answer: () => {},
 };
 
 export const DELETE: CallKind<void> = {
   name: 'delete',
+  usesValues: false,
   start: (operations, token, { key }, deadlineMs) => operations.startDelete(token, key, deadlineMs),
   answer: () => {},
 };

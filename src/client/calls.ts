@@ -4,7 +4,7 @@ import type { ScanOutcome } from '../protocol/outcome.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
 import type { ScanPage } from '../protocol/scan-request.ts';
 import type { CallInput, CallKind } from './call-kind.ts';
-import { errorOf } from './failures.ts';
+import { errorOf, noDataKeyError } from './failures.ts';
 import type { Engine, Operations, OperationSink, Outcome } from './operations.ts';
 import { TABLE_FULL } from './operations.ts';
 import { ScanCall } from './scan-call.ts';
@@ -46,6 +46,9 @@ export class Calls implements OperationSink {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(errorOf(kind.name, 'closed'));
       if (signal?.aborted === true) return reject(errorOf(kind.name, 'aborted'));
+      if (kind.usesValues && this.#engine!.lacksDataKey(key)) {
+        return reject(noDataKeyError(kind.name));
+      }
       const call = new Call(kind, key, value, request, endMs, resolve as (result: unknown) => void, reject);
       if ((this.#waitingCount > 0 || !this.#start(call)) && !this.#enqueue(call)) {
         return reject(
@@ -62,7 +65,8 @@ export class Calls implements OperationSink {
   /** One page of a scan. It waits for a place as other calls do. */
   runScan(request: PageRequest, endMs: number, signal: AbortSignal): Promise<ScanPage> {
     const kind = new ScanCall(request, (token, outcome) => this.#ended(token, outcome, EMPTY, 0));
-    return this.run(kind, EMPTY, undefined, undefined, endMs, signal);
+    // The start stands for the range: what may be read of it is of the start's space, or of spaces that are covered.
+    return this.run(kind, request.start, undefined, undefined, endMs, signal);
   }
 
   onOperationEnded(token: number, outcome: Outcome, value: Uint8Array, valueBytes: number): void {

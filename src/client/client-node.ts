@@ -136,7 +136,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       sink,
       readyMask: () => this.view.readyMask,
       epoch: () => this.view.epoch,
-      mayWrite: () => rights.mayWrite,
+      mayWrite: (words, keyWord, keyBytes) => rights.mayWrite(words, keyWord, keyBytes),
       session: (member) => this.links[member]!.session,
       onOtherMessage: (incoming, word) => this.#onOtherMessage(incoming, word),
     });

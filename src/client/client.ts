@@ -39,6 +39,10 @@ export interface ConnectOptions {
    * does that for it; one session is enough, and no data key is needed.
    */
   readonly route?: Route;
+  /** As which client: a profile at CAS, or a file client-<name>.json of the directory. Default: the one without a name. */
+  readonly as?: string;
+  /** File of the key by which CAS knows who may have that profile (`avocado cas enrolment-key`). */
+  readonly enrolmentKeyFile?: string;
   /** Time to find a quorum; default 5,000 ms. */
   readonly connectTimeoutMs?: number;
   /** Deadline of an operation that gives none; default 5,000 ms. */
@@ -100,6 +104,8 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     clusterDirectory: options.cluster,
     sink: calls,
     route,
+    ...(options.as !== undefined && { profile: options.as }),
+    ...(options.enrolmentKeyFile !== undefined && { enrolmentKeyFile: options.enrolmentKeyFile }),
     capacity: concurrency,
     connectTimeoutMs,
     workers,

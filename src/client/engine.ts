@@ -24,7 +24,8 @@ const CONNECT_TIMEOUT_MS_DEFAULT = 5_000;
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const route = options.route ?? 'direct';
-  const role = { role: 'client', needsDataKeys: route === 'direct' } as const;
+  const { profile, enrolmentKeyFile } = options;
+  const role = { role: 'client', needsDataKeys: route === 'direct', profile, enrolmentKeyFile } as const;
   const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS_DEFAULT;
   const authority = await obtainAuthority(options.clusterDirectory, role, { timeoutMs });
   try {
@@ -64,6 +65,8 @@ class UdpEngine implements Engine, Operations {
   readonly memberCount: number;
   readonly quorum: number;
   readonly #authority: Authority;
+  /** In the coordinated route replicas do that, in plaintext nobody. */
+  readonly #sealsValues: boolean;
   readonly #members: readonly Member[];
   readonly #sealing: ProcessSealing;
   readonly #transport: UdpTransport;
@@ -87,6 +90,7 @@ class UdpEngine implements Engine, Operations {
     const { mode, staticKeyPair, configuration } = authority;
     const route = options.route ?? 'direct';
     this.#authority = authority;
+    this.#sealsValues = options.route !== 'coordinated' && authority.mode !== 'plaintext';
     this.#transport = transport;
     this.#members = configuration.members;
     this.memberCount = configuration.members.length;
@@ -180,6 +184,10 @@ class UdpEngine implements Engine, Operations {
 
   get workers(): WorkerFigures | undefined {
     return this.#sealing.figures();
+  }
+
+  lacksDataKey(key: Uint8Array): boolean {
+    return this.#sealsValues && this.#authority.dataKeys.lacks(key);
   }
 
   async status(timeoutMs: number): Promise<MemberStatus[]> {

@@ -27,7 +27,7 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
     'a writer has used up the stamps of this key; it had no effect: find out whose certificate did that',
   ],
   'scans-off': ['SCANS_OFF', 'too few replicas keep their keys in order: start them without --no-scans'],
-  'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it'],
+  'not-permitted': ['NOT_PERMITTED', 'the certificate does not permit it for this key, or for all of the range'],
   closed: ['CLOSED', 'the client is closed; it had no effect'],
   'too-large': [
     'VALUE_TOO_LARGE',
@@ -47,6 +47,14 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
     'the value that is there, or the new one, does not fit into one datagram, as read-modify-writes need it; it had no effect',
   ],
 };
+
+/** Of a client whose grants do not cover the key's space: it may know single values, not the key that opens them all. */
+export function noDataKeyError(callName: string): AvocadoError {
+  return new AvocadoError(
+    'NOT_PERMITTED',
+    `${callName}: this client has no data key for the key's space, as no grant of its to read covers it; take the coordinated route, where replicas seal and open: --route coordinated`,
+  );
+}
 
 export function errorOf(callName: string, outcome: Failure): AvocadoError {
   const [code, text] = FAILURES[outcome];

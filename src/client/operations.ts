@@ -125,6 +125,8 @@ export interface Engine {
   readonly instance: string | undefined;
   /** Undefined: the engine has none. */
   readonly workers: WorkerFigures | undefined;
+  /** Whether values of this key are sealed and opened here, and there is no data key for them. */
+  lacksDataKey(key: Uint8Array): boolean;
   /** Asks each member for its status; members that don't answer in time are 'unreachable'. */
   status(timeoutMs: number): Promise<MemberStatus[]>;
   close(): Promise<void>;
@@ -133,6 +135,9 @@ export interface Engine {
 export interface EngineOptions extends EngineSettings {
   /** Cluster directory, see `avocado init`. */
   clusterDirectory: string;
+  /** As which client; default: the one without a name. */
+  profile?: string;
+  enrolmentKeyFile?: string;
 }
 
 export interface EngineSettings extends WorkerOptions {

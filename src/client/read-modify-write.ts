@@ -99,6 +99,7 @@ function conditionOf(expected: Expected): Pick<RmwRequest, 'condition' | 'expect
 
 export const GET_WITH_VERSION: CallKind<Versioned> = {
   name: 'getWithVersion',
+  usesValues: true,
   start: (operations, token, { key }, deadlineMs) => operations.startGet(token, key, deadlineMs, true),
   answer: (outcome, value, valueBytes, ended) => ({
     value: outcome === 'absent' ? undefined : copyOf(value, valueBytes),
@@ -113,6 +114,7 @@ export const DELETE_IF: CallKind<ConditionalResult> = conditional('deleteIf');
 function conditional(name: string): CallKind<ConditionalResult> {
   return {
     name,
+    usesValues: true,
     start: startRmw,
     answer: (outcome, value, valueBytes, ended) =>
       outcome === 'mismatch'
@@ -123,6 +125,7 @@ function conditional(name: string): CallKind<ConditionalResult> {
 
 export const GET_AND_SET: CallKind<Buffer | undefined> = {
   name: 'getAndSet',
+  usesValues: true,
   start: startRmw,
   answer: (outcome, value, valueBytes, ended) => {
     assertDone(outcome);
@@ -132,6 +135,7 @@ export const GET_AND_SET: CallKind<Buffer | undefined> = {
 
 export const INCREMENT: CallKind<bigint> = {
   name: 'increment',
+  usesValues: true,
   start: startRmw,
   answer: (outcome, value, valueBytes) => {
     assertDone(outcome);

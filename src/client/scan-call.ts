@@ -22,6 +22,10 @@ export class ScanCall implements CallKind<ScanPage> {
     return this.#failedKey === undefined ? 'scan' : `scan of ${JSON.stringify(String(this.#failedKey))}`;
   }
 
+  get usesValues(): boolean {
+    return this.#request.wantsValues;
+  }
+
   start(operations: Operations, token: number, _input: CallInput, deadlineMs: number): number {
     return operations.startScan(
       {

@@ -1,6 +1,7 @@
 import type { Incoming } from '../../net/inbox.ts';
 import type { Link } from '../../net/handshakes.ts';
-import { slotOf } from '../protocol/messages.ts';
+import { AvocadoError } from '../errors.ts';
+import { FLAG_NOT_PERMITTED, flagsOf, slotOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
 import type { Peer } from '../protocol/peer.ts';
 import { readStatus, sendStatusRequest } from '../protocol/status-message.ts';
@@ -16,6 +17,7 @@ interface Query {
   readonly answers: (MemberStatus | undefined)[];
   readonly timer: NodeJS.Timeout;
   readonly resolve: (answers: MemberStatus[]) => void;
+  readonly reject: (error: AvocadoError) => void;
   askedMs: number;
 }
 
@@ -37,12 +39,13 @@ export class StatusQueries {
   ask(timeoutMs: number): Promise<MemberStatus[]> {
     const number = this.#nextNumber;
     this.#nextNumber = (number + 1) & 0xffff;
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const query: Query = {
         number,
         answers: this.#members.map(() => undefined),
         timer: setTimeout(() => this.#finish(query), timeoutMs),
         resolve,
+        reject,
         askedMs: -Infinity,
       };
       this.#queries.set(number, query);
@@ -62,6 +65,9 @@ export class StatusQueries {
 
   onStatus(incoming: Incoming<Peer>, word: number): void {
     const query = this.#queries.get(slotOf(incoming.region.words, word));
+    if (query !== undefined && (flagsOf(incoming.region.words, word) & FLAG_NOT_PERMITTED) !== 0) {
+      return this.#refuse(query);
+    }
     const status = readStatus(incoming.region, word);
     if (query === undefined || status === undefined) return;
     const member = incoming.session.peer.identity.memberIndex;
@@ -73,9 +79,20 @@ export class StatusQueries {
     for (const query of this.#queries.values()) this.#finish(query);
   }
 
-  #finish(query: Query): void {
+  #refuse(query: Query): void {
+    this.#end(query);
+    query.reject(
+      new AvocadoError('NOT_PERMITTED', 'status: the certificate gives no right to it: it needs admin (a:)'),
+    );
+  }
+
+  #end(query: Query): void {
     clearTimeout(query.timer);
     this.#queries.delete(query.number);
+  }
+
+  #finish(query: Query): void {
+    this.#end(query);
     query.resolve(query.answers.map((answer, member) => answer ?? this.#unreachable(member)));
   }
 

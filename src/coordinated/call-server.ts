@@ -23,8 +23,8 @@ import { flagsOf, slotOf, writeHead } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
 import { isAnswer } from '../protocol/outcome.ts';
 import type { OperationSink, Outcome } from '../protocol/outcome.ts';
-import type { Identity } from '../trust/authority.ts';
 import type { Peer } from '../protocol/peer.ts';
+import { isCallPermitted } from '../protocol/permissions.ts';
 import type { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallOperations } from './call-operations.ts';
 import type { OperationStarter } from './call-operations.ts';
@@ -149,7 +149,8 @@ export class CallServer implements OperationSink {
     }
     // Nobody waits for the call that was in the slot before.
     if (stream.isRunning(slot, stream.generation[slot]!)) this.#giveUp(stream, slot);
-    if (!isPermitted(kind, identity)) return this.#refuse(stream, slot, generation, attempt, 'not-permitted');
+    if (!isCallPermitted(identity.permissions, kind, words, word))
+      return this.#refuse(stream, slot, generation, attempt, 'not-permitted');
     this.#start(stream, slot, kind, words, word);
   }
 
@@ -294,9 +295,3 @@ export class CallServer implements OperationSink {
 
 const NO_TOKEN = -1;
 const KEPT_ACCOUNT = 'kept answers';
-
-/** What a client may not do itself no replica does for it. */
-function isPermitted(kind: number, identity: Identity): boolean {
-  // Read-modify-writes tell what was there.
-  return (identity.mayRead || !(isReadOnly(kind) || kind === CALL_RMW)) && (identity.mayWrite || isReadOnly(kind));
-}

@@ -18,6 +18,7 @@ import { MESSAGE_RESOLVE } from '../protocol/resolve-messages.ts';
 import { RMW_OPERATION_BYTES } from '../protocol/rmw-operation.ts';
 import { CONDITION_NONE, RMW_RESEAL } from '../protocol/rmw-request.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
+import { Permissions } from '../trust/permissions.ts';
 import { HostMemory } from '../store/host-memory.ts';
 import { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallServer } from './call-server.ts';
@@ -114,7 +115,7 @@ export class ReplicaRoute {
       remote: messenger,
       peer: {
         // Its clients' permissions are looked at when they call.
-        identity: { role: 'replica', memberIndex, mayRead: true, mayWrite: true },
+        identity: { role: 'replica', memberIndex, permissions: Permissions.ALL },
         ...writer,
         incarnation: undefined,
         key: `member ${memberIndex}`,
@@ -137,7 +138,6 @@ export class ReplicaRoute {
     });
     this.resolves = new ResolveServer({
       messenger,
-      drops: options.drops,
       firstToken: RESOLVE_TOKENS,
       coordinator: () => (this.#coordinator ??= this.#createCoordinator()),
     });

@@ -1,6 +1,5 @@
 import { assert } from '../../net/assert.ts';
 import { writeU53 } from '../../net/bytes.ts';
-import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
 import { Scratch } from '../../workers/scratch.ts';
@@ -8,7 +7,6 @@ import {
   FLAG_BUSY,
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
-  FLAG_NOT_PERMITTED,
   FLAG_TRUSTED_FULL,
   KEY_BYTES_MAX,
   WORD_KEY_BYTES,
@@ -45,7 +43,6 @@ export const RESOLVE_DEADLINE_MS = 2_000;
 
 export interface ResolveServerOptions {
   readonly messenger: Messenger;
-  readonly drops: DropCounters;
   /** Token of the first place: those below it are of other owners of the coordinator's operations. */
   readonly firstToken: number;
   /** Undefined while the process has no room for one, or isn't active. */
@@ -92,10 +89,6 @@ export class ResolveServer {
     const { words } = region;
     const slot = slotOf(words, word);
     const generation = words[word + 1]!;
-    if (!mayResolve(session.peer)) {
-      this.#options.drops.count('not-permitted');
-      return this.#reply(session, slot, generation, FLAG_NOT_PERMITTED, NONE);
-    }
     if (this.#isUnderWay(session, slot, generation)) return;
     if (!this.#begin(session, words, word, nowMs)) {
       this.#busyCount++;
@@ -152,11 +145,6 @@ export class ResolveServer {
     words[word + WORD_RESOLVED_WRITER] = stamp.writerLow;
     words[word + WORD_RESOLVED_WRITER + 1] = stamp.writerHigh;
   }
-}
-
-/** It tells the stamp, and changes nothing but who holds what was written: as reading does. */
-function mayResolve({ identity }: Peer): boolean {
-  return identity.mayRead;
 }
 
 /** What the reader is told; where nothing is said here, that it is to ask again. */

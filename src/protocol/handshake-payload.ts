@@ -1,5 +1,6 @@
 import type { Admission } from '../../net/endpoint.ts';
 import type { Authority, Identity } from '../trust/authority.ts';
+import { Permissions } from '../trust/permissions.ts';
 import { toHex } from './instance.ts';
 import type { Peer } from './peer.ts';
 
@@ -49,6 +50,6 @@ export function admitRequest(
 export function acceptResponse(memberIndex: number, payload: Uint8Array): Admission<Peer> {
   if (payload.length !== RESPONSE_BYTES) return { ok: false, reason: 'its handshake answer has an unknown form' };
   const incarnation = toHex(payload.subarray(INCARNATION_OFFSET, EPOCH_OFFSET));
-  const identity: Identity = { role: 'replica', memberIndex, mayRead: false, mayWrite: false };
+  const identity: Identity = { role: 'replica', memberIndex, permissions: Permissions.NONE };
   return { ok: true, peer: { identity, writerHigh: 0, writerLow: 0, incarnation, key: `member ${memberIndex}` } };
 }

@@ -15,7 +15,6 @@ import {
   FLAG_CONFLICT,
   FLAG_GONE,
   FLAG_HOST_FULL,
-  FLAG_NOT_PERMITTED,
   FLAG_PARTS,
   FLAG_REPAIR,
   FLAG_TOMBSTONE,
@@ -71,6 +70,7 @@ import {
 } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
+import { deny, isPermitted } from './permissions.ts';
 import { Reassemblies } from './reassemblies.ts';
 import type { Reassembly } from './reassemblies.ts';
 import type { Repairs } from './repairs.ts';
@@ -221,13 +221,13 @@ export class Replica {
     const { session } = incoming;
     switch (typeOf(words, word)) {
       case MESSAGE_READ:
-        if (this.#serves(incoming)) this.#onRead(session, words, word, hash);
+        if (this.#takes(incoming, word)) this.#onRead(session, words, word, hash);
         return;
       case MESSAGE_STAMP:
-        if (this.#serves(incoming)) this.#onStamp(session, words, word, hash);
+        if (this.#takes(incoming, word)) this.#onStamp(session, words, word, hash);
         return;
       case MESSAGE_WRITE:
-        if (this.#serves(incoming)) this.#onWrite(session, words, word, valueWord, hash);
+        if (this.#takes(incoming, word)) this.#onWrite(session, words, word, valueWord, hash);
         return;
       default:
         return this.#onRareMessage(incoming, word, valueWord, hash);
@@ -239,28 +239,30 @@ export class Replica {
     const { session } = incoming;
     switch (typeOf(words, word)) {
       case MESSAGE_READ_PART:
-        if (this.#serves(incoming)) this.#onReadPart(session, words, word, hash);
+        if (this.#takes(incoming, word)) this.#onReadPart(session, words, word, hash);
         return;
       case MESSAGE_WRITE_PART:
-        if (this.#serves(incoming)) this.#onWritePart(session, words, word, valueWord);
+        if (this.#takes(incoming, word)) this.#onWritePart(session, words, word, valueWord);
         return;
       case MESSAGE_REPAIR:
-        if (this.#serves(incoming)) this.#repairs.onRepair(incoming, word, valueWord);
+        if (this.#takes(incoming, word)) this.#repairs.onRepair(incoming, word, valueWord);
         return;
       case MESSAGE_SCAN:
-        if (!this.#serves(incoming)) return;
+        if (!this.#takes(incoming, word)) return;
         this.#operationCount++;
         return this.#scans.onScan(session, this.#messenger, words, word);
       case MESSAGE_PREPARE:
       case MESSAGE_ACCEPT:
       case MESSAGE_COMMIT:
-        if (this.#serves(incoming))
+        if (this.#takes(incoming, word))
           this.acceptor.onMessage(session, this.#messenger, words, word, valueWord, this.#nowMs);
         return;
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:
-      case MESSAGE_RESOLVE:
         if (this.#serves(incoming)) this.#options.onCall(incoming, word);
+        return;
+      case MESSAGE_RESOLVE:
+        if (this.#takes(incoming, word)) this.#options.onCall(incoming, word);
         return;
       case MESSAGE_COUNTERS:
         if (this.#serves(incoming)) this.#guard.onCounters(session, this.#messenger, words, word);
@@ -270,7 +272,7 @@ export class Replica {
       case MESSAGE_STATE:
         return this.#formation.onState(session, words, word);
       case MESSAGE_STATUS_REQUEST:
-        if (this.#mayTell(session, this.#statusToldMs))
+        if (this.#mayTell(session, this.#statusToldMs) && this.#permits(session, words, word))
           this.#options.onStatusRequest(session, slotOf(words, word), words[word + 1]!);
         return;
       default:
@@ -288,6 +290,19 @@ export class Replica {
     return true;
   }
 
+  /** Whether a message about keys is carried out; if not, it was answered or counted. */
+  #takes(incoming: Incoming<Peer>, word: number): boolean {
+    return this.#serves(incoming) && this.#permits(incoming.session, incoming.region.words, word);
+  }
+
+  #permits(session: Session<Peer>, words: Int32Array, word: number): boolean {
+    const { permissions } = session.peer.identity;
+    if (permissions.isAll || isPermitted(permissions, words, word)) return true;
+    this.#drops.count('not-permitted');
+    deny(session, this.#messenger, words, word);
+    return false;
+  }
+
   /** Only an active member answers quorum messages, and only those of its own epoch. */
   #serves(incoming: Incoming<Peer>): boolean {
     if (!this.#formation.isActive) {
@@ -303,7 +318,6 @@ export class Replica {
   }
 
   #onRead(session: Session<Peer>, words: Int32Array, word: number, hash: number): void {
-    if (!session.peer.identity.mayRead) return this.#refuseRead(session, words, word);
     this.#operationCount++;
     const store = this.#store;
     const entry = store.find(words, word + WORD_ASK_KEY, words[word + WORD_KEY_BYTES]!, hash);
@@ -329,7 +343,6 @@ export class Replica {
   }
 
   #onReadPart(session: Session<Peer>, words: Int32Array, word: number, hash: number): void {
-    if (!session.peer.identity.mayRead) return this.#drops.count('not-permitted');
     const store = this.#store;
     const entry = store.find(words, word + WORD_READ_PART_KEY, words[word + WORD_KEY_BYTES]!, hash);
     const byteOffset = words[word + WORD_READ_PART_OFFSET]!;
@@ -357,30 +370,13 @@ export class Replica {
     if (isThere) store.copyEnvelopePart(entry, byteOffset, byteCount, out.packet, out.valueWord);
   }
 
-  #refuseRead(session: Session<Peer>, words: Int32Array, word: number): void {
-    this.#drops.count('not-permitted');
-    if (!this.#messenger.append(session, READ_REPLY_BYTES, 0)) return;
-    const { out } = this.#messenger;
-    writeHead(
-      out.control.words,
-      out.word,
-      MESSAGE_READ_REPLY,
-      FLAG_NOT_PERMITTED,
-      slotOf(words, word),
-      words[word + 1]!,
-    );
-    out.control.words.fill(0, out.word + 2, out.word + READ_REPLY_BYTES / 4);
-  }
-
   #onStamp(session: Session<Peer>, words: Int32Array, word: number, hash: number): void {
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     const entry = store.find(words, word + WORD_ASK_KEY, keyBytes, hash);
     if (!this.#messenger.append(session, STAMP_REPLY_BYTES, 0)) return;
     const { out } = this.#messenger;
-    const flags = session.peer.identity.mayWrite
-      ? this.#roomFlags(entry, keyBytes, words[word + WORD_ENVELOPE_BYTES]!)
-      : FLAG_NOT_PERMITTED;
+    const flags = this.#roomFlags(entry, keyBytes, words[word + WORD_ENVELOPE_BYTES]!);
     writeHead(out.control.words, out.word, MESSAGE_STAMP_REPLY, flags, slotOf(words, word), words[word + 1]!);
     writeU53(out.control.words, out.word + WORD_STAMP_COUNTER, entry === NO_ENTRY ? 0 : store.counter(entry));
   }
@@ -422,7 +418,7 @@ export class Replica {
     return false;
   }
 
-  /** Whether the peer may write under this stamp; if not, it was answered or counted. */
+  /** Whether the peer may write under this stamp; if not, that was counted. */
   #mayWrite(session: Session<Peer>, words: Int32Array, word: number): boolean {
     const { peer } = session;
     const flags = flagsOf(words, word);
@@ -432,13 +428,7 @@ export class Replica {
       this.#drops.count('malformed');
       return false;
     }
-    // A repair changes nothing but a copy that does not open, to what it was: readers send it.
     if (isRepair) return true;
-    if (!peer.identity.mayWrite) {
-      this.#drops.count('not-permitted');
-      this.#answerWrite(session, words, word, FLAG_NOT_PERMITTED);
-      return false;
-    }
     const isOwn =
       words[word + WORD_WRITE_WRITER] === peer.writerLow && words[word + WORD_WRITE_WRITER + 1] === peer.writerHigh;
     if (isFresh && !isOwn) {

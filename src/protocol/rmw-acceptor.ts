@@ -22,7 +22,6 @@ import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
 import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
-  FLAG_NOT_PERMITTED,
   FLAG_TOMBSTONE,
   FLAG_TRUSTED_FULL,
   FLAG_VALUE,
@@ -87,8 +86,7 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  * that (FLAG_YIELD), are refused, however high their ballots: else coordinators of a contended key take each other's promises
  * away all the time. To refuse is always safe; when the coordinator is gone, the next one waits no longer than that.
  *
- * What a replica can check of its peers, and does: who proposes may read and write; ballots carry the session's writer;
- * one ballot proposes one thing, one id is proposed as one thing in a slot; a stamp stands for one value. What it can't: that
+ * What a replica can check of its peers, and does: ballots carry the session's writer; one ballot proposes one thing, one id is proposed as one thing in a slot; a stamp stands for one value. What it can't: that
  * an id of another writer was accepted elsewhere before (whoever helps says so), and that what is committed was decided. By
  * that a writer can do to a key no more than by writing it: make values, and make numbers so large that nobody can exceed
  * them, which ends operations with stamps-exhausted.
@@ -161,8 +159,6 @@ export class RmwAcceptor {
   // -- PREPARE ----------------------------------------------------------------------------------------------------
 
   #onPrepare(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number): void {
-    const { identity } = session.peer;
-    if (!identity.mayRead || !identity.mayWrite) return this.#forbid(session, messenger, words, word);
     if (!isOwn(session.peer, words, word + WORD_PREPARE_BALLOT + 2)) return this.#drops.count('wrong-writer');
     if (!this.#isInReach(readU53(words, word + WORD_PREPARE_BALLOT))) return this.#drops.count('ballot-too-far');
     const flags = flagsOf(words, word);
@@ -220,8 +216,6 @@ export class RmwAcceptor {
   // -- ACCEPT -----------------------------------------------------------------------------------------------------
 
   #onAccept(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
-    const { identity } = session.peer;
-    if (!identity.mayRead || !identity.mayWrite) return this.#forbid(session, messenger, words, word);
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
     if (!this.#isInReach(readU53(words, word + WORD_ACCEPT_BALLOT))) return this.#drops.count('ballot-too-far');
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
@@ -312,11 +306,8 @@ export class RmwAcceptor {
   // -- COMMIT -----------------------------------------------------------------------------------------------------
 
   #onCommit(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
-    let flags = FLAG_NOT_PERMITTED;
-    if (!session.peer.identity.mayWrite) this.#drops.count('not-permitted');
-    else if (!this.#guard.takes(readU53(words, word + WORD_COMMIT_COUNTER))) return;
-    else flags = this.#commit(words, word, valueWord);
-    this.#answers.commitReply(session, messenger, words, word, flags);
+    if (!this.#guard.takes(readU53(words, word + WORD_COMMIT_COUNTER))) return;
+    this.#answers.commitReply(session, messenger, words, word, this.#commit(words, word, valueWord));
   }
 
   /** Flags of the answer: 0 when slot and stamp here are at least those of the message. */
@@ -401,11 +392,6 @@ export class RmwAcceptor {
       if (!equalWords(held, ownWord + 2, words, entryWord + 2, 4)) return true;
     }
     return false;
-  }
-
-  #forbid(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number): void {
-    this.#drops.count('not-permitted');
-    this.#answers.refuse(session, messenger, words, word, NO_RECORD, FLAG_NOT_PERMITTED);
   }
 
   // -- records ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import type { Session } from '../../net/session.ts';
 import type { Store } from '../store/store.ts';
 import type { OrderedView } from '../store/ordered-view.ts';
 import { NO_POSITION } from '../store/ordered-view.ts';
-import { FLAG_NOT_PERMITTED, flagsOf, slotOf, writeHead } from './messages.ts';
+import { flagsOf, slotOf, writeHead } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
 import {
@@ -61,7 +61,6 @@ export class ScanAnswers {
 
   onScan(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number): void {
     const { view } = this.#store;
-    if (!session.peer.identity.mayRead) return this.#refuse(session, messenger, words, word, FLAG_NOT_PERMITTED);
     if (view === undefined) return this.#refuse(session, messenger, words, word, FLAG_SCANS_OFF);
     this.#read(words, word);
     this.#roomBytes = messenger.valueBytesMax(session, SCAN_REPLY_BYTES);

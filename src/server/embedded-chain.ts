@@ -30,6 +30,8 @@ export interface EmbeddedChainOptions {
   readonly admission?: CasSettings['admission'];
   /** Between two looks of members and clients at CAS; default 10 s. */
   readonly refreshMs?: number;
+  readonly spaces?: CasSettings['spaces'];
+  readonly profiles?: CasSettings['profiles'];
   readonly onCas?: (event: CasEvent, reference: string) => void;
   readonly onLas?: (event: LasEvent) => void;
 }
@@ -75,8 +77,9 @@ export async function startEmbeddedChain(
     policy: policyOfBuild('simulated', measurement),
     admission: options.admission ?? 'las',
     certificateSeconds: options.certificateSeconds ?? CERTIFICATE_SECONDS,
-    mayClientsWrite: true,
     ...(options.refreshMs !== undefined && { refreshSeconds: Math.max(1, Math.ceil(options.refreshMs / 1_000)) }),
+    ...(options.spaces !== undefined && { spaces: options.spaces }),
+    ...(options.profiles !== undefined && { profiles: options.profiles }),
     operators: [hexOf(operator.signing.publicKey)],
     policyThreshold: 1,
   };

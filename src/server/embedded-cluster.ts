@@ -5,6 +5,7 @@ import type { SecurityMode } from '../../net/mode.ts';
 import { UdpTransport } from '../../net/udp.ts';
 import { AvocadoError } from '../errors.ts';
 import { initClusterDirectory } from '../trust/cluster-directory.ts';
+import type { NamedClient } from '../trust/cluster-directory.ts';
 import type { ChainAccess } from '../trust/chain/chain-access.ts';
 import type { EmbeddedChain, EmbeddedChainOptions } from './embedded-chain.ts';
 import type { WorkerOptions } from './open-sealing.ts';
@@ -39,6 +40,8 @@ export interface EmbeddedClusterOptions extends WorkerOptions {
    * attestation.
    */
   readonly chain?: EmbeddedChainOptions;
+  /** With keys from files: clients with fewer rights. CAS has profiles for them. */
+  readonly clients?: readonly NamedClient[];
   /** Ends the start: everything is stopped and the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Receives what replicas print and report, a line each. Default: stderr. */
@@ -102,7 +105,7 @@ async function startOnce(options: EmbeddedClusterOptions, again: boolean): Promi
 
   try {
     if (options.chain === undefined) {
-      initClusterDirectory({ directory, members, mode: options.mode, force: again });
+      initClusterDirectory({ directory, members, mode: options.mode, clients: options.clients ?? [], force: again });
     } else {
       const { startEmbeddedChain } = await import('./embedded-chain.ts');
       chain = await startEmbeddedChain({ ...options.chain, directory, members, mode: options.mode });

@@ -1,5 +1,6 @@
 import type { SecurityMode } from '../../net/mode.ts';
 import type { DataKeyRing } from './data-key-ring.ts';
+import type { Permissions } from './permissions.ts';
 
 /**
  * Who takes part, with which keys, in which epoch. CAS decides it (chain/cas-authority.ts); for tests and
@@ -43,8 +44,8 @@ export interface Identity {
   readonly role: 'replica' | 'client';
   /** Index of a replica, -1 for a client. */
   readonly memberIndex: number;
-  readonly mayRead: boolean;
-  readonly mayWrite: boolean;
+  /** What the holder may ask of replicas. */
+  readonly permissions: Permissions;
 }
 
 export type Verdict =

@@ -1,86 +1,85 @@
 import { assert } from '../../net/assert.ts';
+import { alignUp } from '../../net/bytes.ts';
 import { sign, verify } from '../../workers/signing.ts';
 import type { Verdict } from './authority.ts';
+import { GRANTS_BYTES_MAX, grantsBytes, readGrants } from './grants.ts';
+import type { Grant } from './grants.ts';
+import { Permissions } from './permissions.ts';
 
 /**
- * A certificate: the cluster key's word that the holder of a static key has a role in one cluster. It travels in
- * message 1 of a handshake, so it is small, of fixed size, and read without trust.
+ * A certificate: the cluster key's word that the holder of a static key has a role in one cluster, and what it may do there.
+ * It travels in message 1 of a handshake, so it is small, bounded, and read without trust.
  *
  *     offset  bytes  field
  *          0      2  format version
  *          2      1  role: 1 replica, 2 client
- *          3      1  permissions: bit 0 read, bit 1 write
+ *          3      1  grants of a client, 0 to 8; 0 for a replica, which has all rights
  *          4      2  member index, 0xffff for a client
  *          6      2  voucher group: the machine whose LAS vouched for the holder, 0 none
  *          8      8  expiry, Unix seconds
  *         16     16  cluster id
  *         32     32  static key (X25519)
- *         64     64  Ed25519 signature by the cluster key over a prefix and bytes [0, 64)
+ *         64      g  the grants (grants.ts), padded with zeros to a multiple of 8
+ *     64 + g     64  Ed25519 signature by the cluster key over a prefix and bytes [0, 64 + g)
  *
- * Numbers are little endian.
+ * Numbers are little endian. A multiple of 8, as payloads of handshakes are.
  */
-export const CERTIFICATE_BYTES = 128;
+const HEAD_BYTES = 64;
+const SIGNATURE_BYTES = 64;
+export const CERTIFICATE_BYTES_MIN = HEAD_BYTES + SIGNATURE_BYTES;
+export const CERTIFICATE_BYTES_MAX = CERTIFICATE_BYTES_MIN + alignUp(GRANTS_BYTES_MAX);
 
 const VERSION_OFFSET = 0;
 const ROLE_OFFSET = 2;
-const PERMISSIONS_OFFSET = 3;
+const GRANT_COUNT_OFFSET = 3;
 const MEMBER_INDEX_OFFSET = 4;
 const VOUCHER_GROUP_OFFSET = 6;
 const EXPIRY_OFFSET = 8;
 const CLUSTER_ID_OFFSET = 16;
 const STATIC_KEY_OFFSET = 32;
-const SIGNATURE_OFFSET = 64;
 
 export const CLUSTER_ID_BYTES = 16;
 export const STATIC_KEY_BYTES = 32;
 
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const ROLE_REPLICA = 1;
 const ROLE_CLIENT = 2;
-const PERMISSION_READ = 1;
-const PERMISSION_WRITE = 2;
-const PERMISSIONS_KNOWN = PERMISSION_READ | PERMISSION_WRITE;
 const NO_MEMBER = 0xffff;
 
 /** Keeps the cluster key's signatures over certificates apart from its signatures over anything else. */
-const SIGNATURE_PREFIX = new TextEncoder().encode('avocado certificate 1\0');
+const SIGNATURE_PREFIX = new TextEncoder().encode('avocado certificate 2\0');
 
-export interface CertificateSubject {
-  readonly role: 'replica' | 'client';
-  /** Of a replica; left out for a client. */
-  readonly memberIndex?: number;
+export type CertificateSubject = {
   /** What is revoked together (chain/cas-state.ts), 1 .. 65,535; left out: none. */
   readonly voucherGroup?: number;
-  readonly mayRead: boolean;
-  readonly mayWrite: boolean;
   readonly staticKey: Uint8Array;
   readonly clusterId: Uint8Array;
   /** Unix time after which the certificate is refused. */
   readonly expirySeconds: number;
-}
+} & (
+  | { readonly role: 'replica'; readonly memberIndex: number }
+  | { readonly role: 'client'; readonly grants: readonly Grant[] }
+);
 
 export function issueCertificate(subject: CertificateSubject, clusterSecretKey: Uint8Array): Uint8Array {
-  assert(
-    (subject.role === 'replica') === (subject.memberIndex !== undefined),
-    'a replica has a member index, a client none',
-  );
-  assert(subject.memberIndex !== NO_MEMBER, 'this member index means that there is none');
+  const memberIndex = subject.role === 'replica' ? subject.memberIndex : NO_MEMBER;
+  assert((subject.role === 'replica') === (memberIndex !== NO_MEMBER), 'this member index means that there is none');
   assert(subject.clusterId.length === CLUSTER_ID_BYTES, 'a cluster id has 16 bytes');
   assert(subject.staticKey.length === STATIC_KEY_BYTES, 'a static key has 32 bytes');
-  const certificate = new Uint8Array(CERTIFICATE_BYTES);
+  const grants = subject.role === 'client' ? subject.grants : [];
+  const encoded = grantsBytes(grants);
+  const certificate = new Uint8Array(CERTIFICATE_BYTES_MIN + alignUp(encoded.length));
   const view = new DataView(certificate.buffer);
   view.setUint16(VERSION_OFFSET, FORMAT_VERSION, true);
   view.setUint8(ROLE_OFFSET, subject.role === 'replica' ? ROLE_REPLICA : ROLE_CLIENT);
-  view.setUint8(
-    PERMISSIONS_OFFSET,
-    (subject.mayRead ? PERMISSION_READ : 0) | (subject.mayWrite ? PERMISSION_WRITE : 0),
-  );
-  view.setUint16(MEMBER_INDEX_OFFSET, subject.memberIndex ?? NO_MEMBER, true);
+  view.setUint8(GRANT_COUNT_OFFSET, grants.length);
+  view.setUint16(MEMBER_INDEX_OFFSET, memberIndex, true);
   view.setUint16(VOUCHER_GROUP_OFFSET, subject.voucherGroup ?? 0, true);
   view.setBigUint64(EXPIRY_OFFSET, BigInt(subject.expirySeconds), true);
   certificate.set(subject.clusterId, CLUSTER_ID_OFFSET);
   certificate.set(subject.staticKey, STATIC_KEY_OFFSET);
-  certificate.set(sign(signedBytes(certificate), clusterSecretKey), SIGNATURE_OFFSET);
+  certificate.set(encoded, HEAD_BYTES);
+  certificate.set(sign(signedBytes(certificate), clusterSecretKey), certificate.length - SIGNATURE_BYTES);
   return certificate;
 }
 
@@ -97,10 +96,11 @@ export interface CertificateRules {
  * helps most. No reason given before it is proof of anything, only a hint for whoever reads the log.
  */
 export function verifyCertificate(certificate: Uint8Array, rules: CertificateRules): Verdict {
-  if (certificate.length !== CERTIFICATE_BYTES) {
-    return refuse(`the certificate has ${certificate.length} bytes, not ${CERTIFICATE_BYTES}`);
+  const byteCount = certificate.length;
+  if (byteCount < CERTIFICATE_BYTES_MIN || byteCount > CERTIFICATE_BYTES_MAX) {
+    return refuse(`the certificate has ${byteCount} bytes, not ${CERTIFICATE_BYTES_MIN} to ${CERTIFICATE_BYTES_MAX}`);
   }
-  const view = new DataView(certificate.buffer, certificate.byteOffset, CERTIFICATE_BYTES);
+  const view = new DataView(certificate.buffer, certificate.byteOffset, byteCount);
   const version = view.getUint16(VERSION_OFFSET, true);
   if (version !== FORMAT_VERSION) return refuse(`the certificate has format version ${version}, not ${FORMAT_VERSION}`);
   if (!equalAt(certificate, CLUSTER_ID_OFFSET, rules.clusterId)) {
@@ -116,14 +116,19 @@ export function verifyCertificate(certificate: Uint8Array, rules: CertificateRul
   if ((memberIndex === NO_MEMBER) !== (role === ROLE_CLIENT)) {
     return refuse("the certificate's member index does not fit its role");
   }
-  const permissions = view.getUint8(PERMISSIONS_OFFSET);
-  if ((permissions & ~PERMISSIONS_KNOWN) !== 0) {
-    return refuse('the certificate uses fields of a later version');
-  }
+  const grantCount = view.getUint8(GRANT_COUNT_OFFSET);
+  if (role === ROLE_REPLICA && grantCount !== 0) return refuse("the certificate's grants do not fit its role");
+  const grantsEnd = byteCount - SIGNATURE_BYTES;
+  const read = readGrants(certificate.subarray(HEAD_BYTES, grantsEnd), grantCount);
+  const isWhole =
+    read !== undefined &&
+    HEAD_BYTES + alignUp(read.byteCount) === grantsEnd &&
+    certificate.subarray(HEAD_BYTES + read.byteCount, grantsEnd).every((byte) => byte === 0);
+  if (!isWhole) return refuse("the certificate's grants are malformed");
   const expirySeconds = Number(view.getBigUint64(EXPIRY_OFFSET, true));
   if (!(rules.nowSeconds < expirySeconds)) return refuse(`the certificate expired ${describeTime(expirySeconds)}`);
 
-  const signature = certificate.subarray(SIGNATURE_OFFSET);
+  const signature = certificate.subarray(grantsEnd);
   if (!verify(signature, signedBytes(certificate), rules.clusterPublicKey)) {
     return refuse("the certificate's signature is not the cluster key's");
   }
@@ -132,17 +137,13 @@ export function verifyCertificate(certificate: Uint8Array, rules: CertificateRul
     identity: {
       role: role === ROLE_REPLICA ? 'replica' : 'client',
       memberIndex: role === ROLE_REPLICA ? memberIndex : -1,
-      mayRead: (permissions & PERMISSION_READ) !== 0,
-      mayWrite: (permissions & PERMISSION_WRITE) !== 0,
+      permissions: role === ROLE_REPLICA ? Permissions.ALL : new Permissions(read.grants),
     },
   };
 }
 
 function signedBytes(certificate: Uint8Array): Uint8Array {
-  const message = new Uint8Array(SIGNATURE_PREFIX.length + SIGNATURE_OFFSET);
-  message.set(SIGNATURE_PREFIX);
-  message.set(certificate.subarray(0, SIGNATURE_OFFSET), SIGNATURE_PREFIX.length);
-  return message;
+  return Buffer.concat([SIGNATURE_PREFIX, certificate.subarray(0, -SIGNATURE_BYTES)]);
 }
 
 /** All of these fields are public, so the comparison need not take constant time. */
@@ -163,8 +164,5 @@ function refuse(reason: string): Verdict {
 
 /** Of a certificate that was verified; 0: none. */
 export function voucherGroupOf(certificate: Uint8Array): number {
-  return new DataView(certificate.buffer, certificate.byteOffset, CERTIFICATE_BYTES).getUint16(
-    VOUCHER_GROUP_OFFSET,
-    true,
-  );
+  return new DataView(certificate.buffer, certificate.byteOffset, HEAD_BYTES).getUint16(VOUCHER_GROUP_OFFSET, true);
 }

@@ -7,40 +7,54 @@ import type { Member } from './authority.ts';
 import { CLUSTER_ID_BYTES, issueCertificate } from './certificate.ts';
 import { isHost, isPort, MEMBER_COUNT_MAX, writeConfiguration } from './cluster-configuration.ts';
 import {
-  CLIENT_FILE,
   CLUSTER_FILE,
   CLUSTER_KEY_FILE,
   DATA_KEY_FILE,
+  clientFile,
   fileError,
   isClusterFileName,
   replicaFile,
   writeClusterFile,
 } from './cluster-files.ts';
+import { ALL_GRANTS, RIGHT_READ } from './grants.ts';
+import type { Grant } from './grants.ts';
 import { hexOf } from './hex.ts';
+import { KeyPrefix } from './key-prefix.ts';
+import { Permissions } from './permissions.ts';
+import { DEFAULT_PROFILE, PROFILE_NAME_PATTERN } from './profile-name.ts';
 
 /**
  * A cluster directory: what `avocado init` writes and what stands in for the attestation services until they exist.
  *
  *     cluster.json       id, mode, epoch, members with their static keys; public, signed by the cluster key
  *     replica-<i>.json   static secret key and certificate of one replica
- *     client.json        static key pair and certificate that all clients share
+ *     client.json        static key pair and certificate of the clients without a name, which may do everything
+ *     client-<name>.json the same of a client with fewer rights, and the data keys that it is to have
  *     data-key.json      the keys that values are sealed with
  *     cluster-key.json   signs certificates and configurations; no running process reads it
  *
  * A replica's host needs cluster.json, data-key.json and its own replica-<i>.json; a client's cluster.json,
- * data-key.json and client.json. open-authority.ts reads them.
+ * data-key.json and client.json, or cluster.json and client-<name>.json. open-authority.ts reads them.
  */
 export interface ClusterOptions {
   readonly directory: string;
   /** An odd number, 1 to 7: 2f+1 members survive f crashes. */
   readonly members: readonly { readonly host: string; readonly port: number }[];
   readonly mode: SecurityMode;
+  /** Beside the one without a name, which has all rights. */
+  readonly clients?: readonly NamedClient[];
   /** Replace the cluster that the directory holds. */
   readonly force?: boolean;
   /** How long the certificates are good for. */
   readonly certificateDays?: number;
   /** Unix time; now when left out. */
   readonly nowSeconds?: number;
+}
+
+export interface NamedClient {
+  /** PROFILE_NAME_PATTERN, not DEFAULT_PROFILE. */
+  readonly name: string;
+  readonly grants: readonly Grant[];
 }
 
 export interface ClusterSummary {
@@ -56,9 +70,12 @@ export const CERTIFICATE_DAYS_DEFAULT = 365;
 const DATA_KEY_BYTES = 32;
 const FIRST_DATA_KEY_ID = 1;
 const DIRECTORY_MODE = 0o700;
+/** A directory has one key space. */
+const ALL_KEYS = new KeyPrefix(new Uint8Array(0));
 
 export function initClusterDirectory(options: ClusterOptions): ClusterSummary {
   checkMembers(options.members);
+  checkClients(options.clients ?? []);
   const directory = resolve(options.directory);
   try {
     prepareDirectory(directory, options.force ?? false);
@@ -78,7 +95,7 @@ function writeCluster(directory: string, options: ClusterOptions): ClusterSummar
   const clusterId = randomBytes(CLUSTER_ID_BYTES);
   const clusterIdHex = hexOf(clusterId);
   const clusterKey = generateSigningKeyPair();
-  const rights = { mayRead: true, mayWrite: true, clusterId, expirySeconds };
+  const common = { clusterId, expirySeconds };
 
   writeClusterFile(directory, CLUSTER_KEY_FILE, {
     clusterId: clusterIdHex,
@@ -88,8 +105,7 @@ function writeCluster(directory: string, options: ClusterOptions): ClusterSummar
 
   const members = options.members.map(({ host, port }, index): Member => {
     const keys = generateStaticKeyPair();
-    // A replica has a client's rights, because it coordinates operations for clients in the coordinated route.
-    const subject = { ...rights, role: 'replica', memberIndex: index, staticKey: keys.publicKey } as const;
+    const subject = { ...common, role: 'replica', memberIndex: index, staticKey: keys.publicKey } as const;
     writeClusterFile(directory, replicaFile(index), {
       clusterId: clusterIdHex,
       index,
@@ -101,28 +117,46 @@ function writeCluster(directory: string, options: ClusterOptions): ClusterSummar
     return { index, host, port, staticKey: keys.publicKey };
   });
 
-  const clientKeys = generateStaticKeyPair();
-  const client = { ...rights, role: 'client', staticKey: clientKeys.publicKey } as const;
-  writeClusterFile(directory, CLIENT_FILE, {
-    clusterId: clusterIdHex,
-    staticPublicKey: hexOf(clientKeys.publicKey),
-    staticSecretKey: hexOf(clientKeys.secretKey),
-    certificate: hexOf(issueCertificate(client, clusterKey.secretKey)),
-  });
-  erase(clientKeys.secretKey);
-
   const dataKey = randomBytes(DATA_KEY_BYTES);
-  writeClusterFile(directory, DATA_KEY_FILE, {
-    clusterId: clusterIdHex,
-    currentId: FIRST_DATA_KEY_ID,
-    keys: [{ id: FIRST_DATA_KEY_ID, key: hexOf(dataKey) }],
-  });
+  const dataKeys = { currentId: FIRST_DATA_KEY_ID, keys: [{ id: FIRST_DATA_KEY_ID, key: hexOf(dataKey) }] };
   erase(dataKey);
+  writeClusterFile(directory, DATA_KEY_FILE, { clusterId: clusterIdHex, ...dataKeys });
+
+  const writeClient = (name: string, grants: readonly Grant[], keys: object): void => {
+    const clientKeys = generateStaticKeyPair();
+    const subject = { ...common, role: 'client', grants, staticKey: clientKeys.publicKey } as const;
+    writeClusterFile(directory, clientFile(name), {
+      clusterId: clusterIdHex,
+      staticPublicKey: hexOf(clientKeys.publicKey),
+      staticSecretKey: hexOf(clientKeys.secretKey),
+      certificate: hexOf(issueCertificate(subject, clusterKey.secretKey)),
+      ...keys,
+    });
+    erase(clientKeys.secretKey);
+  };
+  writeClient(DEFAULT_PROFILE, ALL_GRANTS, {});
+  for (const { name, grants } of options.clients ?? []) {
+    const isCovered = new Permissions(grants).covers(RIGHT_READ, ALL_KEYS);
+    writeClient(name, grants, isCovered ? dataKeys : { ...dataKeys, keys: [] });
+  }
 
   const configuration = { clusterId, mode: options.mode, epoch: 1, clusterPublicKey: clusterKey.publicKey, members };
   writeConfiguration(directory, configuration, clusterKey.secretKey);
   erase(clusterKey.secretKey);
   return { directory, clusterIdHex, memberCount: members.length, certificateExpirySeconds: expirySeconds };
+}
+
+function checkClients(clients: readonly NamedClient[]): void {
+  const seen = new Set<string>([DEFAULT_PROFILE]);
+  for (const { name } of clients) {
+    if (!PROFILE_NAME_PATTERN.test(name) || seen.has(name)) {
+      throw new AvocadoError(
+        'INVALID_ARGUMENT',
+        `a client has a name of its own of 1 to 32 of a-z, 0-9 and -, not ${JSON.stringify(name)}; ${DEFAULT_PROFILE} is the one without a name`,
+      );
+    }
+    seen.add(name);
+  }
 }
 
 export function checkMembers(members: ClusterOptions['members']): void {

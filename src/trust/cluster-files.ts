@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { randomBytes } from '../../workers/signing.ts';
 import { AvocadoError } from '../errors.ts';
 import { hexOf } from './hex.ts';
+import { DEFAULT_PROFILE } from './profile-name.ts';
 
 /**
  * Reading and writing the JSON files of a cluster directory. What is read is checked field by field, and everything
@@ -23,6 +24,11 @@ export const CLUSTER_KEY_FILE = 'cluster-key.json';
 export const DATA_KEY_FILE = 'data-key.json';
 export const CLIENT_FILE = 'client.json';
 
+/** Of a client that has a name, and with its data keys, if it is to have any. */
+export function clientFile(profile: string): string {
+  return profile === DEFAULT_PROFILE ? CLIENT_FILE : `client-${profile}.json`;
+}
+
 export function replicaFile(index: number): string {
   return `replica-${index}.json`;
 }
@@ -32,7 +38,9 @@ export function replicaFile(index: number): string {
  * (a leading dot, a random end) is among them.
  */
 export function isClusterFileName(name: string): boolean {
-  return /^(cluster|cluster-key|data-key|client|replica-\d+)\.json$/.test(name.replace(/^\.(.*)\.[0-9a-f]{12}$/, '$1'));
+  return /^(cluster|cluster-key|data-key|client|client-[a-z0-9-]{1,32}|replica-\d+)\.json$/.test(
+    name.replace(/^\.(.*)\.[0-9a-f]{12}$/, '$1'),
+  );
 }
 
 /** Version of all files of a directory; they are written together. */
@@ -151,10 +159,12 @@ export class FileFields {
     return value;
   }
 
-  hex(name: string, byteCount: number): Uint8Array {
+  hex(name: string, byteCount: number, byteCountMax = byteCount): Uint8Array {
     const value = this.#object[name];
-    if (typeof value !== 'string' || value.length !== 2 * byteCount || !/^[0-9a-f]*$/.test(value)) {
-      throw this.wrong(name, `must be ${byteCount} bytes in hexadecimal`);
+    const isHex = typeof value === 'string' && value.length % 2 === 0 && /^[0-9a-f]*$/.test(value);
+    if (!isHex || value.length < 2 * byteCount || value.length > 2 * byteCountMax) {
+      const range = byteCount === byteCountMax ? `${byteCount}` : `${byteCount} to ${byteCountMax}`;
+      throw this.wrong(name, `must be ${range} bytes in hexadecimal`);
     }
     return Uint8Array.from(Buffer.from(value, 'hex'));
   }

@@ -1,4 +1,5 @@
 import { assert } from '../../net/assert.ts';
+import { alignUp, regionOf } from '../../net/bytes.ts';
 import { NO_DATA_KEY } from '../../workers/sealing.ts';
 import type { DataKeys } from '../../workers/sealing.ts';
 import { erase } from '../../workers/signing.ts';
@@ -83,6 +84,14 @@ export class DataKeyRing implements DataKeys {
       if (prefix.isPrefixOf(keyWords, keyWord, keyBytes)) return currentId;
     }
     return NO_DATA_KEY;
+  }
+
+  /** Whether this process has no data key for the pair with this key. Asked for each operation: most lack none. */
+  lacks(key: Uint8Array): boolean {
+    if (this.#spaces.length > 0 && this.#spaces.every(({ currentId }) => currentId !== NO_DATA_KEY)) return false;
+    const region = regionOf(new ArrayBuffer(alignUp(key.length)));
+    region.bytes.set(key);
+    return this.currentId(region.words, 0, key.length) === NO_DATA_KEY;
   }
 
   key(id: number): Uint8Array | undefined {

@@ -33,6 +33,7 @@ export async function obtainAuthority(
     role: role.role,
     memberIndex: role.role === 'replica' ? role.index : null,
     wantsDataKeys: role.role === 'replica' || role.needsDataKeys !== false,
+    ...(role.role === 'client' && { profile: role.profile, enrolmentKeyFile: role.enrolmentKeyFile }),
     ...waiting,
   });
 }

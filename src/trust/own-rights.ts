@@ -1,4 +1,5 @@
 import type { Authority, Identity } from './authority.ts';
+import { RIGHT_WRITE } from './grants.ts';
 
 /**
  * What the own certificate permits, so that a client does not ask for what replicas would refuse. They decide: whoever does
@@ -17,8 +18,8 @@ export class OwnRights {
     this.#nowSeconds = nowSeconds;
   }
 
-  get mayWrite(): boolean {
-    return this.#current()?.mayWrite ?? true;
+  mayWrite(keyWords: Int32Array, keyWord: number, keyBytes: number): boolean {
+    return this.#current()?.permissions.allows(RIGHT_WRITE, keyWords, keyWord, keyBytes) ?? true;
   }
 
   #current(): Identity | undefined {

@@ -94,6 +94,34 @@ const MUTANTS: readonly Mutant[] = [
     harm: { 'poisoned-counter': /operations of honest clients fail: STAMPS_EXHAUSTED/ },
   },
   {
+    without: 'the check of permissions',
+    mode: 'secure',
+    substitutions: [
+      { file: 'src/protocol/replica.js', find: 'permissions.isAll || isPermitted(', replace: 'true || isPermitted(' },
+    ],
+    harm: { 'prefix-overstepped': /a get finds no value any more/ },
+  },
+  {
+    without: 'the check of permissions of calls',
+    mode: 'secure',
+    substitutions: [
+      {
+        file: 'src/coordinated/call-server.js',
+        find: 'if (!isCallPermitted(',
+        replace: 'if (false && !isCallPermitted(',
+      },
+    ],
+    isStatic: true,
+    harm: { 'prefix-overstepped': /it read the value, by the coordinated route/ },
+  },
+  {
+    without: 'the check of writer ids',
+    mode: 'secure',
+    substitutions: [{ file: 'src/protocol/replica.js', find: 'if (isFresh && !isOwn)', replace: 'if (false)' }],
+    isStatic: true,
+    harm: { 'anothers-writer-id': /a get finds no value any more/ },
+  },
+  {
     without: 'incarnations',
     mode: 'secure',
     substitutions: [
@@ -167,8 +195,8 @@ const MUTANTS: readonly Mutant[] = [
     substitutions: [
       {
         file: 'src/trust/chain/admission.js',
-        find: 'return judgeMember(request, state) ?? proven;',
-        replace: 'return proven;',
+        find: 'return judgeMember(request, state) ?? judgeProfile(',
+        replace: 'return judgeProfile(',
       },
     ],
     harm: { 'second-member': /CAS gave it the data keys/ },

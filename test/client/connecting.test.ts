@@ -10,6 +10,7 @@ import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { readConfiguration, writeConfiguration } from '../../src/trust/cluster-configuration.ts';
 import { initClusterDirectory } from '../../src/trust/cluster-directory.ts';
 import { issueCertificate } from '../../src/trust/certificate.ts';
+import { ALL_GRANTS } from '../../src/trust/grants.ts';
 import { generateSigningKeyPair } from '../../workers/signing.ts';
 
 /** Whom a client takes for its cluster, and what it says when it finds another one or none. */
@@ -84,8 +85,7 @@ test('a client whose certificate another key has signed is refused, though it kn
   const certificate = issueCertificate(
     {
       role: 'client',
-      mayRead: true,
-      mayWrite: true,
+      grants: ALL_GRANTS,
       staticKey: Uint8Array.from(Buffer.from(file.staticPublicKey, 'hex')),
       clusterId,
       expirySeconds: Math.floor(Date.now() / 1_000) + 3_600,

@@ -67,6 +67,10 @@ export class FakeEngine implements Engine, Operations {
     return this;
   }
 
+  lacksDataKey(): boolean {
+    return false;
+  }
+
   valueBytesMax(): number {
     return 2 ** 20;
   }

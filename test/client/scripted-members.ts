@@ -29,6 +29,7 @@ import type { Outcome } from '../../src/protocol/outcome.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { HostMemory } from '../../src/store/host-memory.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
+import { Permissions } from '../../src/trust/permissions.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 
 /**
@@ -170,7 +171,7 @@ export class ScriptedMembers {
 
 function sessionWith(memberIndex: number): Session<Peer> {
   const session = new Session<Peer>(memberIndex, 'initiating', '127.0.0.1', 1, DATAGRAM_BYTES, 0);
-  const identity = { role: 'replica', memberIndex, mayRead: false, mayWrite: false } as const;
+  const identity = { role: 'replica', memberIndex, permissions: Permissions.NONE } as const;
   const peer = { identity, writerHigh: 0, writerLow: 0, incarnation: '', key: String(memberIndex) };
   session.establish(peer, 0, { sendKey: 0, receiveKey: 0 }, DATAGRAM_BYTES, DATAGRAM_BYTES);
   return session;

@@ -159,6 +159,7 @@ export const FAULTS = [
   'replica crashes in the middle of a read-modify-write',
   // Strangers.
   'authenticated and hostile',
+  'client oversteps its grants',
   'unknown static key',
   'another cluster',
   'wrong static key of the member',

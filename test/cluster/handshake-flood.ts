@@ -1,7 +1,7 @@
 import { COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS, HANDSHAKES_PER_HOST_MAX } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
-import { KIND_COOKIE, OFFSET_KIND, OFFSET_SESSION } from '../../net/wire.ts';
+import { COOKIE_BYTES, KIND_COOKIE, OFFSET_KIND, OFFSET_SESSION } from '../../net/wire.ts';
 import { requestPayload } from '../../src/protocol/handshake-payload.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import { TERMS, prologueOf, requestWithMac1, showCookie } from './handshake-request.ts';
@@ -80,7 +80,8 @@ export class HandshakeFlood {
   }
 
   #onDatagram(datagram: Uint8Array): void {
-    if (datagram[OFFSET_KIND] !== KIND_COOKIE) return;
+    // On its way it may have been cut short.
+    if (datagram[OFFSET_KIND] !== KIND_COOKIE || datagram.length !== COOKIE_BYTES) return;
     const view = new DataView(datagram.buffer, datagram.byteOffset);
     const request = this.#requests[view.getUint32(OFFSET_SESSION, true)];
     if (request === undefined) return;

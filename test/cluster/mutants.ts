@@ -24,6 +24,8 @@ const COORDINATOR = 'src/protocol/coordinator.js';
 const GET = 'src/protocol/get-flow.js';
 const PUT = 'src/protocol/put-flow.js';
 const REPLICA = 'src/protocol/replica.js';
+const PERMISSIONS = 'src/protocol/permissions.js';
+const CALL_SERVER = 'src/coordinated/call-server.js';
 const STORE = 'src/store/store.js';
 const REASSEMBLIES = 'src/protocol/reassemblies.js';
 
@@ -45,7 +47,36 @@ const ANSWER_READ = "this.#end(slot, this.#table.tombstone[slot] === 1 ? 'absent
 
 const either = (...patterns: readonly RegExp[]): RegExp => new RegExp(patterns.map(({ source }) => source).join('|'));
 
+/** Rules of permissions: a client whose grants are of other keys tries everything with those that are judged. */
+const permissionMutants: readonly Mutant[] = [
+  {
+    name: 'permissions are not looked at',
+    bias: 'hostile',
+    failure: /a client is told of keys outside of its grants/,
+    substitutions: [{ file: REPLICA, find: 'permissions.isAll || isPermitted(', replace: 'true || isPermitted(' }],
+  },
+  {
+    name: 'nor by who coordinates for a client',
+    bias: 'hostile',
+    failure: either(NOT_LINEARIZABLE, /told of keys outside/),
+    substitutions: [{ file: CALL_SERVER, find: 'if (!isCallPermitted(', replace: 'if (false && !isCallPermitted(' }],
+  },
+  ...[
+    ['a WRITE', 'case MESSAGE_WRITE:'],
+    ['parts of a value', 'case MESSAGE_WRITE_PART:'],
+    ['COMMIT', 'case MESSAGE_COMMIT:'],
+  ].map(
+    ([what, find]): Mutant => ({
+      name: `nor at ${what}`,
+      bias: 'hostile',
+      failure: either(NOT_LINEARIZABLE, NOT_ONE_DECISION, OLDER_THAN_SLOT, /ends as unreadable|told of keys outside/),
+      substitutions: [{ file: PERMISSIONS, find: find!, replace: `${find} return true;` }],
+    }),
+  ),
+];
+
 export const mutants: readonly Mutant[] = [
+  ...permissionMutants,
   {
     name: 'no write-back',
     bias: 'half writes',

@@ -3,6 +3,7 @@ import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Outgoing } from '../../net/outbox.ts';
 import type { Link } from '../../net/handshakes.ts';
+import type { Incoming } from '../../net/inbox.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { acceptResponse, requestPayload } from '../../src/protocol/handshake-payload.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
@@ -20,6 +21,8 @@ export interface Oddity {
   readonly clusterId?: Uint8Array;
   /** Takes the members to be each other: their static keys in another order. */
   readonly mistakesMembers?: boolean;
+  /** Sees what it is answered. */
+  readonly onMessages?: (incoming: Incoming<Peer>) => void;
 }
 
 const DATAGRAM_BYTES = 1_200;
@@ -39,6 +42,7 @@ export class OddClient implements EndpointApplication<Peer> {
   readonly writerHigh: number;
   /** Simulated time, which is how long the cluster has been there. */
   readonly elapsedMs: () => number;
+  readonly #oddity: Oddity;
   readonly #endpoint: Endpoint<Peer>;
   readonly #epoch: number;
   readonly #certificate: Uint8Array;
@@ -47,6 +51,7 @@ export class OddClient implements EndpointApplication<Peer> {
     const dice = cluster.dice.split();
     const mode = oddity.mode ?? cluster.mode;
     const authority = authorityOf(mode, cluster.memberCount, oddity.party ?? 'client');
+    this.#oddity = oddity;
     this.name = name;
     this.dice = dice;
     this.elapsedMs = () => cluster.time.nowMs;
@@ -126,5 +131,7 @@ export class OddClient implements EndpointApplication<Peer> {
 
   onSessionLive(): void {}
 
-  onMessages(): void {}
+  onMessages(incoming: Incoming<Peer>): void {
+    this.#oddity.onMessages?.(incoming);
+  }
 }

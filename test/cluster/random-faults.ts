@@ -57,7 +57,7 @@ export class RandomFaults {
     this.#keys = keys;
     this.#faults = cluster.observer.coverage.faults;
     this.#links = new LinkFaults(cluster, plan, dice, keys);
-    this.#strangers = new StrangerFaults(cluster, plan, dice.split());
+    this.#strangers = new StrangerFaults(cluster, plan, dice.split(), keys);
     const options = {
       crash: (replica: SimulatedReplica) => this.#crash(replica),
       killClient: () => work.replaceClient(),

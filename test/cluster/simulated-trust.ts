@@ -2,6 +2,8 @@ import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { MEMBERS_MAX } from '../../src/protocol/messages.ts';
 import type { Authority, Identity } from '../../src/trust/authority.ts';
+import { parseGrants } from '../../src/trust/grant-text.ts';
+import { Permissions } from '../../src/trust/permissions.ts';
 import { STATIC_KEY_BYTES, x25519PublicKey } from '../../workers/sodium.ts';
 import { seededBytes } from '../workers/random.ts';
 
@@ -10,9 +12,16 @@ import { seededBytes } from '../workers/random.ts';
  * tests of their own.
  */
 
-/** Who is no member; the last one holds a key that no authority knows. */
-const OTHERS = ['client', 'reader', 'writer', 'stranger'] as const;
+/** Who is no member; the stranger holds a key that no authority knows. */
+const OTHERS = ['client', 'reader', 'writer', 'stranger', 'limited'] as const;
 export type OtherParty = (typeof OTHERS)[number];
+const PERMISSIONS: Readonly<Record<Exclude<OtherParty, 'stranger'>, Permissions>> = {
+  client: Permissions.ALL,
+  reader: new Permissions(parseGrants('ra:')),
+  writer: new Permissions(parseGrants('wa:')),
+  /** To keys that nobody works with. */
+  limited: new Permissions(parseGrants('rwa:hostile-,rw:nobody%00')),
+};
 const EPOCH = 1;
 /** Values under any other are not kept. */
 export const DATA_KEY_ID = 7;
@@ -67,9 +76,8 @@ export function authorityOf(mode: SecurityMode, memberCount: number, holder: num
 }
 
 function identityOf(holder: number): Identity | undefined {
-  // As in certificates: replicas coordinate for clients.
-  if (holder < MEMBERS_MAX) return { role: 'replica', memberIndex: holder, mayRead: true, mayWrite: true };
+  if (holder < MEMBERS_MAX) return { role: 'replica', memberIndex: holder, permissions: Permissions.ALL };
   const other = OTHERS[holder - MEMBERS_MAX]!;
   if (other === 'stranger') return undefined;
-  return { role: 'client', memberIndex: -1, mayRead: other !== 'writer', mayWrite: other !== 'reader' };
+  return { role: 'client', memberIndex: -1, permissions: PERMISSIONS[other] };
 }

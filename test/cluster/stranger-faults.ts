@@ -5,6 +5,7 @@ import { HandshakeFlood } from './handshake-flood.ts';
 import { sendHostileMessage } from './hostile-client.ts';
 import type { Address } from './lossy-network.ts';
 import { OddClient } from './odd-client.ts';
+import { Overstepper } from './overstepping.ts';
 import type { Plan } from './plan.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
@@ -27,10 +28,13 @@ export class StrangerFaults {
   readonly #cluster: SimulatedCluster;
   readonly #plan: Plan;
   readonly #dice: Dice;
+  readonly #keys: readonly string[];
   readonly #clients: OddClient[] = [];
   #nextPort = PORT_FIRST;
 
-  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice) {
+  /** @param keys That are judged. */
+  constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, keys: readonly string[]) {
+    this.#keys = keys;
     this.#cluster = cluster;
     this.#plan = plan;
     this.#dice = dice;
@@ -45,6 +49,9 @@ export class StrangerFaults {
         if (party !== 'client' && this.#dice.chance(0.5)) continue;
         this.#keepHostile(this.#add(`hostile ${party}`, { party }), after);
       }
+      const overstepper = new Overstepper(this.#cluster, this.#nextPort++);
+      this.#clients.push(overstepper.client);
+      this.#keepOverstepping(overstepper, after);
     }
     if (strangers) after(STRANGER_MS_MAX / 2, () => this.#addStranger());
     if (strangers) after(STRANGER_MS_MAX / 2, () => this.#addStranger());
@@ -74,6 +81,17 @@ export class StrangerFaults {
         sendHostileMessage(client, member);
       }
       this.#keepHostile(client, after);
+    });
+  }
+
+  #keepOverstepping(overstepper: Overstepper, after: (delayMsMax: number, happen: () => void) => void): void {
+    after(HOSTILE_INTERVAL_MS_MAX, () => {
+      const member = this.#dice.integer(0, this.#cluster.memberCount - 1);
+      if (overstepper.client.links[member]!.session !== undefined) {
+        this.#cluster.observer.coverage.faults.add('client oversteps its grants');
+        overstepper.send(member, this.#dice.pick(this.#keys));
+      }
+      this.#keepOverstepping(overstepper, after);
     });
   }
 

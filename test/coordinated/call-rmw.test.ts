@@ -108,7 +108,7 @@ class Harness {
   readonly session: Session<Peer>;
   stream = 0;
 
-  constructor({ permissions = {}, trustedBytes = 2 ** 26, slotCount = 4 } = {}) {
+  constructor({ grants = 'rw:', trustedBytes = 2 ** 26, slotCount = 4 } = {}) {
     this.budget = new TrustedBudget(trustedBytes);
     this.server = new CallServer({
       messenger: this.messenger,
@@ -117,7 +117,7 @@ class Harness {
       coordinator: () => this.coordinator,
     });
     this.coordinator.sink = this.server;
-    this.session = sessionWith(clientPeer({ writerHigh: 0, writerLow: 1 }, permissions));
+    this.session = sessionWith(clientPeer({ writerHigh: 0, writerLow: 1 }, grants));
     const opened = incomingOf(this.session, [openOf(1, slotCount)]);
     this.server.onOpen(opened, opened.word, 1_000);
     this.stream = readOpened(this.messenger.take()[0]!).stream;
@@ -273,12 +273,12 @@ test('should say that a value is too large for the client, and whether the chang
 });
 
 test('should do for a client what its certificate permits: to read and to write', () => {
-  for (const permissions of [{ mayWrite: false }, { mayRead: false }]) {
-    const harness = new Harness({ permissions });
+  for (const grants of ['r:', 'w:', 'r:,w:other/']) {
+    const harness = new Harness({ grants });
     for (const request of REQUESTS) assert.equal(harness.call({ ...RMW, request })[0]!.outcome, 'not-permitted');
     assert.equal(harness.coordinator.started.length, 0);
     const [versioned] = harness.call({ kind: 'get with version', slot: 0 });
-    assert.equal(versioned?.outcome, 'mayRead' in permissions ? 'not-permitted' : undefined);
+    assert.equal(versioned?.outcome, grants === 'w:' ? 'not-permitted' : undefined);
   }
 });
 

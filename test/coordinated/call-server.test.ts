@@ -9,6 +9,7 @@ import { CALL_SLOTS_MAX, MESSAGE_CALL_OPEN } from '../../src/protocol/call-messa
 import { typeOf } from '../../src/protocol/messages.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
+import { Permissions } from '../../src/trust/permissions.ts';
 import { clientPeer, incomingOf, memberPeer, MessageRecorder, sessionWith } from '../protocol/fixtures.ts';
 import type { Message } from '../protocol/fixtures.ts';
 import { ScriptedCoordinator, callOf, openOf, readOpened, readReply } from './call-fixtures.ts';
@@ -64,8 +65,8 @@ class ServerHarness {
   }
 }
 
-function client(writerLow = 1, permissions = {}): Session<Peer> {
-  return sessionWith(clientPeer({ writerHigh: 0, writerLow }, permissions));
+function client(writerLow = 1, grants = 'rw:'): Session<Peer> {
+  return sessionWith(clientPeer({ writerHigh: 0, writerLow }, grants));
 }
 
 const PUT: CallParts = { kind: 'put', key: 'key', value: 'value', slot: 2, generation: 5 };
@@ -257,8 +258,8 @@ test('should answer the same CALL_OPEN with the same stream, a new one with anot
 
 test('should refuse calls that the client’s certificate does not permit', () => {
   const harness = new ServerHarness();
-  const reader = client(1, { mayWrite: false });
-  const writer = client(2, { mayRead: false });
+  const reader = client(1, 'r:,rw:elsewhere/');
+  const writer = client(2, 'w:,rw:elsewhere/');
   const streams = [harness.open(reader), harness.open(writer)];
   const outcomeOf = (session: Session<Peer>, parts: CallParts) => harness.call(session, parts)[0]?.outcome;
   assert.equal(outcomeOf(reader, { ...PUT, stream: streams[0]! }), 'not-permitted');
@@ -275,7 +276,7 @@ test('should take no calls from replicas', () => {
   const harness = new ServerHarness();
   const member = sessionWith({
     ...memberPeer(1),
-    identity: { role: 'replica', memberIndex: 1, mayRead: true, mayWrite: true },
+    identity: { role: 'replica', memberIndex: 1, permissions: Permissions.ALL },
   });
   assert.deepEqual(harness.say(member, openOf(1, 4), callOf(PUT)), []);
   assert.equal(harness.drops.of('unexpected-message'), 2);

@@ -9,13 +9,7 @@ import {
   RESOLVE_DEADLINE_MS,
   ResolveServer,
 } from '../../src/coordinated/resolve-server.ts';
-import {
-  FLAG_BUSY,
-  FLAG_CONFLICT,
-  FLAG_HOST_FULL,
-  FLAG_NOT_PERMITTED,
-  FLAG_TRUSTED_FULL,
-} from '../../src/protocol/messages.ts';
+import { FLAG_BUSY, FLAG_CONFLICT, FLAG_HOST_FULL, FLAG_TRUSTED_FULL } from '../../src/protocol/messages.ts';
 import type { Outcome } from '../../src/protocol/outcome.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { clientPeer, incomingOf, MessageRecorder, NO_STAMP, sessionWith, stampOf } from '../protocol/fixtures.ts';
@@ -38,7 +32,6 @@ class ServerHarness {
     this.coordinator = new ScriptedCoordinator(capacity);
     this.server = new ResolveServer({
       messenger: this.messenger,
-      drops: this.drops,
       firstToken: FIRST_TOKEN,
       coordinator: () => (this.hasRoom ? this.coordinator : undefined),
     });
@@ -61,7 +54,7 @@ class ServerHarness {
 }
 
 function reader(writerLow = 1): Session<Peer> {
-  return sessionWith(clientPeer({ writerHigh: 0, writerLow }, { mayWrite: false }));
+  return sessionWith(clientPeer({ writerHigh: 0, writerLow }, 'r:'));
 }
 
 test('should get the key, and answer when that has ended with the stamp that a quorum then holds', () => {
@@ -105,14 +98,6 @@ test('should not begin again what is under way, and begin again what was answere
   harness.end(0, 'ok');
   harness.ask(session, 5);
   assert.equal(harness.coordinator.started.length, 4);
-});
-
-test('should refuse who may not read, and count that', () => {
-  const harness = new ServerHarness();
-  const session = sessionWith(clientPeer({ writerHigh: 0, writerLow: 1 }, { mayRead: false }));
-  assert.deepEqual(harness.ask(session, 5), [{ slot: 5, generation: 1, flags: FLAG_NOT_PERMITTED, stamp: NO_STAMP }]);
-  assert.equal(harness.drops.of('not-permitted'), 1);
-  assert.equal(harness.coordinator.started.length, 0);
 });
 
 test('should have bounded many under way, of one session and in all, and say BUSY beyond', () => {

@@ -23,7 +23,10 @@ import {
 } from '../../src/protocol/messages.ts';
 import { FLAG_NEXT, FLAG_REGISTER } from '../../src/protocol/rmw-messages.ts';
 import { sendState } from '../../src/protocol/state-message.ts';
+import { issueCertificate } from '../../src/trust/certificate.ts';
+import { parseGrants } from '../../src/trust/grant-text.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
+import { signingKeyPairOf } from '../../workers/signing.ts';
 import { clientPeer, MessageRecorder, sessionWith, writeOf } from '../protocol/fixtures.ts';
 import type { Message } from '../protocol/fixtures.ts';
 import { operationWith } from '../protocol/operation-fixture.ts';
@@ -44,8 +47,18 @@ const VALUE = bytesOf('hello, world');
 /** Stamps have counters of more than 32 bits. */
 const COUNTER_CEILING = 2 ** 34;
 const INCARNATIONS = [1, 2, 3].map((number) => Buffer.from(seededBytes(16, number)).toString('hex'));
-/** In place of a certificate: the handshake does not look inside (src/trust/certificate.ts has its layout). */
-const CERTIFICATE = seededBytes(128, 20);
+export const CLUSTER_KEY = signingKeyPairOf(seededBytes(32, 20));
+export const CERTIFICATE_GRANTS = 'r:,rw:orders/';
+const CERTIFICATE = issueCertificate(
+  {
+    role: 'client',
+    grants: parseGrants(CERTIFICATE_GRANTS),
+    staticKey: keyPairOf('client').publicKey,
+    clusterId: CLUSTER_ID,
+    expirySeconds: 4_000_000_000,
+  },
+  CLUSTER_KEY.secretKey,
+);
 
 /** Names of what is recorded, each a datagram in hex. */
 export type GoldenPackets = Record<string, string>;
@@ -330,7 +343,8 @@ function inputsOf({ draws }: GoldenWorld): Golden['inputs'] {
     'cluster id': hex(CLUSTER_ID),
     'static secret key of client': hex(keyPairOf('client').secretKey),
     'static secret key of replica': hex(keyPairOf('replica').secretKey),
-    'certificate (a stand-in)': hex(CERTIFICATE),
+    'public key of the cluster': hex(CLUSTER_KEY.publicKey),
+    'certificate of client': hex(CERTIFICATE),
     'data key 1': hex(DATA_KEY),
     'key of the pair': hex(KEY),
     value: hex(VALUE),

@@ -1,4 +1,3 @@
-import { DropCounters } from '../../net/drops.ts';
 import { ResolveServer } from '../../src/coordinated/resolve-server.ts';
 import { FLAG_ASK, sendCounters } from '../../src/protocol/counters-message.ts';
 import { ScriptedCoordinator } from '../coordinated/call-fixtures.ts';
@@ -28,7 +27,6 @@ export function resolveAnswers(): Message[] {
   const coordinator = new ScriptedCoordinator();
   const server = new ResolveServer({
     messenger,
-    drops: new DropCounters(),
     firstToken: 0,
     coordinator: () => coordinator,
   });

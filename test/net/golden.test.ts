@@ -11,6 +11,7 @@ import { SECURITY_MODES } from '../../net/mode.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { messageBytes, messageEnvelopeBytes, typeOf } from '../../src/protocol/messages.ts';
 import {
+  CERTIFICATE_GRANTS,
   clientMessages,
   EPOCH,
   GoldenWorld,
@@ -23,6 +24,9 @@ import {
   scanAnswers,
   scanRequests,
 } from './golden-recording.ts';
+import { verifyCertificate } from '../../src/trust/certificate.ts';
+import { parseGrants } from '../../src/trust/grant-text.ts';
+import { CLUSTER_ID, keyPairOf } from './endpoint-harness.ts';
 import { callAnswers, callMessages } from './golden-calls.ts';
 import { resolveAnswers, resolveRequests } from './golden-resolve.ts';
 import type { Golden } from './golden-recording.ts';
@@ -139,6 +143,23 @@ test('should lay out clear-text parts as docs/wire.md says', () => {
     assert.equal(bytes('data, answers').readUint32LE(20), 159_744, 'three quarters of its buffer');
     const hint = bytes('hint no-session');
     assert.deepEqual([...hint.subarray(0, 4)], [5, WIRE_VERSION, modeByte, 0]);
+  }
+});
+
+test('should find in the kept certificate the grants that docs/wire.md shows', () => {
+  for (const mode of SECURITY_MODES) {
+    const input = (name: string) => Uint8Array.from(Buffer.from(kept[mode].inputs[name] as string, 'hex'));
+    const verdict = verifyCertificate(input('certificate of client'), {
+      clusterId: CLUSTER_ID,
+      clusterPublicKey: input('public key of the cluster'),
+      staticKey: keyPairOf('client').publicKey,
+      nowSeconds: 3_999_999_999,
+    });
+    assert.deepEqual(verdict.ok && verdict.identity.permissions.grants, parseGrants(CERTIFICATE_GRANTS));
+    const { packets } = kept[mode];
+    const sent =
+      mode === 'plaintext' && packets['request']!.includes(kept[mode].inputs['certificate of client'] as string);
+    assert.equal(sent, mode === 'plaintext', 'only there it is in clear');
   }
 });
 

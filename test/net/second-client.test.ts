@@ -18,10 +18,10 @@ import { fileURLToPath } from 'node:url';
 import { blake2b } from '../../workers/sodium.ts';
 import type { Golden } from './golden-recording.ts';
 
-const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v3.json', import.meta.url));
+const FILE = fileURLToPath(new URL('../../../test/net/golden/wire-v4.json', import.meta.url));
 const golden = JSON.parse(readFileSync(FILE, 'utf8')) as Record<string, Golden>;
 
-const VERSION = 3;
+const VERSION = 4;
 const MODES = { secure: 0, authenticated: 1, plaintext: 2 } as const;
 type Mode = keyof typeof MODES;
 
@@ -170,7 +170,7 @@ for (const mode of Object.keys(MODES) as Mode[]) {
     payload.writeInt32LE(77, 8);
     payload.writeInt32LE(-5, 12);
     const head = Buffer.concat([Buffer.of(2, VERSION, MODES[mode], 0), request.subarray(4, 8)]);
-    const body = Buffer.concat([head, message1(Buffer.concat([payload, input('certificate (a stand-in)')]))]);
+    const body = Buffer.concat([head, message1(Buffer.concat([payload, input('certificate of client')]))]);
     const withMac1 = Buffer.concat([body, mac1(peerKey, body)]);
     assert.deepEqual(Buffer.concat([withMac1, Buffer.alloc(16)]), request);
 

@@ -20,6 +20,9 @@ import * as scanMessages from '../../src/protocol/scan-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
 import { STATE_KINDS } from '../../src/protocol/state-message.ts';
+import { CERTIFICATE_BYTES_MAX, CERTIFICATE_BYTES_MIN } from '../../src/trust/certificate.ts';
+import { GRANTS_MAX } from '../../src/trust/grants.ts';
+import { KEY_PREFIX_BYTES_MAX } from '../../src/trust/key-prefix.ts';
 
 const DOC = fileURLToPath(new URL('../../../docs/wire.md', import.meta.url));
 const text = readFileSync(DOC, 'utf8');
@@ -165,6 +168,8 @@ test('should name every limit that the other end can notice, as the code has it'
     ],
     ['COUNTER_STEP_MAX', `by 2^${Math.log2(COUNTER_STEP_MAX)} a second`],
     ['SCAN_ENTRIES_MAX', `| entries of a SCAN | ${said(scanMessages.SCAN_ENTRIES_MAX)} |`],
+    ['GRANTS_MAX', `| ${GRANTS_MAX}, with prefixes of up to ${KEY_PREFIX_BYTES_MAX} bytes |`],
+    ['CERTIFICATE_BYTES', `| ${CERTIFICATE_BYTES_MIN} to ${CERTIFICATE_BYTES_MAX} | certificate |`],
     ['MEMBERS_MAX', `| members | ${messages.MEMBERS_MAX} |`],
     ['STREAMS_MAX', `| streams of calls in a replica | ${STREAMS_MAX}, ${STREAM_BYTES_MAX / 2 ** 20} MiB |`],
     ['STREAM_IDLE_MS', `has not called for ${STREAM_IDLE_MS / 1_000} s`],

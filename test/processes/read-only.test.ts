@@ -9,6 +9,7 @@ import { Scene } from '../../bench/attack/scene.ts';
 import { lost } from '../../bench/attack/udp-relay.ts';
 import { valuePartOf, withVictim } from '../../bench/attack/victim.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
+import { parseGrants } from '../../src/trust/grant-text.ts';
 import type { Authority } from '../../src/trust/authority.ts';
 import { issueCertificate } from '../../src/trust/certificate.ts';
 import { CLUSTER_KEY_FILE } from '../../src/trust/cluster-files.ts';
@@ -23,8 +24,7 @@ function readerOf(directory: string, authority: Authority): Authority {
   const staticKeyPair = generateStaticKeyPair();
   const subject = {
     role: 'client',
-    mayRead: true,
-    mayWrite: false,
+    grants: parseGrants('r:'),
     staticKey: staticKeyPair.publicKey,
     clusterId: authority.clusterId,
     expirySeconds: Math.floor(Date.now() / 1_000) + CERTIFICATE_SECONDS,

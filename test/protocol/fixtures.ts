@@ -52,10 +52,12 @@ import {
 } from '../../src/protocol/messages.ts';
 import type { Messenger } from '../../src/protocol/messenger.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
+import { parseGrants } from '../../src/trust/grant-text.ts';
+import { Permissions } from '../../src/trust/permissions.ts';
 
 export function memberPeer(memberIndex: number, incarnation?: string): Peer {
   return {
-    identity: { role: 'replica', memberIndex, mayRead: false, mayWrite: false },
+    identity: { role: 'replica', memberIndex, permissions: Permissions.NONE },
     writerHigh: 0,
     writerLow: 0,
     incarnation,
@@ -68,10 +70,10 @@ export interface Writer {
   readonly writerLow: number;
 }
 
-export function clientPeer(writer: Writer, permissions: { mayRead?: boolean; mayWrite?: boolean } = {}): Peer {
-  const { mayRead = true, mayWrite = true } = permissions;
+/** @param grants As at the command line (src/trust/grant-text.ts). */
+export function clientPeer(writer: Writer, grants = 'rwa:'): Peer {
   return {
-    identity: { role: 'client', memberIndex: -1, mayRead, mayWrite },
+    identity: { role: 'client', memberIndex: -1, permissions: new Permissions(parseGrants(grants)) },
     ...writer,
     incarnation: undefined,
     key: `client ${writer.writerHigh} ${writer.writerLow}`,

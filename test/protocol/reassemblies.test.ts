@@ -209,7 +209,7 @@ test('should take fresh parts only from their writer, and parts only from who ma
   const parts = partsOf({ key: KEY, stamp: STAMP, tag: TAG, envelope: ENVELOPE });
   assert.deepEqual(replica.ask(parts, otherPeer(1)), []);
   assert.equal(replica.drops.of('wrong-writer'), PART_COUNT);
-  const reader = sessionWith(clientPeer(WRITER, { mayWrite: false }));
+  const reader = sessionWith(clientPeer(WRITER, 'r:'));
   for (const reply of replica.ask(parts, reader)) assert.equal(flagsOf(reply.control, 0), FLAG_NOT_PERMITTED);
   assert.equal(replica.drops.of('not-permitted'), PART_COUNT);
   assertNothingHeld(replica, 0);
@@ -321,9 +321,10 @@ test('should send the parts that are asked for, of the stamp that is named and n
   assert.equal(ask({ byteOffset: 4 }), undefined);
   assert.equal(ask({ byteCount: 0 }), undefined);
   assert.equal(replica.drops.of('malformed'), 2);
-  const writer = sessionWith(clientPeer(WRITER, { mayRead: false }));
+  const writer = sessionWith(clientPeer(WRITER, 'w:'));
   const message = readPartOf({ key: KEY, stamp: STAMP, byteOffset: 0, byteCount: 64 });
-  assert.deepEqual(replica.ask([message], writer), []);
+  const [refusal] = replica.ask([message], writer);
+  assert.equal(flagsOf(refusal!.control, 0), FLAG_GONE | FLAG_NOT_PERMITTED, 'a READ tells more');
   assert.equal(typeOf(message.control, 0), MESSAGE_READ_PART);
 });
 

@@ -148,7 +148,7 @@ test('a key of 1 KiB fits into an answer of the smallest datagrams, with a value
 test('who may not read gets no keys, and neither does anybody from a replica without an ordered view', () => {
   const pairs = [{ key: 'a', envelopeBytes: 10 }];
   const harness = harnessWith(pairs);
-  const blind = sessionWith(clientPeer(WRITER, { mayRead: false }));
+  const blind = sessionWith(clientPeer(WRITER, 'w:'));
   const [refusal] = harness.ask([scanOf({})], blind);
   assert.deepEqual(readScanReply(refusal!), { flags: FLAG_NOT_PERMITTED, hasMore: false, entries: [] });
   const unordered = harnessWith(pairs, 60_000, true);

@@ -177,7 +177,7 @@ test('should drop a WRITE without a counter: no write carries it', () => {
 
 test('should refuse to write for whom only may read', () => {
   const replica = new ReplicaHarness();
-  const reader = sessionWith(clientPeer(WRITER, { mayWrite: false }));
+  const reader = sessionWith(clientPeer(WRITER, 'r:'));
   const envelope = seededBytes(8, 1);
   const [reply] = replica.ask([askOf(MESSAGE_STAMP, 0, KEY, 100)], reader);
   assert.equal(flagsOf(reply!.control, 0), FLAG_NOT_PERMITTED);
@@ -185,14 +185,14 @@ test('should refuse to write for whom only may read', () => {
     const replies = replica.ask([writeOf({ key: KEY, stamp: ownStamp(5), tag: TAG, envelope, flags })], reader);
     assert.equal(acknowledgement(replies), FLAG_NOT_PERMITTED);
   }
-  assert.deepEqual(replica.drops.nonZero(), { 'not-permitted': 2 });
+  assert.deepEqual(replica.drops.nonZero(), { 'not-permitted': 3 });
   assert.deepEqual(stored(replica).stamp, NO_STAMP);
 });
 
 test('should tell nothing about a key to whom may not read', () => {
   const replica = new ReplicaHarness();
   replica.ask([writeOf({ key: KEY, stamp: ownStamp(5), tag: TAG, envelope: seededBytes(40, 1) })]);
-  const stranger = sessionWith(clientPeer(WRITER, { mayRead: false }));
+  const stranger = sessionWith(clientPeer(WRITER, 'w:'));
   const replies = replica.ask([askOf(MESSAGE_READ, FLAG_VALUE, KEY)], stranger);
   for (const reply of replies) {
     const read = parseReadReply(reply);

@@ -312,9 +312,9 @@ test('should take no ballot far above all met before, and come nearer with each 
 
 test('should refuse who may not write, and promise nothing to who may not read', () => {
   for (const [permissions, messages] of [
-    [{ mayWrite: false }, [prepareOf(KEY, 1, ballot(1)), acceptOf(KEY, 1, ballot(1), proposed())]],
-    [{ mayRead: false }, [prepareOf(KEY, 1, ballot(1)), acceptOf(KEY, 1, ballot(1), proposed())]],
-    [{ mayWrite: false }, [commitOf(KEY, 1, { stamp: FIRST, sealed: proposed() })]],
+    ['r:', [prepareOf(KEY, 1, ballot(1)), acceptOf(KEY, 1, ballot(1), proposed())]],
+    ['w:', [prepareOf(KEY, 1, ballot(1)), acceptOf(KEY, 1, ballot(1), proposed())]],
+    ['r:', [commitOf(KEY, 1, { stamp: FIRST, sealed: proposed() })]],
   ] as const) {
     const replica = new ReplicaHarness();
     const session = sessionWith(clientPeer(WRITER, permissions));

@@ -19,6 +19,7 @@ import type { ErrorCode } from '../../src/errors.ts';
 import { initClusterDirectory } from '../../src/trust/cluster-directory.ts';
 import { writeConfiguration } from '../../src/trust/cluster-configuration.ts';
 import { openAuthority } from '../../src/trust/open-authority.ts';
+import { Permissions } from '../../src/trust/permissions.ts';
 import { generateSigningKeyPair, generateStaticKeyPair } from '../../workers/signing.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'avocado-test-'));
@@ -110,7 +111,7 @@ test('every role reads the same cluster and accepts the others', () => {
     assert.deepEqual(own!.configuration.members[memberIndex]?.staticKey, publicKey);
     assert.deepEqual(own!.verify(authority.certificate, publicKey, nowSeconds()), {
       ok: true,
-      identity: { role: 'replica', memberIndex, mayRead: true, mayWrite: true },
+      identity: { role: 'replica', memberIndex, permissions: Permissions.ALL },
     });
     const verdict = authority.verify(own!.certificate, own!.staticKeyPair.publicKey, nowSeconds());
     assert(verdict.ok && verdict.identity.role === 'client');

@@ -1,3 +1,5 @@
+import { parseGrants } from '../grant-text.ts';
+import type { Grant } from '../grants.ts';
 import { bytesOfHex } from '../hex.ts';
 import { parseEvidence } from '../evidence/evidence-file.ts';
 import type { MeasuredFacts, Refusal } from '../evidence/evidence.ts';
@@ -7,6 +9,7 @@ import { factsOfVoucher, VOUCHER } from './messages.ts';
 import type { JoinRequest, Voucher } from './messages.ts';
 import { nonceAgeMs } from './nonces.ts';
 import type { EvidenceJudge } from './platform.ts';
+import { isEnrolled } from './profiles.ts';
 import { joinReportData } from './report-data.ts';
 import type { JoinClaim } from './report-data.ts';
 import { contentOf, openDocument } from './signed-document.ts';
@@ -23,6 +26,7 @@ export type AdmissionRule =
   | 'voucher-expired'
   | 'member'
   | 'key-revoked'
+  | 'profile'
   | 'state';
 
 export interface AdmissionRefusal {
@@ -34,6 +38,16 @@ export interface AdmissionRefusal {
 
 export type AdmissionVerdict =
   | { readonly ok: true; readonly facts: MeasuredFacts; readonly lasId: string | null }
+  | AdmissionRefusal;
+
+/** With what the process may do: undefined for a replica, which may do all. */
+export type JoinVerdict =
+  | {
+      readonly ok: true;
+      readonly facts: MeasuredFacts;
+      readonly lasId: string | null;
+      readonly grants: readonly Grant[] | undefined;
+    }
   | AdmissionRefusal;
 
 export function refuseBy(rule: AdmissionRule, allowed: string, seen: string): AdmissionRefusal {
@@ -52,7 +66,7 @@ export function judgeJoin(
   policy: Policy,
   judge: EvidenceJudge,
   nowMs: number,
-): AdmissionVerdict {
+): JoinVerdict {
   const path = request.proof.type === 'voucher' ? 'las' : 'direct';
   if (state.admission !== 'both' && state.admission !== path) {
     const allowed = state.admission === 'las' ? "a LAS's voucher" : 'evidence to CAS itself';
@@ -71,7 +85,26 @@ export function judgeJoin(
   if (state.revoked.some(({ staticKey }) => staticKey === request.staticKey)) {
     return refuseBy('key-revoked', 'a key that was not revoked', request.staticKey);
   }
-  return judgeMember(request, state) ?? proven;
+  return judgeMember(request, state) ?? judgeProfile(request, state, proven.facts, proven.lasId);
+}
+
+function judgeProfile(request: JoinRequest, state: CasState, facts: MeasuredFacts, lasId: string | null): JoinVerdict {
+  const { role, profile: name, enrolment } = request;
+  if (role === 'replica') {
+    if (name !== null) return refuseBy('profile', 'no profile for a replica', name);
+    return { ok: true, facts, lasId, grants: undefined };
+  }
+  const profile = state.profiles.find((each) => each.name === name);
+  if (profile === undefined) return refuseBy('profile', 'a profile that CAS has', name ?? 'none');
+  const { measurements, enrolmentKey } = profile;
+  if (measurements !== null && !measurements.includes(facts.measurement)) {
+    return refuseBy('profile', `${profile.name} for builds ${measurements.join(', ')}`, facts.measurement);
+  }
+  if (enrolmentKey !== null && !isEnrolled(enrolmentKey, joinReportData(request), enrolment)) {
+    const seen = enrolment === null ? 'none' : 'another signature';
+    return refuseBy('profile', `${profile.name} signed for by enrolment key ${enrolmentKey}`, seen);
+  }
+  return { ok: true, facts, lasId, grants: parseGrants(profile.grants) };
 }
 
 export function judgeEvidence(text: string, judge: EvidenceJudge, nowMs: number): AdmissionVerdict {

@@ -1,6 +1,7 @@
 import type { SecurityMode } from '../../../net/mode.ts';
 import { generateSigningKeyPair, randomBytes } from '../../../workers/signing.ts';
 import { hexOf } from '../hex.ts';
+import { DEFAULT_PROFILE } from '../profile-name.ts';
 import { DEFAULT_SPACE, spacesProblem } from '../key-space.ts';
 import type { KeySpace } from '../key-space.ts';
 import { checkMembers } from '../cluster-directory.ts';
@@ -9,6 +10,8 @@ import { AUDIT_START } from './audit-log.ts';
 import type { CasState } from './cas-state.ts';
 import { EMPTY_REPORT } from './key-rotation.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
+import { DEFAULT_GRANTS, newProfile, PROFILES_MAX } from './profiles.ts';
+import type { Profile } from './profiles.ts';
 
 /** What an operator decides when a cluster is made; later only his signed commands change anything. */
 export interface CasSettings {
@@ -19,7 +22,8 @@ export interface CasSettings {
   /** By whose word replicas and clients are admitted. */
   readonly admission: CasState['admission'];
   readonly certificateSeconds: number;
-  readonly mayClientsWrite: boolean;
+  /** Of clients; left out: the default one, with all rights. */
+  readonly profiles?: readonly Profile[];
   /** Beside the one called default, which has the empty prefix. */
   readonly spaces?: readonly KeySpace[];
   /** How often members and clients look at what CAS has changed; default: 10. */
@@ -45,6 +49,10 @@ export function newCasState(settings: CasSettings): CasState {
   const spaces: KeySpace[] = [{ name: DEFAULT_SPACE, prefix: new Uint8Array(0) }, ...(settings.spaces ?? [])];
   const problem = spacesProblem(spaces);
   if (problem !== undefined) throw new AvocadoError('INVALID_ARGUMENT', problem);
+  const profiles = [...(settings.profiles ?? [newProfile(DEFAULT_PROFILE, DEFAULT_GRANTS)])];
+  if (new Set(profiles.map(({ name }) => name)).size < profiles.length || profiles.length > PROFILES_MAX) {
+    throw new AvocadoError('INVALID_ARGUMENT', `a cluster has at most ${PROFILES_MAX} profiles, each of another name`);
+  }
   const clusterKey = generateSigningKeyPair();
   return {
     counter: 0,
@@ -68,9 +76,9 @@ export function newCasState(settings: CasSettings): CasState {
     policy: settings.policy,
     admission: settings.admission,
     certificateSeconds: settings.certificateSeconds,
-    mayClientsWrite: settings.mayClientsWrite,
     operators: [...operators],
     policyThreshold,
+    profiles,
     epoch: 1,
     members: settings.members.map(({ host, port }) => ({ host, port, staticKey: null, keyReport: EMPTY_REPORT })),
     lases: [],

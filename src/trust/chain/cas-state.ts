@@ -19,6 +19,7 @@ import {
   SPACE_NAME,
 } from './messages.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
+import { PROFILE, PROFILES_MAX } from './profiles.ts';
 
 /**
  * All that CAS must not forget. It is one file, sealed under a key of the platform, and beside it the same sealed under the
@@ -72,10 +73,11 @@ const STATE = z.strictObject({
     .int()
     .min(5)
     .max(365 * 86_400),
-  mayClientsWrite: z.boolean(),
   operators: z.array(KEY).max(OPERATORS_MAX),
   /** So many of them replace the policy together. */
   policyThreshold: z.int().min(1).max(OPERATORS_MAX),
+  /** Of clients. */
+  profiles: z.array(PROFILE).max(PROFILES_MAX),
   epoch: z.int().min(1),
   members: z
     .array(

@@ -2,6 +2,10 @@ import { hash } from '../../../workers/signing.ts';
 import { sealTo } from '../../../workers/secret-box.ts';
 import { issueCertificate } from '../certificate.ts';
 import { configurationContent } from '../cluster-configuration.ts';
+import { RIGHT_READ } from '../grants.ts';
+import type { Grant } from '../grants.ts';
+import { KeyPrefix } from '../key-prefix.ts';
+import { Permissions } from '../permissions.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
 import { judgeEvidence, judgeJoin, judgeMachine, refuseBy } from './admission.ts';
@@ -184,19 +188,19 @@ export class Cas {
   ): Promise<{ certificate: string; expirySeconds: number; sealedKeys: string | null }> {
     this.#standing.checkServing();
     const { store, judge, nowMs } = this.#options;
-    const { role, memberIndex, staticKey } = request;
+    const { role, memberIndex, staticKey, profile } = request;
     const refuse = (refusal: AdmissionRefusal): never =>
-      this.#refusals.refuse('refused', refusal, { role, memberIndex, staticKey, address });
+      this.#refusals.refuse('refused', refusal, { role, memberIndex, staticKey, profile, address });
     // Before anything that costs: a copied request is refused for what it is.
     this.#useNonce(request.nonce, refuse);
     const verdict = judgeJoin(request, store.state, this.#policy.policy, judge, nowMs());
     if (!verdict.ok) return refuse(verdict);
     const { state } = store;
     const expirySeconds = Math.floor(nowMs() / 1000) + state.certificateSeconds;
-    const { lasId } = verdict;
+    const { lasId, grants } = verdict;
     if (memberIndex !== null) this.#takeMember(memberIndex, staticKey, request.keyReport);
     const { kind, measurement } = verdict.facts;
-    this.#audit('admitted', { role, memberIndex, staticKey, lasId, kind, measurement, address });
+    this.#audit('admitted', { role, memberIndex, staticKey, profile, lasId, kind, measurement, address });
     // Of a client only the log's head is new in it: so admissions can't be cut from the log unseen.
     this.#standing.checkHeld(await store.written());
     this.#options.onEvent({
@@ -210,10 +214,7 @@ export class Cas {
     const group = state.lases.find((las) => las.lasId === lasId)?.group;
     const certificate = issueCertificate(
       {
-        role,
-        ...(memberIndex !== null && { memberIndex }),
-        mayRead: true,
-        mayWrite: role === 'replica' || state.mayClientsWrite,
+        ...(memberIndex !== null ? { role: 'replica', memberIndex } : { role: 'client', grants: grants ?? [] }),
         staticKey: bytesOfHex(staticKey),
         clusterId: bytesOfHex(state.clusterId),
         expirySeconds,
@@ -224,7 +225,7 @@ export class Cas {
     return {
       certificate: toBase64(certificate),
       expirySeconds,
-      sealedKeys: request.wantsDataKeys ? toBase64(this.#sealedKeys(request.deliveryKey)) : null,
+      sealedKeys: request.wantsDataKeys ? toBase64(this.#sealedKeys(request.deliveryKey, grants)) : null,
     };
   }
 
@@ -320,9 +321,19 @@ export class Cas {
     return { clusterId, sequence, refreshSeconds, spaces, keys };
   }
 
-  #sealedKeys(deliveryKey: string): Uint8Array {
+  /**
+   * All of a replica's; a client's are those of the spaces that one of its grants to read has as a whole. Of the others it
+   * could open what it may not read.
+   */
+  #sealedKeys(deliveryKey: string, grants: readonly Grant[] | undefined): Uint8Array {
     const { spaces, dataKeys, keySequence: sequence, lastDataKeyId: lastId } = this.#options.store.state;
-    const content: DataKeysContent = { sequence, lastId, spaces, keys: dataKeys.map(({ id, key }) => ({ id, key })) };
+    const permissions = grants === undefined ? Permissions.ALL : new Permissions(grants);
+    const covered = spaces.filter(({ prefixHex }) => {
+      return permissions.covers(RIGHT_READ, new KeyPrefix(bytesOfHex(prefixHex)));
+    });
+    const names = new Set(covered.map(({ name }) => name));
+    const keys = dataKeys.filter(({ space }) => names.has(space)).map(({ id, key }) => ({ id, key }));
+    const content: DataKeysContent = { sequence, lastId, spaces, keys };
     return sealTo(new TextEncoder().encode(JSON.stringify(content)), bytesOfHex(deliveryKey));
   }
 

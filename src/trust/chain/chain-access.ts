@@ -17,6 +17,7 @@ import { openCasAuthority } from './cas-authority.ts';
 import type { CasAuthority } from './cas-authority.ts';
 import { parseCasReference } from './cas-connection.ts';
 import type { CasJudgement } from './cas-connection.ts';
+import { readEnrolmentFile } from './enrolment-file.ts';
 import { gramineSealing, noSealing } from './platform-sealing.ts';
 import { EvidenceJudge } from './platform.ts';
 import type { Platform } from './platform.ts';
@@ -75,6 +76,10 @@ export interface ChainRole {
   readonly role: 'replica' | 'client';
   readonly memberIndex: number | null;
   readonly wantsDataKeys: boolean;
+  /** Of a client; left out: the default one. */
+  readonly profile?: string | undefined;
+  /** File of the profile's enrolment key. */
+  readonly enrolmentKeyFile?: string | undefined;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
   readonly onWaiting?: (reason: string) => void;
@@ -83,8 +88,10 @@ export interface ChainRole {
 /** @throws AvocadoError ADMISSION_REFUSED, TRUST_UNAVAILABLE, EVIDENCE_UNAVAILABLE, EVIDENCE_FILES, INVALID_ARGUMENT. */
 export async function openChainAuthority(access: ChainAccess, role: ChainRole): Promise<CasAuthority> {
   const platform = openPlatform(access);
+  const { enrolmentKeyFile } = role;
   return openCasAuthority({
     ...role,
+    enrolmentKey: enrolmentKeyFile === undefined ? undefined : readEnrolmentFile(enrolmentKeyFile),
     platform,
     lasUrl: access.las,
     cas: parseCasReference(access.cas),

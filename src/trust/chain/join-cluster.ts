@@ -4,6 +4,7 @@ import { AvocadoError } from '../../errors.ts';
 import type { CurrentSpace, DataKey } from '../data-key-ring.ts';
 import type { KeyReport } from '../key-report.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
+import { DEFAULT_PROFILE } from '../profile-name.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
 import { parseStrictJson } from '../evidence/strict-json.ts';
 import type { CasConnection } from './cas-connection.ts';
@@ -11,6 +12,7 @@ import { PinnedServer } from './https-call.ts';
 import { DATA_KEYS, JOIN_ANSWER, VOUCHER_ANSWER } from './messages.ts';
 import type { DataKeysContent } from './messages.ts';
 import type { Platform } from './platform.ts';
+import { signEnrolment } from './profiles.ts';
 import { joinReportData } from './report-data.ts';
 import type { JoinClaim } from './report-data.ts';
 import { documentJson } from './signed-document.ts';
@@ -21,6 +23,10 @@ export interface JoinOptions {
   /** Of a replica; null for a client. */
   readonly memberIndex: number | null;
   readonly wantsDataKeys: boolean;
+  /** Of a client; left out: the default one. */
+  readonly profile?: string | undefined;
+  /** Ed25519 secret key of the profile, where CAS asks for its signature. */
+  readonly enrolmentKey?: Uint8Array | undefined;
   readonly platform: Platform;
   /** The LAS of this host; undefined: CAS judges evidence of this process itself. */
   readonly lasUrl: string | undefined;
@@ -53,7 +59,7 @@ export async function join(
   options: JoinOptions,
   keyReport?: KeyReport,
 ): Promise<Admission> {
-  const { role, memberIndex, wantsDataKeys } = options;
+  const { role, memberIndex, wantsDataKeys, enrolmentKey } = options;
   // Of their own, used once: what is sealed to it stays closed when the static key is lost one day.
   const deliveryKeys = generateStaticKeyPair();
   const claim: JoinClaim = {
@@ -62,10 +68,15 @@ export async function join(
     nonce: await cas.nonce(),
     staticKey: hexOf(staticKeys.publicKey),
     deliveryKey: hexOf(deliveryKeys.publicKey),
+    profile: role === 'client' ? (options.profile ?? DEFAULT_PROFILE) : null,
     ...(keyReport !== undefined && { keyReport }),
   };
   const proof = await prove(claim, options);
-  const answer = await cas.call('/v1/join', { ...claim, wantsDataKeys, proof }, JOIN_ANSWER);
+  const enrolment =
+    enrolmentKey === undefined
+      ? null
+      : Buffer.from(signEnrolment(joinReportData(claim), enrolmentKey)).toString('base64');
+  const answer = await cas.call('/v1/join', { ...claim, wantsDataKeys, enrolment, proof }, JOIN_ANSWER);
   const { certificate, expirySeconds, sealedKeys } = answer;
   if (!wantsDataKeys) return { certificate, expirySeconds, keys: undefined };
   const opened = sealedKeys === null ? undefined : openSealedTo(sealedKeys, deliveryKeys);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { SECURITY_MODES } from '../../../net/mode.ts';
-import { CERTIFICATE_BYTES } from '../certificate.ts';
+import { CERTIFICATE_BYTES_MAX, CERTIFICATE_BYTES_MIN } from '../certificate.ts';
 import { EVIDENCE_CHARS_MAX } from '../evidence/evidence-file.ts';
 import { EVIDENCE_KINDS } from '../evidence/evidence.ts';
 import type { MeasuredFacts } from '../evidence/evidence.ts';
@@ -9,6 +9,7 @@ import { MEMBER_COUNT_MAX } from '../cluster-configuration.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
 import { KEY_PREFIX_BYTES_MAX } from '../key-prefix.ts';
 import { SPACE_NAME as SPACE_NAME_PATTERN, SPACES_MAX } from '../key-space.ts';
+import { PROFILE, PROFILE_NAME } from './profiles.ts';
 import { SIGNED_DOCUMENT } from './signed-document.ts';
 
 /** All that CAS, LAS, replicas and clients say to each other, as JSON. Nothing is read that isn't listed; all is bounded. */
@@ -121,6 +122,7 @@ const CLAIM = {
   nonce: NONCE,
   staticKey: KEY,
   deliveryKey: KEY,
+  profile: PROFILE_NAME.nullable(),
   keyReport: KEY_REPORT.optional(),
 };
 
@@ -167,6 +169,8 @@ export const JOIN_REQUEST = z.strictObject({
   ...CLAIM,
   /** A client of the coordinated route needs none. */
   wantsDataKeys: z.boolean(),
+  /** By the enrolment key of the profile, over the report data (profiles.ts). */
+  enrolment: base64Bytes(64, 64).nullable(),
   proof: z.discriminatedUnion('type', [
     z.strictObject({ type: z.literal('voucher'), voucher: SIGNED_DOCUMENT }),
     z.strictObject({ type: z.literal('evidence'), evidence: EVIDENCE }),
@@ -174,7 +178,7 @@ export const JOIN_REQUEST = z.strictObject({
 });
 export type JoinRequest = z.output<typeof JOIN_REQUEST>;
 export const JOIN_ANSWER = z.strictObject({
-  certificate: base64Bytes(CERTIFICATE_BYTES, CERTIFICATE_BYTES),
+  certificate: base64Bytes(CERTIFICATE_BYTES_MIN, CERTIFICATE_BYTES_MAX),
   expirySeconds: COUNT,
   /** Sealed to the delivery key: DATA_KEYS. */
   sealedKeys: SEALED.nullable(),
@@ -244,6 +248,8 @@ export const OPERATOR_COMMAND = z.strictObject({
     /** Text of the policy file; the hash that CAS tells of the one that the operator has seen in force. */
     z.strictObject({ type: z.literal('set-policy'), policy: z.string().max(NEW_POLICY_CHARS_MAX), replaces: KEY }),
     z.strictObject({ type: z.literal('rotate-key'), space: SPACE_NAME }),
+    z.strictObject({ type: z.literal('set-profile'), profile: PROFILE, replaces: KEY }),
+    z.strictObject({ type: z.literal('remove-profile'), name: PROFILE_NAME }),
     z.strictObject({ type: z.literal('confirm-state'), stateCounter: COUNT }),
   ]),
 });

@@ -46,12 +46,15 @@ export class OperatorCommands {
       case 're-form':
         return this.#reForm(nowSeconds);
       case 'set-policy':
+      case 'set-profile':
         return this.#policy.approve(operator, command, nowMs);
       case 'rotate-key': {
         const { id, space } = announceKey(this.#store.state, command.space, nowMs);
         const done = `announced data key ${id} of key space ${space}: avocado cas show tells how far it has come`;
         return { done, detail: { space, dataKeyId: id } };
       }
+      case 'remove-profile':
+        return this.#removeProfile(command.name);
     }
   }
 
@@ -74,6 +77,17 @@ export class OperatorCommands {
       done: `revoked LAS ${lasId}, its machine and everything that it vouched for`,
       detail: { lasId, group: las.group },
     };
+  }
+
+  /** It only takes rights away, from the next join or renewal on: one operator is enough. */
+  #removeProfile(name: string): { done: string; detail: AuditDetail } {
+    const { state } = this.#store;
+    if (!state.profiles.some((profile) => profile.name === name)) {
+      const known = state.profiles.map((profile) => profile.name).join(', ') || 'none';
+      throw new Refused('refused', `there is no profile ${name}; known are ${known}`);
+    }
+    state.profiles = state.profiles.filter((profile) => profile.name !== name);
+    return { done: `removed profile ${name}: nobody joins or renews with it any more`, detail: { profile: name } };
   }
 
   /** The next epoch begins with no members; what the old ones hold in memory is theirs alone. */

@@ -9,7 +9,8 @@ import type { KeyReport } from '../key-report.ts';
  *     purpose               values
  *     cas identity          nonce of the asker, TLS certificate (DER), document (UTF-8)
  *     las registration      nonce of CAS, TLS certificate (DER), voucher key, URL (UTF-8)
- *     join                  nonce of CAS, role, member index or nothing, static key, delivery key, report on keys or nothing
+ *     join                  nonce of CAS, role, member index or nothing, static key, delivery key, profile or
+ *                           nothing, report on keys or nothing
  */
 export type ReportPurpose = 'cas identity' | 'las registration' | 'join';
 
@@ -37,13 +38,15 @@ export interface JoinClaim {
   readonly nonce: string;
   readonly staticKey: string;
   readonly deliveryKey: string;
+  /** Of a client (profiles.ts); null for a replica. */
+  readonly profile: string | null;
   /** Of a replica that has something to report. */
   readonly keyReport?: KeyReport | undefined;
 }
 
 export function joinReportData(claim: JoinClaim): Uint8Array {
-  const { role, memberIndex, nonce, staticKey, deliveryKey, keyReport } = claim;
+  const { role, memberIndex, nonce, staticKey, deliveryKey, profile, keyReport } = claim;
   const member = memberIndex === null ? '' : String(memberIndex);
   const report = keyReport === undefined ? '' : keyReportText(keyReport);
-  return reportDataFor('join', [nonce, role, member, staticKey, deliveryKey, report]);
+  return reportDataFor('join', [nonce, role, member, staticKey, deliveryKey, profile ?? '', report]);
 }

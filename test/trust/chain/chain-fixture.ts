@@ -62,7 +62,6 @@ export class Chain {
       policy: policyText(BUILD),
       admission: 'both',
       certificateSeconds: 3_600,
-      mayClientsWrite: true,
       operators: [hexOf(this.operator.publicKey)],
       policyThreshold: 1,
       ...changed,

@@ -6,6 +6,7 @@ import type { CasAuthority } from '../../../src/trust/chain/cas-authority.ts';
 import { DataKeyRing } from '../../../src/trust/data-key-ring.ts';
 import { parseCasReference } from '../../../src/trust/chain/cas-connection.ts';
 import { join } from '../../../src/trust/chain/join-cluster.ts';
+import { Permissions } from '../../../src/trust/permissions.ts';
 import { createSimulatedMachine } from '../../../src/trust/chain/simulated-machine.ts';
 import { Chain } from './chain-fixture.ts';
 
@@ -43,7 +44,7 @@ test('replicas and a client get certificates, one data key and one configuration
     const verdict = client.verify(each.certificate, each.staticKeyPair.publicKey, now);
     assert.deepEqual(verdict, {
       ok: true,
-      identity: { role: 'replica', memberIndex: index, mayRead: true, mayWrite: true },
+      identity: { role: 'replica', memberIndex: index, permissions: Permissions.ALL },
     });
   }
   const verdict = first.verify(client.certificate, client.staticKeyPair.publicKey, now);

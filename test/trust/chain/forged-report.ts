@@ -17,6 +17,7 @@ export async function joinWithForgedReport(
   const honest = {
     role: 'replica' as const,
     memberIndex: 0,
+    profile: null,
     nonce: await cas.nonce(),
     staticKey: hexOf(member.staticKeyPair.publicKey),
     deliveryKey: hexOf(generateStaticKeyPair().publicKey),
@@ -24,6 +25,11 @@ export async function joinWithForgedReport(
   };
   const evidence = await chain.platform(machine).provider.makeEvidence(joinReportData(honest));
   const changed = { ...honest, keyReport: { held: [1, 2], unused: [1], closed: [1] } };
-  const request = { ...changed, wantsDataKeys: true, proof: { type: 'evidence', evidence: writeEvidence(evidence) } };
+  const request = {
+    ...changed,
+    wantsDataKeys: true,
+    enrolment: null,
+    proof: { type: 'evidence', evidence: writeEvidence(evidence) },
+  };
   return cas.call('/v1/join', request, JOIN_ANSWER);
 }

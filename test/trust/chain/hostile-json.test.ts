@@ -11,6 +11,7 @@ import { PinnedServer } from '../../../src/trust/chain/https-call.ts';
 import type { RunningLas } from '../../../src/trust/chain/las.ts';
 import { joinReportData } from '../../../src/trust/chain/report-data.ts';
 import { createSimulatedMachine } from '../../../src/trust/chain/simulated-machine.ts';
+import { DEFAULT_PROFILE } from '../../../src/trust/profile-name.ts';
 import { Chain } from './chain-fixture.ts';
 
 const machine = createSimulatedMachine();
@@ -67,12 +68,18 @@ test('a genuine join with any one field exchanged', async () => {
       nonce: await cas.nonce(),
       staticKey: hexOf(generateStaticKeyPair().publicKey),
       deliveryKey: hexOf(generateStaticKeyPair().publicKey),
+      profile: DEFAULT_PROFILE,
     };
     const evidence = await chain.platform(machine).provider.makeEvidence(joinReportData(claim));
-    return { ...claim, wantsDataKeys: true, proof: { type: 'evidence', evidence: writeEvidence(evidence) } };
+    return {
+      ...claim,
+      wantsDataKeys: true,
+      enrolment: null,
+      proof: { type: 'evidence', evidence: writeEvidence(evidence) },
+    };
   };
   assert.equal(await outcome(url, '/v1/join', await genuine()), 'answered');
-  const fields = ['role', 'memberIndex', 'nonce', 'staticKey', 'deliveryKey', 'proof'];
+  const fields = ['role', 'memberIndex', 'nonce', 'staticKey', 'deliveryKey', 'profile', 'enrolment', 'proof'];
   const replacement = fc.oneof(
     fc.jsonValue(),
     fc.constantFrom('replica', 0, 6),

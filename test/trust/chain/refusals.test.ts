@@ -22,6 +22,7 @@ import type { SignedDocument } from '../../../src/trust/chain/signed-document.ts
 import { VOUCHER_LIFE_SECONDS } from '../../../src/trust/chain/las.ts';
 import type { RunningLas } from '../../../src/trust/chain/las.ts';
 import { createSimulatedMachine } from '../../../src/trust/chain/simulated-machine.ts';
+import { DEFAULT_PROFILE } from '../../../src/trust/profile-name.ts';
 import { BUILD, Chain, measurementNamed } from './chain-fixture.ts';
 
 const machine = createSimulatedMachine();
@@ -50,6 +51,7 @@ async function claim(changed: Partial<JoinClaim> = {}): Promise<JoinClaim> {
     nonce: await cas.nonce(),
     staticKey: hexOf(generateStaticKeyPair().publicKey),
     deliveryKey: hexOf(deliveryKeys.publicKey),
+    profile: changed.role === 'replica' ? null : DEFAULT_PROFILE,
     ...changed,
   } as JoinClaim;
 }
@@ -75,7 +77,7 @@ async function evidenceFor(about: JoinClaim, debug = false): Promise<string> {
 }
 
 function ask(about: JoinClaim, proof: object): Promise<{ sealedKeys: Uint8Array | null }> {
-  return cas.call('/v1/join', { ...about, wantsDataKeys: true, proof }, JOIN_ANSWER);
+  return cas.call('/v1/join', { ...about, wantsDataKeys: true, enrolment: null, proof }, JOIN_ANSWER);
 }
 
 function byVoucher(about: JoinClaim, voucher: SignedDocument): ReturnType<typeof ask> {
