@@ -1,4 +1,3 @@
-import { TokenBucket } from '../../net/token-bucket.ts';
 import { RECORD_ENTRY, RECORD_ENVELOPE_BYTES, RECORD_REF } from '../store/consensus-records.ts';
 import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
@@ -44,14 +43,17 @@ export interface ResealFigures {
 
 /** Operations of the coordinator with this token are this one's. */
 export const RESEAL_TOKEN = 2 ** 24;
-const IN_FLIGHT_MAX = 32;
 /** Looked at a millisecond, and at once: places of the index, a value counts as so many. It is 1 % of the loop. */
 const PLACES_PER_MS = 1_000;
 const PLACES_MAX = 20_000;
 /** An empty place takes 1 or 2 ns, a value with its cache misses 150. */
 const VALUE_PLACES = 16;
-/** Values started together: what comes in 4 ms. More at once would wait for each other, and all else for them. */
-const BURST_SHARE = 250;
+/**
+ * Values started together share datagrams: one by one each of them costs replicas some 0.2 ms. More at once would hold up
+ * everything else.
+ */
+const BURST_MAX = 32;
+const BURSTS_PER_SECOND = 10;
 /** After a pass that found nothing; after one that could do nothing about what it found. */
 const REST_MS = 1_000;
 const STUCK_REST_MS = 5_000;
@@ -74,7 +76,10 @@ interface Pass {
 
 export class Resealer {
   readonly #options: ResealerOptions;
-  readonly #bucket: TokenBucket;
+  readonly #burst: number;
+  /** Of the burst under way. */
+  #burstLeft = 0;
+  #nextBurstMs = 0;
   #pass: Pass | undefined;
   /** Of the ring when a pass last began, or there was nothing to do. */
   #generation = -1;
@@ -90,8 +95,7 @@ export class Resealer {
 
   constructor(options: ResealerOptions) {
     this.#options = options;
-    const burst = Math.max(1, Math.floor(options.valuesPerSecond / BURST_SHARE));
-    this.#bucket = new TokenBucket(burst, (burst / options.valuesPerSecond) * 1_000);
+    this.#burst = Math.min(BURST_MAX, Math.max(1, Math.floor(options.valuesPerSecond / BURSTS_PER_SECOND)));
   }
 
   /** Undefined when there is nothing to tell. */
@@ -189,11 +193,21 @@ export class Resealer {
       pass.tooLarge++;
       return true;
     }
-    if (this.#inFlight >= IN_FLIGHT_MAX || !this.#bucket.take(nowMs)) return false;
+    if (!this.#mayStart(nowMs)) return false;
     store.copyKey(entry, this.#keyWords, 0);
     if (!this.#options.start(this.#keyBytes.subarray(0, store.keyBytes(entry)), nowMs)) return false;
     this.#inFlight++;
+    this.#burstLeft--;
     found.count++;
+    return true;
+  }
+
+  /** The next burst begins when it is time. Some that don't end hold up nothing, many do. */
+  #mayStart(nowMs: number): boolean {
+    if (this.#burstLeft > 0) return true;
+    if (nowMs < this.#nextBurstMs || this.#inFlight > BURST_MAX) return false;
+    this.#burstLeft = this.#burst;
+    this.#nextBurstMs = nowMs + (this.#burst / this.#options.valuesPerSecond) * 1_000;
     return true;
   }
 

@@ -242,8 +242,8 @@ export const changeMutants: readonly Mutant[] = [
       },
       {
         file: RESEALER,
-        find: 'if (this.#inFlight >= IN_FLIGHT_MAX',
-        replace: 'if (nowMs > 0)\n            return true;\n        if (this.#inFlight >= IN_FLIGHT_MAX',
+        find: 'if (!this.#mayStart(nowMs))',
+        replace: 'if (nowMs > 0)\n            return true;\n        if (!this.#mayStart(nowMs))',
       },
     ],
   },
