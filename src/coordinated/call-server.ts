@@ -19,6 +19,7 @@ import {
   isReadOnly,
   wantsVersion,
 } from '../protocol/call-messages.ts';
+import { WORD_PULL_STREAM } from '../protocol/call-part-messages.ts';
 import { flagsOf, slotOf, writeHead } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
 import { isAnswer } from '../protocol/outcome.ts';
@@ -29,6 +30,9 @@ import type { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallOperations } from './call-operations.ts';
 import type { OperationStarter } from './call-operations.ts';
 import { CALL_OUTCOMES, CALL_OUTCOME_NUMBERS } from './call-outcome.ts';
+import { PartedAnswers } from './call-parts-answers.ts';
+import { CallAssemblies } from './call-parts-assembly.ts';
+import { CallPartsMemory } from './call-parts-memory.ts';
 import { replyBytes, writeReplyBody, writeReplyHead } from './call-reply.ts';
 import type { CallOutcome } from './call-outcome.ts';
 import type { CallStream } from './call-table.ts';
@@ -45,6 +49,7 @@ import { KEPT_BYTES, KeptAnswers, NO_ANSWER } from './kept-answers.ts';
  *     CALL of a finished get          run again: it has no effect, and its value is not kept
  *     CALL of a finished read-modify-write   its answer once more, while it is kept; else outcome-unknown
  *     CALL that was followed by another in its slot   dropped: nobody waits for it
+ *     CALL_PART                       put together first (call-parts-assembly.ts); of a call that was run: as the CALL
  */
 export interface CallServerOptions {
   readonly messenger: Messenger;
@@ -56,6 +61,9 @@ export interface CallServerOptions {
 
 export class CallServer implements OperationSink {
   readonly table: CallTable;
+  readonly partsMemory: CallPartsMemory;
+  readonly assemblies: CallAssemblies;
+  readonly answers: PartedAnswers;
   readonly #options: CallServerOptions;
   #coordinator: OperationStarter | undefined;
   #callCount = 0;
@@ -75,7 +83,11 @@ export class CallServer implements OperationSink {
 
   constructor(options: CallServerOptions) {
     this.#options = options;
-    this.table = new CallTable(options.budget, (operationId) => this.#coordinator!.cancel(operationId));
+    const { budget, messenger } = options;
+    this.table = new CallTable(budget, (operationId) => this.#coordinator!.cancel(operationId));
+    this.partsMemory = new CallPartsMemory(budget);
+    this.assemblies = new CallAssemblies(this.partsMemory, messenger);
+    this.answers = new PartedAnswers(this.partsMemory, messenger);
   }
 
   /** Calls that were run, repeated ones not counted. */
@@ -123,34 +135,104 @@ export class CallServer implements OperationSink {
   // -- calls ------------------------------------------------------------------------------------------------------
 
   onCall(incoming: Incoming<Peer>, word: number, nowMs: number): void {
-    this.#nowMs = nowMs;
     const { session, region } = incoming;
     const { words } = region;
-    const { identity, key } = session.peer;
-    if (identity.role !== 'client') return this.#options.drops.count('unexpected-message');
+    const stream = this.#streamOf(session, words, word, nowMs);
+    if (stream === undefined || !this.#isNew(stream, words, word)) return;
+    const { identity } = session.peer;
     const slot = slotOf(words, word);
     const generation = words[word + 1]!;
     const attempt = words[word + WORD_CALL_ATTEMPT]!;
-    const streamNumber = words[word + WORD_CALL_STREAM]! >>> 0;
-    const stream = this.table.find(key, streamNumber);
-    if (stream === undefined) return this.#answer(session, streamNumber, slot, generation, attempt, 'stream-unknown');
-    if (slot >= stream.slotCount) return this.#options.drops.count('malformed');
-    stream.onSession(session, nowMs);
     const kind = flagsOf(words, word);
-    switch (stream.judge(slot, generation)) {
-      case 'late':
-        return this.#options.drops.count('late-call');
-      case 'running':
-        return;
-      case 'finished':
-        if (isReadOnly(kind)) break;
-        return this.#answerAgain(stream, slot, attempt);
-      case 'new':
-    }
-    // Nobody waits for the call that was in the slot before.
-    if (stream.isRunning(slot, stream.generation[slot]!)) this.#giveUp(stream, slot);
+    this.#leaveBefore(stream, slot);
+    this.assemblies.drop(stream, slot);
     if (!isPermitted(kind, identity)) return this.#refuse(stream, slot, generation, attempt, 'not-permitted');
     this.#start(stream, slot, kind, words, word);
+  }
+
+  /** When it makes its call whole, that is handled as any CALL. */
+  onPart(incoming: Incoming<Peer>, word: number, nowMs: number): void {
+    const { words } = incoming.region;
+    const stream = this.#streamOf(incoming.session, words, word, nowMs);
+    if (stream === undefined || !this.#isNew(stream, words, word)) return;
+    const slot = slotOf(words, word);
+    this.#leaveBefore(stream, slot);
+    const verdict = this.assemblies.onPart(stream, incoming, word, nowMs, this.#onWhole);
+    switch (verdict) {
+      case 'taken':
+      case 'whole':
+        return;
+      case 'late':
+        return this.#options.drops.count('late-call');
+      case 'malformed':
+        return this.#options.drops.count('malformed');
+      case 'busy':
+      case 'trusted-memory-full':
+        return this.#refuse(stream, slot, words[word + 1]!, words[word + WORD_CALL_ATTEMPT]!, verdict);
+    }
+  }
+
+  readonly #onWhole = (call: Incoming<Peer>): void => this.onCall(call, call.word, this.#nowMs);
+
+  /** A part of an answer is asked for. */
+  onPull({ session, region }: Incoming<Peer>, word: number, nowMs: number): void {
+    const { words } = region;
+    const { identity, key } = session.peer;
+    if (identity.role !== 'client') return this.#options.drops.count('unexpected-message');
+    const stream = this.table.find(key, words[word + WORD_PULL_STREAM]! >>> 0);
+    if (stream !== undefined && slotOf(words, word) >= stream.slotCount) return this.#options.drops.count('malformed');
+    stream?.onSession(session, nowMs);
+    this.answers.onPull(stream, session, words, word, nowMs);
+  }
+
+  /** The stream of a CALL or CALL_PART; undefined when it has none, which was seen to. */
+  #streamOf(session: Session<Peer>, words: Int32Array, word: number, nowMs: number): CallStream | undefined {
+    this.#nowMs = nowMs;
+    const { identity, key } = session.peer;
+    const { drops } = this.#options;
+    if (identity.role !== 'client') {
+      drops.count('unexpected-message');
+      return undefined;
+    }
+    const slot = slotOf(words, word);
+    const streamNumber = words[word + WORD_CALL_STREAM]! >>> 0;
+    const stream = this.table.find(key, streamNumber);
+    if (stream === undefined) {
+      const attempt = words[word + WORD_CALL_ATTEMPT]!;
+      this.#answer(session, streamNumber, slot, words[word + 1]!, attempt, 'stream-unknown');
+      return undefined;
+    }
+    if (slot >= stream.slotCount) {
+      drops.count('malformed');
+      return undefined;
+    }
+    stream.onSession(session, nowMs);
+    return stream;
+  }
+
+  /** Whether a call is to be run. If not, it was answered, or needs no answer. */
+  #isNew(stream: CallStream, words: Int32Array, word: number): boolean {
+    const slot = slotOf(words, word);
+    const attempt = words[word + WORD_CALL_ATTEMPT]!;
+    switch (stream.judge(slot, words[word + 1]!)) {
+      case 'late':
+        this.#options.drops.count('late-call');
+        return false;
+      case 'running':
+        return false;
+      case 'finished':
+        if (isReadOnly(flagsOf(words, word))) return !this.answers.reply(stream, slot, attempt, this.#nowMs);
+        this.#answerAgain(stream, slot, attempt);
+        return false;
+      case 'new':
+        return true;
+    }
+  }
+
+  /** Nobody waits for the call that was in the slot before, or needs its answer. */
+  #leaveBefore(stream: CallStream, slot: number): void {
+    if (stream.isRunning(slot, stream.generation[slot]!)) this.#giveUp(stream, slot);
+    this.answers.drop(stream, slot);
   }
 
   #giveUp(stream: CallStream, slot: number): void {
@@ -206,6 +288,7 @@ export class CallServer implements OperationSink {
     const has = wantsVersion(kind) ? REPLY_VERSION | (hasValue ? REPLY_FOUND : 0) : 0;
     const byteCount = replyBytes(has, valueBytes);
     const fits = this.#options.messenger.fits(stream.session, byteCount, 0);
+    if (!fits && isReadOnly(kind)) return this.#answerByParts(stream, slot, has, opened, valueBytes);
     const said = fits ? outcome : kind === CALL_RMW && outcome === 'ok' ? 'done-too-large' : 'too-large';
     stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[said]);
     if (!fits) return this.#answerOf(stream, slot, stream.attempt[slot]!, said);
@@ -218,6 +301,17 @@ export class CallServer implements OperationSink {
     const { messenger } = this.#options;
     if (!messenger.append(stream.session, byteCount, 0)) return;
     this.#writeAnswer(messenger.out.control, messenger.out.word, stream, slot, outcome, has, opened, valueBytes);
+  }
+
+  /** Of a get. One that there is no room for may be called again: it has no effect. */
+  #answerByParts(stream: CallStream, slot: number, has: number, value: Uint8Array, valueBytes: number): void {
+    const generation = stream.generation[slot]!;
+    const attempt = stream.attempt[slot]!;
+    const { ended } = this.#coordinator!;
+    const refusal = this.answers.keep(stream, slot, has, ended, value, valueBytes, this.#nowMs);
+    if (refusal !== undefined) return this.#refuse(stream, slot, generation, attempt, refusal);
+    stream.finish(slot, generation, CALL_OUTCOME_NUMBERS.ok);
+    this.answers.reply(stream, slot, attempt, this.#nowMs);
   }
 
   #writeAnswer(
@@ -284,8 +378,26 @@ export class CallServer implements OperationSink {
     writeReplyHead(out.control.words, out.word, outcome, streamNumber, slot, generation, attempt);
   }
 
+  // -- the turn ---------------------------------------------------------------------------------------------------
+
+  /** First of all in a turn. */
+  begin(nowMs: number): void {
+    this.#nowMs = nowMs;
+  }
+
+  /** When what has arrived is handled: says which parts of calls have come, and gives up what nobody goes on with. */
+  tick(nowMs: number): void {
+    this.assemblies.flush();
+    this.partsMemory.tick(nowMs);
+  }
+
   invariants(): void {
     this.table.invariants();
+    this.assemblies.invariants();
+    this.answers.invariants();
+    this.partsMemory.invariants();
+    const { blockCount } = this.partsMemory;
+    assert(blockCount === this.assemblies.openCount + this.answers.keptCount, 'a block holds a call or an answer');
     if (this.#coordinator === undefined) return;
     const taken = this.#streams.filter((stream) => stream !== undefined).length;
     assert(taken + this.#freeCount === this.#streams.length, 'tokens are free or taken');

@@ -11,6 +11,7 @@ import {
   callMessageBytes,
 } from './call-messages.ts';
 import { MESSAGE_COUNTERS, countersBytes } from './counters-message.ts';
+import { MESSAGE_CALL_PART, MESSAGE_CALL_PULL, MESSAGE_CALL_REPLY_PART } from './call-part-messages.ts';
 import {
   KEY_BYTES_MAX,
   PARTS_MAX,
@@ -234,6 +235,9 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
     case MESSAGE_CALL_REPLY:
     case MESSAGE_CALL_OPEN:
     case MESSAGE_CALL_OPENED:
+    case MESSAGE_CALL_PART:
+    case MESSAGE_CALL_PULL:
+    case MESSAGE_CALL_REPLY_PART:
       return callMessageBytes(words, word, bytesLeft);
     case MESSAGE_RESOLVE:
       return resolveBytes(words, word, bytesLeft);

@@ -67,10 +67,6 @@ export class FakeEngine implements Engine, Operations {
     return this;
   }
 
-  valueBytesMax(): number {
-    return 2 ** 20;
-  }
-
   rmwBytesMax(): number {
     return this.rmwBytes;
   }

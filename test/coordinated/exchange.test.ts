@@ -208,6 +208,7 @@ class Client implements OperationSink {
       firstChoice: index,
       activeMask: () => (1 << REPLICAS) - 1,
       memory: new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 2 ** 26 }),
+      pullBytesMax: 100_000,
       messenger: this.#messenger,
       drops: new DropCounters(),
       sink: this,

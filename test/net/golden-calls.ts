@@ -56,6 +56,7 @@ function exchange(): { calls: Message[]; answers: Message[] } {
     firstChoice: 0,
     activeMask: () => 1,
     memory: new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 2 ** 26 }),
+      pullBytesMax: 100_000,
     messenger: fromClient,
     drops: new DropCounters(),
     sink: { onOperationEnded: () => {} },
