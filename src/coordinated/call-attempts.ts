@@ -198,13 +198,15 @@ export class CallAttempts {
   // -- parts ------------------------------------------------------------------------------------------------------
 
   #onPartsTimer(slot: number): void {
-    const heardMs = this.#sender.heardMs(slot);
-    if (this.#nowMs < heardMs + this.#sender.rtoMs(slot)) return this.#waitForParts(slot);
     const member = this.#sender.memberOf(slot);
-    this.#members.onOverdue(member, heardMs);
-    const isSilent = this.#sender.onSilence(slot);
-    // Some part was never sent there: the call can't have begun.
-    const mayMove = isSilent && !this.#calls.isSent(slot);
+    const heardMs = this.#sender.heardMs(slot);
+    let isLost = heardMs === Infinity && this.#members.isSilent(member);
+    if (this.#nowMs >= heardMs + this.#sender.rtoMs(slot)) {
+      this.#members.onOverdue(member, heardMs);
+      isLost = this.#sender.onSilence(slot);
+    }
+    // As long as some part was never sent there the call can't have begun.
+    const mayMove = isLost && !this.#calls.isSent(slot);
     if (mayMove && this.#members.choose(1 << member) !== -1) return this.sendAnew(slot, 1 << member);
     this.#waitForParts(slot);
   }

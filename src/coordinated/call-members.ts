@@ -153,6 +153,11 @@ export class CallMembers {
     if (this.#heardMs[member]! <= askedMs) this.#silentMask |= 1 << member;
   }
 
+  /** It has said nothing since it was asked, and that was long ago. */
+  isSilent(member: number): boolean {
+    return hasMember(this.#silentMask, member);
+  }
+
   // -- streams ----------------------------------------------------------------------------------------------------
 
   /** Another incarnation is another process: it knows nothing of what the one before was asked. */

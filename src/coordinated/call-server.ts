@@ -1,23 +1,17 @@
 import { assert } from '../../net/assert.ts';
-import type { Region } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
 import {
   CALL_OPENED_BYTES,
-  CALL_REPLY_BYTES,
   CALL_RMW,
   MESSAGE_CALL_OPENED,
   NO_STREAM,
-  REPLY_FOUND,
-  REPLY_VERSION,
   WORD_CALL_ATTEMPT,
   WORD_CALL_OPENED_STREAM,
-  WORD_CALL_REPLY_ATTEMPT,
   WORD_CALL_SLOTS,
   WORD_CALL_STREAM,
   isReadOnly,
-  wantsVersion,
 } from '../protocol/call-messages.ts';
 import { WORD_PULL_STREAM } from '../protocol/call-part-messages.ts';
 import { flagsOf, slotOf, writeHead } from '../protocol/messages.ts';
@@ -29,15 +23,13 @@ import type { Peer } from '../protocol/peer.ts';
 import type { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallOperations } from './call-operations.ts';
 import type { OperationStarter } from './call-operations.ts';
-import { CALL_OUTCOMES, CALL_OUTCOME_NUMBERS } from './call-outcome.ts';
-import { PartedAnswers } from './call-parts-answers.ts';
+import { CallAnswers } from './call-answers.ts';
+import { CALL_OUTCOME_NUMBERS } from './call-outcome.ts';
 import { CallAssemblies } from './call-parts-assembly.ts';
 import { CallPartsMemory } from './call-parts-memory.ts';
-import { replyBytes, writeReplyBody, writeReplyHead } from './call-reply.ts';
 import type { CallOutcome } from './call-outcome.ts';
 import type { CallStream } from './call-table.ts';
 import { CallTable } from './call-table.ts';
-import { KEPT_BYTES, KeptAnswers, NO_ANSWER } from './kept-answers.ts';
 
 /**
  * A replica's side of the coordinated route: takes calls, has each carried out once by the coordinator of its process, and
@@ -63,7 +55,7 @@ export class CallServer implements OperationSink {
   readonly table: CallTable;
   readonly partsMemory: CallPartsMemory;
   readonly assemblies: CallAssemblies;
-  readonly answers: PartedAnswers;
+  readonly answers: CallAnswers;
   readonly #options: CallServerOptions;
   #coordinator: OperationStarter | undefined;
   #callCount = 0;
@@ -77,8 +69,6 @@ export class CallServer implements OperationSink {
   #freeTokens = new Int32Array(0);
   #freeCount = 0;
   readonly #operations = new CallOperations();
-  /** Made when the first read-modify-write comes. */
-  #kept: KeptAnswers | undefined;
   #nowMs = 0;
 
   constructor(options: CallServerOptions) {
@@ -87,7 +77,7 @@ export class CallServer implements OperationSink {
     this.table = new CallTable(budget, (operationId) => this.#coordinator!.cancel(operationId));
     this.partsMemory = new CallPartsMemory(budget);
     this.assemblies = new CallAssemblies(this.partsMemory, messenger);
-    this.answers = new PartedAnswers(this.partsMemory, messenger);
+    this.answers = new CallAnswers(messenger, budget, this.partsMemory);
   }
 
   /** Calls that were run, repeated ones not counted. */
@@ -182,7 +172,7 @@ export class CallServer implements OperationSink {
     const stream = this.table.find(key, words[word + WORD_PULL_STREAM]! >>> 0);
     if (stream !== undefined && slotOf(words, word) >= stream.slotCount) return this.#options.drops.count('malformed');
     stream?.onSession(session, nowMs);
-    this.answers.onPull(stream, session, words, word, nowMs);
+    this.answers.parted.onPull(stream, session, words, word, nowMs);
   }
 
   /** The stream of a CALL or CALL_PART; undefined when it has none, which was seen to. */
@@ -199,7 +189,7 @@ export class CallServer implements OperationSink {
     const stream = this.table.find(key, streamNumber);
     if (stream === undefined) {
       const attempt = words[word + WORD_CALL_ATTEMPT]!;
-      this.#answer(session, streamNumber, slot, words[word + 1]!, attempt, 'stream-unknown');
+      this.answers.tellSession(session, streamNumber, slot, words[word + 1]!, attempt, 'stream-unknown');
       return undefined;
     }
     if (slot >= stream.slotCount) {
@@ -221,8 +211,8 @@ export class CallServer implements OperationSink {
       case 'running':
         return false;
       case 'finished':
-        if (isReadOnly(flagsOf(words, word))) return !this.answers.reply(stream, slot, attempt, this.#nowMs);
-        this.#answerAgain(stream, slot, attempt);
+        if (isReadOnly(flagsOf(words, word))) return !this.answers.parted.reply(stream, slot, attempt, this.#nowMs);
+        this.answers.again(stream, slot, attempt);
         return false;
       case 'new':
         return true;
@@ -232,7 +222,7 @@ export class CallServer implements OperationSink {
   /** Nobody waits for the call that was in the slot before, or needs its answer. */
   #leaveBefore(stream: CallStream, slot: number): void {
     if (stream.isRunning(slot, stream.generation[slot]!)) this.#giveUp(stream, slot);
-    this.answers.drop(stream, slot);
+    this.answers.parted.drop(stream, slot);
   }
 
   #giveUp(stream: CallStream, slot: number): void {
@@ -244,7 +234,7 @@ export class CallServer implements OperationSink {
   #start(stream: CallStream, slot: number, kind: number, words: Int32Array, word: number): void {
     const generation = words[word + 1]!;
     const attempt = words[word + WORD_CALL_ATTEMPT]! >>> 0;
-    const canStart = this.#freeCount > 0 && (kind !== CALL_RMW || this.#canKeepAnswers());
+    const canStart = this.#freeCount > 0 && (kind !== CALL_RMW || this.answers.canKeep());
     const token = canStart ? this.#freeTokens[--this.#freeCount]! : NO_TOKEN;
     if (token === NO_TOKEN) return this.#refuse(stream, slot, generation, attempt, 'busy');
     this.#streams[token] = stream;
@@ -260,14 +250,6 @@ export class CallServer implements OperationSink {
     stream.begin(slot, generation, operationId, attempt);
   }
 
-  /** False when the trusted budget has no room for them. */
-  #canKeepAnswers(): boolean {
-    if (this.#kept === undefined && this.#options.budget.tryReserve(KEPT_ACCOUNT, KEPT_BYTES)) {
-      this.#kept = new KeptAnswers();
-    }
-    return this.#kept !== undefined;
-  }
-
   // -- answers ----------------------------------------------------------------------------------------------------
 
   onOperationEnded(token: number, outcome: Outcome, opened: Uint8Array, openedBytes: number): void {
@@ -277,72 +259,15 @@ export class CallServer implements OperationSink {
     this.#release(token);
     // The client has gone on, or has another stream.
     if (!stream.isRunning(slot, generation)) return;
-    const kind = this.#kinds[token]!;
+    const attempt = stream.attempt[slot]!;
     if (!isAnswer(outcome)) {
       stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[outcome]);
-      return this.#answerOf(stream, slot, stream.attempt[slot]!, outcome);
+      return this.answers.tell(stream, slot, attempt, outcome);
     }
-    // What was opened last may be another client's value.
-    const { hasValue } = this.#coordinator!.ended;
-    const valueBytes = hasValue ? openedBytes : 0;
-    const has = wantsVersion(kind) ? REPLY_VERSION | (hasValue ? REPLY_FOUND : 0) : 0;
-    const byteCount = replyBytes(has, valueBytes);
-    const fits = this.#options.messenger.fits(stream.session, byteCount, 0);
-    if (!fits && isReadOnly(kind)) return this.#answerByParts(stream, slot, has, opened, valueBytes);
-    const said = fits ? outcome : kind === CALL_RMW && outcome === 'ok' ? 'done-too-large' : 'too-large';
-    stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[said]);
-    if (!fits) return this.#answerOf(stream, slot, stream.attempt[slot]!, said);
-    if (kind === CALL_RMW) {
-      const place = this.#kept!.reserve(byteCount);
-      stream.keep(slot, place);
-      this.#writeAnswer(this.#kept!.region, this.#kept!.wordOf(place), stream, slot, outcome, has, opened, valueBytes);
-      return this.#answerAgain(stream, slot, stream.attempt[slot]!);
-    }
-    const { messenger } = this.#options;
-    if (!messenger.append(stream.session, byteCount, 0)) return;
-    this.#writeAnswer(messenger.out.control, messenger.out.word, stream, slot, outcome, has, opened, valueBytes);
-  }
-
-  /** Of a get. One that there is no room for may be called again: it has no effect. */
-  #answerByParts(stream: CallStream, slot: number, has: number, value: Uint8Array, valueBytes: number): void {
-    const generation = stream.generation[slot]!;
-    const attempt = stream.attempt[slot]!;
     const { ended } = this.#coordinator!;
-    const refusal = this.answers.keep(stream, slot, has, ended, value, valueBytes, this.#nowMs);
-    if (refusal !== undefined) return this.#refuse(stream, slot, generation, attempt, refusal);
-    stream.finish(slot, generation, CALL_OUTCOME_NUMBERS.ok);
-    this.answers.reply(stream, slot, attempt, this.#nowMs);
-  }
-
-  #writeAnswer(
-    region: Region,
-    word: number,
-    stream: CallStream,
-    slot: number,
-    outcome: CallOutcome,
-    has: number,
-    value: Uint8Array,
-    valueBytes: number,
-  ): void {
-    const generation = stream.generation[slot]!;
-    writeReplyHead(region.words, word, outcome, stream.number, slot, generation, stream.attempt[slot]!);
-    writeReplyBody(region, word, has, this.#coordinator!.ended, value, valueBytes);
-  }
-
-  /** Of a finished write. */
-  #answerAgain(stream: CallStream, slot: number, attempt: number): void {
-    const outcome = CALL_OUTCOMES[stream.outcome[slot]!]!;
-    const place = stream.keptAnswer(slot);
-    if (place === NO_ANSWER) return this.#answerOf(stream, slot, attempt, outcome);
-    const byteCount = this.#kept!.bytesAt(place);
-    if (byteCount === 0) return this.#answerOf(stream, slot, attempt, 'outcome-unknown');
-    const { messenger } = this.#options;
-    // A session that came since may have smaller datagrams.
-    if (!messenger.fits(stream.session, byteCount, 0)) return this.#answerOf(stream, slot, attempt, 'outcome-unknown');
-    if (!messenger.append(stream.session, byteCount, 0)) return;
-    const { out } = messenger;
-    this.#kept!.copy(place, out.control.words, out.word);
-    out.control.words[out.word + WORD_CALL_REPLY_ATTEMPT] = attempt;
+    const kind = this.#kinds[token]!;
+    const refusal = this.answers.finish(stream, slot, kind, outcome, ended, opened, openedBytes, this.#nowMs);
+    if (refusal !== undefined) this.#refuse(stream, slot, generation, attempt, refusal);
   }
 
   #release(token: number): void {
@@ -355,27 +280,7 @@ export class CallServer implements OperationSink {
   #refuse(stream: CallStream, slot: number, generation: number, attempt: number, outcome: CallOutcome): void {
     if (outcome === 'busy') this.#busyCount++;
     stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[outcome]);
-    this.#answerOf(stream, slot, attempt, outcome);
-  }
-
-  /** To the latest call of the slot. */
-  #answerOf(stream: CallStream, slot: number, attempt: number, outcome: CallOutcome): void {
-    this.#answer(stream.session, stream.number, slot, stream.generation[slot]!, attempt, outcome);
-  }
-
-  #answer(
-    session: Session<Peer>,
-    streamNumber: number,
-    slot: number,
-    generation: number,
-    attempt: number,
-    outcome: CallOutcome,
-  ): void {
-    const { messenger } = this.#options;
-    // When nothing can be sent now, the client will ask again.
-    if (!messenger.append(session, CALL_REPLY_BYTES, 0)) return;
-    const { out } = messenger;
-    writeReplyHead(out.control.words, out.word, outcome, streamNumber, slot, generation, attempt);
+    this.answers.tell(stream, slot, attempt, outcome);
   }
 
   // -- the turn ---------------------------------------------------------------------------------------------------
@@ -394,10 +299,10 @@ export class CallServer implements OperationSink {
   invariants(): void {
     this.table.invariants();
     this.assemblies.invariants();
-    this.answers.invariants();
+    this.answers.parted.invariants();
     this.partsMemory.invariants();
     const { blockCount } = this.partsMemory;
-    assert(blockCount === this.assemblies.openCount + this.answers.keptCount, 'a block holds a call or an answer');
+    assert(blockCount === this.assemblies.openCount + this.answers.parted.keptCount, 'a block holds a call or an answer');
     if (this.#coordinator === undefined) return;
     const taken = this.#streams.filter((stream) => stream !== undefined).length;
     assert(taken + this.#freeCount === this.#streams.length, 'tokens are free or taken');
@@ -405,7 +310,6 @@ export class CallServer implements OperationSink {
 }
 
 const NO_TOKEN = -1;
-const KEPT_ACCOUNT = 'kept answers';
 
 /** What a client may not do itself no replica does for it. */
 function isPermitted(kind: number, identity: Identity): boolean {

@@ -14,6 +14,20 @@ import {
   WORD_CALL_STREAM,
   WORD_CALL_VALUE_BYTES,
 } from '../../src/protocol/call-messages.ts';
+import {
+  CALL_PART_BYTES,
+  CALL_PULL_BYTES,
+  CALL_REPLY_PART_BYTES,
+  MESSAGE_CALL_PART,
+  MESSAGE_CALL_PULL,
+  MESSAGE_CALL_REPLY_PART,
+  WORD_CALL_PART,
+  WORD_CALL_PART_VALUE_BYTES,
+  WORD_PULL_ANSWER,
+  WORD_PULL_BYTES,
+  WORD_PULL_OFFSET,
+  WORD_PULL_STREAM,
+} from '../../src/protocol/call-part-messages.ts';
 import { OPERATION_PUT } from '../../src/protocol/operation-table.ts';
 import {
   ASK_BYTES,
@@ -164,6 +178,31 @@ const TRICKS: readonly Trick[] = [
     }),
   sendCall,
   sendCall,
+  // Calls by parts: some and never the rest; all, in any order; of other lengths than those before; of finished ones.
+  (client, member) => {
+    const slot = client.dice.integer(0, 4);
+    const generation = client.dice.integer(0, 3);
+    const stream = client.dice.integer(0, 12);
+    for (const part of client.dice.shuffled([0, 1, 2, 3]).slice(client.dice.integer(0, 3))) {
+      sendCallPart(client, member, { slot, generation, stream, part });
+    }
+  },
+  (client, member) => {
+    for (let i = client.dice.integer(1, 30); i > 0; i--) {
+      sendCallPart(client, member, {
+        slot: client.dice.integer(0, 5),
+        generation: client.dice.integer(0, 1_000_000),
+        stream: client.dice.integer(0, 12),
+        part: client.dice.integer(0, 5),
+        valueBytes: client.dice.pick([CALL_PARTS_VALUE_BYTES, 500, 600_000, 2 ** 20, 2 ** 20 + 1]),
+      });
+    }
+  },
+  sendCallPull,
+  (client, member) =>
+    client.send(member, CALL_REPLY_PART_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, MESSAGE_CALL_REPLY_PART, client.dice.integer(0, 1), 0, 1);
+    }),
   ...Array.from(
     { length: 5 },
     (): Trick => (client, member) => {
@@ -260,6 +299,46 @@ function sendCall(client: OddClient, member: number): void {
     words[word + WORD_CALL_STREAM] = dice.integer(0, 12);
     words[word + WORD_CALL_DEADLINE_MS] = dice.integer(0, 1_000);
     control.bytes.set(key, 4 * (word + WORD_CALL_KEY));
+  });
+}
+
+interface CallPart {
+  readonly slot: number;
+  readonly generation: number;
+  readonly stream: number;
+  readonly part: number;
+  readonly valueBytes?: number;
+}
+
+/** With the key, padded, four parts. */
+const CALL_PARTS_VALUE_BYTES = 4 * PART_BYTES - 24;
+
+/** One part of a call that puts zeros, and a key that is spoilt by now and then. */
+function sendCallPart(client: OddClient, member: number, call: CallPart): void {
+  const key = Buffer.from(client.dice.pick(HOSTILE_KEYS));
+  const { slot, generation, stream, part, valueBytes = CALL_PARTS_VALUE_BYTES } = call;
+  client.send(member, CALL_PART_BYTES + PART_BYTES, 0, ({ control, word }) => {
+    const { words } = control;
+    writeHead(words, word, MESSAGE_CALL_PART, OPERATION_PUT, slot, generation);
+    words[word + WORD_CALL_KEY_BYTES] = key.length;
+    words[word + WORD_CALL_PART_VALUE_BYTES] = valueBytes;
+    words[word + WORD_CALL_STREAM] = stream;
+    words[word + WORD_CALL_DEADLINE_MS] = client.dice.integer(0, 1_000);
+    words[word + WORD_CALL_PART] = part | ((PART_BYTES / 8) << 16);
+    if (part === 0) control.bytes.set(key, 4 * word + CALL_PART_BYTES);
+  });
+}
+
+/** Of an answer that it was never given, or that is another's. */
+function sendCallPull(client: OddClient, member: number): void {
+  const { dice } = client;
+  client.send(member, CALL_PULL_BYTES, 0, ({ control, word }) => {
+    const { words } = control;
+    writeHead(words, word, MESSAGE_CALL_PULL, 0, dice.integer(0, 5), dice.integer(0, 3));
+    words[word + WORD_PULL_STREAM] = dice.integer(0, 12);
+    words[word + WORD_PULL_ANSWER] = dice.integer(0, 12);
+    words[word + WORD_PULL_OFFSET] = dice.pick([0, 8, 1_024, 1_000_000]);
+    words[word + WORD_PULL_BYTES] = dice.pick([0, 1, 64, 1_000, 1_000_000]);
   });
 }
 

@@ -27,6 +27,7 @@ const REPLICA = 'src/protocol/replica.js';
 const STORE = 'src/store/store.js';
 const REASSEMBLIES = 'src/protocol/reassemblies.js';
 
+const CALL_ATTEMPTS = 'src/coordinated/call-attempts.js';
 const CALL_CLIENT = 'src/coordinated/call-client.js';
 const CALL_SLOTS = 'src/coordinated/call-slots.js';
 const CALL_TABLE = 'src/coordinated/call-table.js';
@@ -355,7 +356,7 @@ export const mutants: readonly Mutant[] = [
     name: "a call's outcome is taken for that of the next call in its slot",
     bias: 'calls',
     failure: either(NOT_LINEARIZABLE, ONE_VERSION_TWICE),
-    substitutions: [{ file: CALL_CLIENT, find: 'calls.generation[slot] !== words[word + 1] ||', replace: '' }],
+    substitutions: [{ file: CALL_CLIENT, find: 'calls.generation[slot] === words[word + 1] &&', replace: '' }],
   },
   {
     name: 'a write that was called is called at another replica, too',
@@ -363,7 +364,7 @@ export const mutants: readonly Mutant[] = [
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
-        file: CALL_CLIENT,
+        file: CALL_ATTEMPTS,
         find: 'if (isGet && this.#askAnother(slot))',
         replace: 'if (this.#askAnother(slot))',
       },
