@@ -377,5 +377,31 @@ export const mutants: readonly Mutant[] = [
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: CALL_CLIENT, find: "? 'outcome-unknown' : reason", replace: '? reason : reason' }],
   },
+  // -- calls by parts --
+  {
+    name: 'a call is begun before all of its parts have come',
+    bias: 'large calls',
+    // Or what is begun is no call.
+    failure: either(MIXED_UP, /in calm a put .* ends as (outcome-unknown|deadline)/),
+    substitutions: [
+      {
+        file: 'src/coordinated/call-parts-assembly.js',
+        find: 'if (assembly.arrivedCount < assembly.partCount)',
+        replace: 'if (assembly.arrivedCount < Math.min(3, assembly.partCount))',
+      },
+    ],
+  },
+  {
+    name: 'a call of which all parts were sent is sent to another replica when no word of them comes',
+    bias: 'large calls',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: CALL_ATTEMPTS,
+        find: 'const mayMove = isLost && !this.#calls.isSent(slot);',
+        replace: 'const mayMove = isLost;',
+      },
+    ],
+  },
   ...scanMutants,
 ];
