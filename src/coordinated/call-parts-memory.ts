@@ -13,9 +13,9 @@ interface Room {
   readonly blockCountMax: number;
 }
 /** Seven values of 1 MiB with their keys, or of 64 KiB as many as fill any receive buffer many times over. */
-const ROOM: Room = { bytes: 8 * 1024 * 1024, blockCountMax: 512 };
+export const ROOM: Room = { bytes: 8 * 1024 * 1024, blockCountMax: 512 };
 /** Where trusted memory is scarce. */
-const SMALL_ROOM: Room = { bytes: 1536 * 1024, blockCountMax: 96 };
+export const SMALL_ROOM: Room = { bytes: 1536 * 1024, blockCountMax: 96 };
 /** One client may take this part of it, in bytes and in number. */
 const CLIENT_SHARE = 3;
 /** Of the trusted budget that is free; the rest is for keys. */
@@ -26,7 +26,7 @@ const SEGMENT_COUNT = 32;
 const RECORD_BYTES = 768;
 
 /** Nothing has come of it for so long: far more than a time-out of who goes on (net/rtt.ts). */
-const IDLE_MS_MAX = 5_000;
+export const IDLE_MS_MAX = 5_000;
 /** When there is no room, one that has been idle for so long makes some: a few time-outs of who goes on. */
 const IDLE_MS_MIN = 500;
 /** And one that is older does, though it goes on: else those that send a part now and then would have all for good. */
