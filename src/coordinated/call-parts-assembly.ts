@@ -6,6 +6,7 @@ import { CALL_BYTES, MESSAGE_CALL, callMessageBytes } from '../protocol/call-mes
 import {
   CALL_PART_BYTES,
   WORD_CALL_PART,
+  WORD_CALL_PART_VALUE_BYTES,
   callBodyBytes,
   callPartBytesOf,
   callPartIndexOf,
@@ -37,6 +38,7 @@ class Assembly {
   readonly block: PartsBlock;
   readonly generation: number;
   readonly keyBytes: number;
+  readonly valueBytes: number;
   readonly bodyBytes: number;
   readonly partBytes: number;
   readonly partCount: number;
@@ -52,6 +54,7 @@ class Assembly {
     this.session = session;
     this.generation = words[word + 1]!;
     this.keyBytes = words[word + WORD_KEY_BYTES]!;
+    this.valueBytes = words[word + WORD_CALL_PART_VALUE_BYTES]!;
     this.bodyBytes = callBodyBytes(words, word);
     this.partBytes = callPartBytesOf(words, word);
     this.partCount = Math.ceil(this.bodyBytes / this.partBytes);
@@ -61,7 +64,7 @@ class Assembly {
     return (
       this.generation === words[word + 1] &&
       this.keyBytes === words[word + WORD_KEY_BYTES] &&
-      this.bodyBytes === callBodyBytes(words, word) &&
+      this.valueBytes === words[word + WORD_CALL_PART_VALUE_BYTES] &&
       this.partBytes === callPartBytesOf(words, word)
     );
   }
