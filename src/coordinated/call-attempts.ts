@@ -162,7 +162,7 @@ export class CallAttempts {
     this.#nowMs = nowMs;
     this.#timers.advance(nowMs, this.#fire);
     this.#sender.pump(nowMs);
-    this.#pulls.pump();
+    this.#pulls.pump(nowMs);
   }
 
   #onTimer(slot: number): void {

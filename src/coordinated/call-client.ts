@@ -316,7 +316,7 @@ export class CallClient {
   #pull(slot: number, member: number, words: Int32Array, word: number): void {
     if (!isReadOnly(this.#calls.kind[slot]!)) return this.#options.drops.count('malformed');
     if (this.#pulls.has(slot)) return this.#options.drops.count('late-answer');
-    if (!this.#pulls.begin(slot, member, words, word, this.#nowMs)) return this.#attempts.onNotDone(slot, member);
+    if (!this.#pulls.begin(slot, member, words, word)) return this.#attempts.onNotDone(slot, member);
     this.#attempts.waitForPulled(slot);
   }
 

@@ -36,8 +36,11 @@ interface Pull {
   readonly ended: EndedStamp;
   /** Time-outs in a row. */
   attempt: number;
-  /** When it began, while nothing has come; then a round trip is known. */
-  beganMs: number;
+  /** Where the part begins that is timed, which was asked for once, and when; NOT_TIMED: none is. */
+  timedOffset: number;
+  timedMs: number;
+  /** Bytes that were asked for at least once. */
+  askedBytes: number;
 }
 
 /** A value that is there, in a block that is its taker's to give back. */
@@ -49,7 +52,7 @@ export interface PulledValue {
 
 /** Silence for so many time-outs in a row: the get begins again, perhaps elsewhere. */
 const ATTEMPTS_MAX = 2;
-const NO_SAMPLE = -1;
+const NOT_TIMED = -1;
 
 /** What a CALL_REPLY_PART says: the value is there; or more is to come; or it is not kept any more; or nothing new. */
 export type PullVerdict = 'whole' | 'taken' | 'gone' | 'late' | 'malformed';
@@ -61,6 +64,7 @@ export class CallPartsPulls {
   readonly #messenger: Messenger;
   readonly #parts: PartPulls;
   readonly #bySlot: (Pull | undefined)[];
+  #nowMs = 0;
 
   /** @param windowBytesMax Of the process's receive buffer. */
   constructor(
@@ -90,7 +94,7 @@ export class CallPartsPulls {
   }
 
   /** From a CALL_REPLY that has the number of an answer. False when there is no memory for it, or no session. */
-  begin(slot: number, member: number, words: Int32Array, word: number, nowMs: number): boolean {
+  begin(slot: number, member: number, words: Int32Array, word: number): boolean {
     const valueBytes = words[word + WORD_CALL_REPLY_VALUE_BYTES]!;
     const session = this.#members.session(member);
     const partBytes = session === undefined ? 0 : this.#messenger.valueBytesMax(session, CALL_REPLY_PART_BYTES);
@@ -100,7 +104,7 @@ export class CallPartsPulls {
     const ended: EndedStamp = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 0, hasValue: true };
     readReplyVersion(words, word, ended);
     const answerNumber = readAnswerNumber(words, word);
-    this.#bySlot[slot] = { member, answerNumber, ref, valueBytes, ended, attempt: 0, beganMs: nowMs };
+    this.#bySlot[slot] = { member, answerNumber, ref, valueBytes, ended, attempt: 0, timedOffset: NOT_TIMED, timedMs: 0, askedBytes: 0 };
     this.#parts.begin(slot, valueBytes, partBytes);
     return true;
   }
@@ -117,8 +121,10 @@ export class CallPartsPulls {
     const { words: target } = this.#memory.region(pull.ref);
     const targetWord = this.#memory.wordOffset(pull.ref) + (byteOffset >> 2);
     copyWords(target, targetWord, words, word + CALL_REPLY_PART_BYTES / 4, alignUp(byteCount) >> 2);
-    if (pull.beganMs !== NO_SAMPLE) this.#members.onPart(member, nowMs - pull.beganMs);
-    pull.beganMs = NO_SAMPLE;
+    if (pull.timedOffset === byteOffset) {
+      this.#members.onPart(member, nowMs - pull.timedMs);
+      pull.timedOffset = NOT_TIMED;
+    }
     pull.attempt = 0;
     return verdict;
   }
@@ -126,7 +132,7 @@ export class CallPartsPulls {
   /** Nothing has come for a time-out. False when that has been so for too often. */
   onSilence(slot: number): boolean {
     const pull = this.#bySlot[slot]!;
-    pull.beganMs = NO_SAMPLE;
+    pull.timedOffset = NOT_TIMED;
     if (++pull.attempt > ATTEMPTS_MAX) return false;
     this.#parts.onSilence(slot, pull.attempt === 1);
     return true;
@@ -155,12 +161,14 @@ export class CallPartsPulls {
     this.#bySlot[slot] = undefined;
   }
 
-  pump(): void {
+  pump(nowMs: number): void {
+    this.#nowMs = nowMs;
     this.#parts.pump();
   }
 
   #ask(slot: number, byteOffset: number, byteCount: number): boolean {
-    const { member, answerNumber } = this.#bySlot[slot]!;
+    const pull = this.#bySlot[slot]!;
+    const { member, answerNumber } = pull;
     const session = this.#members.session(member);
     if (session === undefined || !this.#messenger.append(session, CALL_PULL_BYTES, 0, true)) return false;
     const { words } = this.#messenger.out.control;
@@ -170,6 +178,14 @@ export class CallPartsPulls {
     words[word + WORD_PULL_ANSWER] = answerNumber;
     words[word + WORD_PULL_OFFSET] = byteOffset;
     words[word + WORD_PULL_BYTES] = byteCount;
+    // Asked for twice: nobody knows which of both is answered (Karn's rule).
+    if (pull.timedOffset === byteOffset) pull.timedOffset = NOT_TIMED;
+    // Parts are asked for in turn: what lies behind all others is asked for the first time.
+    if (pull.timedOffset === NOT_TIMED && byteOffset >= pull.askedBytes) {
+      pull.timedOffset = byteOffset;
+      pull.timedMs = this.#nowMs;
+    }
+    pull.askedBytes = Math.max(pull.askedBytes, byteOffset + byteCount);
     return true;
   }
 

@@ -29,9 +29,9 @@ class Transfer {
   isOpen = false;
   /** When parts began to be under way, or the replica last said a word of them. */
   heardMs = 0;
-  /** When the first part was sent; it is a round trip until the first word comes. */
-  firstMs = 0;
-  isSampleDue = false;
+  /** A part that was sent once, and when: it is a round trip until the replica says that it has it. -1: none. */
+  timedPart = -1;
+  timedMs = 0;
   /** Time-outs in a row without a word. */
   attempt = 0;
   readonly tracker = new PartTracker();
@@ -79,7 +79,6 @@ export class CallPartsSender {
     transfer.slot = slot;
     transfer.member = member;
     transfer.isOpen = false;
-    transfer.isSampleDue = true;
     this.#bySlot[slot] = transfer;
     this.#active.push(transfer);
     this.#cut(transfer, this.#partBytesTo(member));
@@ -95,6 +94,7 @@ export class CallPartsSender {
     transfer.partBytes = partBytes;
     transfer.sentCount = 0;
     transfer.attempt = 0;
+    transfer.timedPart = -1;
     const bodyBytes = this.#calls.bodyBytes(transfer.slot);
     assert(bodyBytes <= partBytes * PARTS_MAX, 'parts are few enough for a bitmap');
     transfer.tracker.start(Math.ceil(bodyBytes / partBytes));
@@ -144,12 +144,15 @@ export class CallPartsSender {
     const { tracker } = transfer;
     transfer.heardMs = nowMs;
     transfer.attempt = 0;
-    if (transfer.isSampleDue) this.#members.onPart(member, nowMs - transfer.firstMs);
-    transfer.isSampleDue = false;
     const wordCount = words[word + WORD_PROGRESS_BYTES]! >> 2;
     tracker.onBitmap(words, word + WORD_PROGRESS_BITMAP, wordCount);
+    if (transfer.timedPart !== -1 && !tracker.isUnderWay(transfer.timedPart)) {
+      this.#members.onPart(member, nowMs - transfer.timedMs);
+      transfer.timedPart = -1;
+    }
     const lostCount = tracker.takeLost();
     if (lostCount > 0) this.#members.session(member)?.flight?.onLost();
+    if (lostCount > 0) transfer.timedPart = -1;
     this.#counters.partsRepeated += lostCount;
     // All has arrived, and yet the replica has not got all: it gave up what it had, and began anew.
     if (tracker.isComplete) {
@@ -173,7 +176,7 @@ export class CallPartsSender {
   onSilence(slot: number): boolean {
     const transfer = this.#bySlot[slot]!;
     const { tracker, attempt } = transfer;
-    transfer.isSampleDue = false;
+    transfer.timedPart = -1;
     this.#counters.partsRepeated += attempt === 0 ? tracker.probe() : tracker.giveUp();
     transfer.attempt = Math.min(attempt + 1, 255);
     return attempt > 0;
@@ -210,10 +213,13 @@ export class CallPartsSender {
     tracker.onSent(part);
     if (!transfer.isOpen) {
       transfer.isOpen = true;
-      transfer.firstMs = nowMs;
       this.#openCounts[member]! += 1;
     }
     if (part < transfer.sentCount) return true;
+    if (transfer.timedPart === -1) {
+      transfer.timedPart = part;
+      transfer.timedMs = nowMs;
+    }
     transfer.sentCount = part + 1;
     if (transfer.sentCount === tracker.partCount) this.#onWholeSent(slot, member);
     return true;

@@ -1,7 +1,14 @@
 /** CALL_PARTs, CALL_PULLs and what answers them, built and taken apart. */
 import assert from 'node:assert/strict';
 import { alignUp } from '../../net/bytes.ts';
-import { CALL_REPLY_BYTES, REPLY_PARTS, VERSION_BYTES, WORD_CALL_REPLY_HAS } from '../../src/protocol/call-messages.ts';
+import {
+  CALL_REPLY_BYTES,
+  REPLY_FOUND,
+  REPLY_PARTS,
+  REPLY_VERSION,
+  VERSION_BYTES,
+  WORD_CALL_REPLY_HAS,
+} from '../../src/protocol/call-messages.ts';
 import {
   CALL_PART_BYTES,
   CALL_PULL_BYTES,
@@ -99,7 +106,7 @@ export function partedReplyOf(to: { slot: number; generation: number; stream: nu
   const control = new Int32Array((CALL_REPLY_BYTES + VERSION_BYTES + 8) / 4);
   writeReplyHead(control, 0, 'ok', to.stream, to.slot, to.generation, 0);
   const ended = { counter: 7, writerHigh: 1, writerLow: 2, rmw: 3, hasValue: true };
-  writePartedReplyBody(control, 0, 1, ended, answer, valueBytes);
+  writePartedReplyBody(control, 0, REPLY_VERSION | REPLY_FOUND, ended, answer, valueBytes);
   return { control, value: NO_VALUE };
 }
 
