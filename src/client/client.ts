@@ -325,8 +325,5 @@ export class Client {
 }
 
 function tooLarge(callName: string, what: string, bytesMax: number, byteCount: number): AvocadoError {
-  return new AvocadoError(
-    'VALUE_TOO_LARGE',
-    `${callName}: ${what} at most ${bytesMax} bytes, this one ${byteCount}`,
-  );
+  return new AvocadoError('VALUE_TOO_LARGE', `${callName}: ${what} at most ${bytesMax} bytes, this one ${byteCount}`);
 }

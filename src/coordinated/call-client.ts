@@ -274,8 +274,7 @@ export class CallClient {
     const calls = this.#calls;
     const slot = slotOf(words, word);
     const isExpected =
-      slot < calls.capacity && calls.generation[slot] === words[word + 1] &&
-      this.#attempts.isCalled(slot, member);
+      slot < calls.capacity && calls.generation[slot] === words[word + 1] && this.#attempts.isCalled(slot, member);
     if (isExpected) return slot;
     this.#options.drops.count('late-answer');
     return -1;

@@ -85,13 +85,7 @@ export class PartedAnswers {
   }
 
   /** A CALL_PULL of a client. @param stream Undefined when there is none of the number in it. */
-  onPull(
-    stream: CallStream | undefined,
-    session: Session<Peer>,
-    words: Int32Array,
-    word: number,
-    nowMs: number,
-  ): void {
+  onPull(stream: CallStream | undefined, session: Session<Peer>, words: Int32Array, word: number, nowMs: number): void {
     const slot = slotOf(words, word);
     const byteOffset = words[word + WORD_PULL_OFFSET]!;
     const byteCount = words[word + WORD_PULL_BYTES]!;

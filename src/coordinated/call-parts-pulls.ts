@@ -104,7 +104,17 @@ export class CallPartsPulls {
     const ended: EndedStamp = { counter: 0, writerHigh: 0, writerLow: 0, rmw: 0, hasValue: true };
     readReplyVersion(words, word, ended);
     const answerNumber = readAnswerNumber(words, word);
-    this.#bySlot[slot] = { member, answerNumber, ref, valueBytes, ended, attempt: 0, timedOffset: NOT_TIMED, timedMs: 0, askedBytes: 0 };
+    this.#bySlot[slot] = {
+      member,
+      answerNumber,
+      ref,
+      valueBytes,
+      ended,
+      attempt: 0,
+      timedOffset: NOT_TIMED,
+      timedMs: 0,
+      askedBytes: 0,
+    };
     this.#parts.begin(slot, valueBytes, partBytes);
     return true;
   }

@@ -302,7 +302,10 @@ export class CallServer implements OperationSink {
     this.answers.parted.invariants();
     this.partsMemory.invariants();
     const { blockCount } = this.partsMemory;
-    assert(blockCount === this.assemblies.openCount + this.answers.parted.keptCount, 'a block holds a call or an answer');
+    assert(
+      blockCount === this.assemblies.openCount + this.answers.parted.keptCount,
+      'a block holds a call or an answer',
+    );
     if (this.#coordinator === undefined) return;
     const taken = this.#streams.filter((stream) => stream !== undefined).length;
     assert(taken + this.#freeCount === this.#streams.length, 'tokens are free or taken');

@@ -66,10 +66,16 @@ test('should send a put that is larger than a datagram by parts, as credit allow
   world.room(0, 3);
   harness.put(VALUE);
   const first = world.parts();
-  assert.deepEqual(first.map(({ part }) => part), [0, 1, 2]);
+  assert.deepEqual(
+    first.map(({ part }) => part),
+    [0, 1, 2],
+  );
   assert.ok(first.every(({ isBulk, member }) => isBulk && member === 0));
   world.room(0, 100);
-  assert.deepEqual(world.parts().map(({ part }) => part), [3, 4, 5, 6]);
+  assert.deepEqual(
+    world.parts().map(({ part }) => part),
+    [3, 4, 5, 6],
+  );
   world.progress(first[0]!, ALL);
   assert.deepEqual(world.parts(1), [], 'its answer is waited for');
   assert.deepEqual(harness.outcomes(), []);
@@ -85,7 +91,10 @@ test('should send one part again when one is lost, and any part to ask for the a
   harness.put(VALUE);
   const [first] = world.parts();
   world.progress(first!, [0, 2, 3, 4]);
-  assert.deepEqual(world.parts().map(({ part }) => part), [1]);
+  assert.deepEqual(
+    world.parts().map(({ part }) => part),
+    [1],
+  );
   assert.equal(harness.client.counters.partsRepeated, 1);
   world.progress(first!, ALL);
   assert.deepEqual(world.parts(FIRST_RTO_MS - 1), []);
@@ -93,7 +102,10 @@ test('should send one part again when one is lost, and any part to ask for the a
   assert.deepEqual([again!.part, again!.generation, again!.member, none.length], [0, first!.generation, 0, 0]);
   // The replica has begun anew: it had lost what it had.
   world.progress(first!, [0]);
-  assert.deepEqual(world.parts(1).map(({ part }) => part), ALL.slice(1));
+  assert.deepEqual(
+    world.parts(1).map(({ part }) => part),
+    ALL.slice(1),
+  );
 });
 
 test('should say that a put had no effect as long as some part was never sent, and not after that', () => {
@@ -123,7 +135,10 @@ test('should send a put to another replica while some part was never sent to the
     world.room(0, 0);
     const later: Part[] = [];
     for (let ms = 0; ms < DEADLINE_MS - 50; ms += 10) later.push(...world.parts(10));
-    assert.equal(later.some(({ member }) => member !== 0), moves);
+    assert.equal(
+      later.some(({ member }) => member !== 0),
+      moves,
+    );
     if (!moves) continue;
     const [other] = later.filter(({ member }) => member !== 0);
     assert.ok(other!.generation > first!.generation, 'under another generation');
@@ -167,7 +182,10 @@ test('should go on in parts of another length when a session has other datagrams
   harness.messenger.bytesMax = SMALL_BYTES + 64;
   harness.connect(0, '0');
   const parts = world.parts(1);
-  assert.deepEqual(parts.map(({ part }) => part), [0, 1, 2, 3]);
+  assert.deepEqual(
+    parts.map(({ part }) => part),
+    [0, 1, 2, 3],
+  );
   assert.ok(parts.every(({ generation }) => generation === first!.generation));
 });
 
@@ -193,14 +211,20 @@ test('should pull an answer that is larger than a datagram, and say when it has 
   for (const pull of pulls.toReversed()) harness.say(0, replyPartOf(pull, piece(pull)));
   assert.deepEqual(harness.ended, [{ token: 0, outcome: 'ok', value: VALUE }]);
   assert.deepEqual(harness.client.ended, { counter: 7, writerHigh: 1, writerLow: 2, rmw: 3, hasValue: true });
-  assert.deepEqual(world.pulls().map(({ bytes }) => bytes), [0]);
+  assert.deepEqual(
+    world.pulls().map(({ bytes }) => bytes),
+    [0],
+  );
 });
 
 test('should ask again for a part that is lost, and take none of another answer, member or length', () => {
   const { world, harness, pulls } = pulled();
   const [lost, ...others] = pulls;
   for (const pull of others.slice(0, 3)) harness.say(0, replyPartOf(pull, piece(pull)));
-  assert.deepEqual(world.pulls(1).map(({ offset }) => offset), [0]);
+  assert.deepEqual(
+    world.pulls(1).map(({ offset }) => offset),
+    [0],
+  );
   harness.say(0, replyPartOf({ ...lost!, answer: 78 }, piece(lost!)));
   harness.say(1, replyPartOf(lost!, piece(lost!)));
   harness.say(0, replyPartOf(lost!, 'short'));

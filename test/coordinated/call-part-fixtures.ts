@@ -102,7 +102,11 @@ export function readPull({ control }: Message): Required<Pull> {
 }
 
 /** A CALL_REPLY of a value that is asked for by parts. */
-export function partedReplyOf(to: { slot: number; generation: number; stream: number }, answer: number, valueBytes: number): Message {
+export function partedReplyOf(
+  to: { slot: number; generation: number; stream: number },
+  answer: number,
+  valueBytes: number,
+): Message {
   const control = new Int32Array((CALL_REPLY_BYTES + VERSION_BYTES + 8) / 4);
   writeReplyHead(control, 0, 'ok', to.stream, to.slot, to.generation, 0);
   const ended = { counter: 7, writerHigh: 1, writerLow: 2, rmw: 3, hasValue: true };
@@ -145,7 +149,10 @@ export function readPart({ control }: Message): { part: number; slot: number; ge
 }
 
 /** WRITE_PROGRESS of so many parts, at most 64. */
-export function progressOf({ slot, generation }: { slot: number; generation: number }, parts: readonly number[]): Message {
+export function progressOf(
+  { slot, generation }: { slot: number; generation: number },
+  parts: readonly number[],
+): Message {
   const control = new Int32Array(WORD_PROGRESS_BITMAP + 2);
   writeHead(control, 0, MESSAGE_WRITE_PROGRESS, 0, slot, generation);
   control[WORD_PROGRESS_BYTES] = 8;

@@ -96,7 +96,13 @@ test('should tell who has no stream of that number, and drop what is in no slot 
 });
 
 /** The first part of a put of so many bytes. */
-function begin(harness: ServerHarness, session: Session<Peer>, stream: number, slot: number, byteCount: number): string {
+function begin(
+  harness: ServerHarness,
+  session: Session<Peer>,
+  stream: number,
+  slot: number,
+  byteCount: number,
+): string {
   const value = 'x'.repeat(byteCount);
   const part = partsOfCall({ kind: 'put', key: 'key', value, slot, generation: harness.nowMs, stream }, 1_024)[0]!;
   const [said] = harness.say(session, part);
@@ -138,12 +144,21 @@ test('should refuse what the trusted budget has no room for, and begin nothing',
   const { harness, session, put } = opened(200_000);
   const said = harness.say(session, partsOfCall(put, PART_BYTES)[0]!).map(readReply);
   assert.deepEqual([said[0]!.outcome, said[0]!.generation], ['trusted-memory-full', 5]);
-  assert.deepEqual(harness.say(session, ...partsOfCall(put, PART_BYTES)).map(readReply)[0]!.outcome, 'trusted-memory-full');
+  assert.deepEqual(
+    harness.say(session, ...partsOfCall(put, PART_BYTES)).map(readReply)[0]!.outcome,
+    'trusted-memory-full',
+  );
   assert.deepEqual(started(harness), []);
 });
 
 /** A get whose answer does not fit into a datagram; the number that it is kept under. */
-function getByParts(harness: ServerHarness, session: Session<Peer>, stream: number, generation = 1, value = VALUE): number {
+function getByParts(
+  harness: ServerHarness,
+  session: Session<Peer>,
+  stream: number,
+  generation = 1,
+  value = VALUE,
+): number {
   harness.call(session, { kind: 'get', key: 'key', slot: 0, generation, stream });
   harness.messenger.bytesMax = 200;
   harness.coordinator.end(harness.coordinator.started.at(-1)!, 'ok', value);
@@ -186,7 +201,8 @@ test('should tell of a kept answer again, and let no value pass for another when
   // A copy of the call runs it again, and finds another value under the same generation.
   const second = getByParts(harness, session, stream, 1, VALUE.toUpperCase());
   assert.notEqual(second, answer);
-  const pull = (number: number) => harness.say(session, pullOf({ stream, answer: number, offset: 8, bytes: 8 })).map(readReplyPart);
+  const pull = (number: number) =>
+    harness.say(session, pullOf({ stream, answer: number, offset: 8, bytes: 8 })).map(readReplyPart);
   assert.deepEqual([...pull(answer), ...pull(second)], [undefined, VALUE.toUpperCase().slice(8, 16)]);
   harness.messenger.bytesMax = 60_000;
   harness.call(session, { ...get, generation: 2 });

@@ -1,7 +1,11 @@
 /** Messages as an authenticated client can send them that keeps to no rule: each type, with lengths and fields at edges. */
 import { add, deleteIf, setIf, setTo } from '../../src/client/read-modify-write.ts';
 import { versionOf } from '../../src/client/version.ts';
-import { MESSAGE_CALL_PART, MESSAGE_CALL_PULL, MESSAGE_CALL_REPLY_PART } from '../../src/protocol/call-part-messages.ts';
+import {
+  MESSAGE_CALL_PART,
+  MESSAGE_CALL_PULL,
+  MESSAGE_CALL_REPLY_PART,
+} from '../../src/protocol/call-part-messages.ts';
 import {
   CALL_BYTES,
   CALL_KIND_MAX,

@@ -181,7 +181,10 @@ test('should name every limit that the other end can notice, as the code has it'
       'ROOM',
       `a replica has ${ROOM.bytes / 2 ** 20} MiB (${SMALL_ROOM.bytes / 2 ** 20} MiB where less than ${(2 * ROOM.bytes) / 2 ** 20} are free)`,
     ],
-    ['blockCountMax', `| calls and answers by parts at a replica | ${ROOM.blockCountMax}, ${ROOM.bytes / 2 ** 20} MiB,`],
+    [
+      'blockCountMax',
+      `| calls and answers by parts at a replica | ${ROOM.blockCountMax}, ${ROOM.bytes / 2 ** 20} MiB,`,
+    ],
     ['IDLE_MS_MAX', `after ${IDLE_MS_MAX / 1_000} s without a word room is given back`],
     ['KEPT_BYTES', `${KEPT_BYTES / 1_024} KiB of such answers`],
     ['CALL_DEADLINE_MS_MAX', `| deadline of a call | ${CALL_DEADLINE_MS_MAX / 1_000} s;`],
