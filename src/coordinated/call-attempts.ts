@@ -25,6 +25,8 @@ const PATIENCE_MS_MAX = 200;
 const BUSY_MS_MIN = 2;
 const BUSY_DOUBLINGS_MAX = 6;
 const ATTEMPTS_MAX = 255;
+/** Time-outs in a row, each twice as long, without a word of what goes by parts: it begins anew elsewhere. */
+const SILENT_ATTEMPTS = 5;
 
 export interface CallAttemptsOptions {
   readonly calls: CallSlots;
@@ -101,7 +103,7 @@ export class CallAttempts {
   #sendByParts(slot: number, member: number): void {
     // Not as if it came at once: how long it takes says nothing of other calls.
     this.#calls.attempt[slot] = 1;
-    this.#sender.begin(slot, member);
+    this.#sender.begin(slot, member, this.#nowMs);
     this.#waitForParts(slot);
   }
 
@@ -200,13 +202,14 @@ export class CallAttempts {
   #onPartsTimer(slot: number): void {
     const member = this.#sender.memberOf(slot);
     const heardMs = this.#sender.heardMs(slot);
-    let isLost = heardMs === Infinity && this.#members.isSilent(member);
     if (this.#nowMs >= heardMs + this.#sender.rtoMs(slot)) {
       this.#members.onOverdue(member, heardMs);
-      isLost = this.#sender.onSilence(slot);
+      this.#sender.onSilence(slot);
     }
+    const silentMs = this.#nowMs - Math.max(this.#members.heardMs(member), this.#sender.beganMs(slot));
+    const isSilent = silentMs >= PATIENCE_MS_MAX || this.#sender.attempt(slot) >= SILENT_ATTEMPTS;
     // As long as some part was never sent there the call can't have begun.
-    const mayMove = isLost && !this.#calls.isSent(slot);
+    const mayMove = isSilent && !this.#calls.isSent(slot);
     if (mayMove && this.#members.choose(1 << member) !== -1) return this.sendAnew(slot, 1 << member);
     this.#waitForParts(slot);
   }

@@ -153,9 +153,9 @@ export class CallMembers {
     if (this.#heardMs[member]! <= askedMs) this.#silentMask |= 1 << member;
   }
 
-  /** It has said nothing since it was asked, and that was long ago. */
-  isSilent(member: number): boolean {
-    return hasMember(this.#silentMask, member);
+  /** When it last said anything to this client. */
+  heardMs(member: number): number {
+    return this.#heardMs[member]!;
   }
 
   // -- streams ----------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ class Transfer {
   slot = -1;
   member = -1;
   partBytes = 0;
+  beganMs = 0;
   /** Parts that were sent at least once: those from here on were not. */
   sentCount = 0;
   /** Something of it was sent. */
@@ -73,11 +74,12 @@ export class CallPartsSender {
   }
 
   /** Parts of the call go to this member from now on. */
-  begin(slot: number, member: number): void {
+  begin(slot: number, member: number, nowMs: number): void {
     const transfer = this.#free.pop() ?? new Transfer();
     assert(transfer.slot === -1 && this.#bySlot[slot] === undefined, 'a call goes to one member by parts');
     transfer.slot = slot;
     transfer.member = member;
+    transfer.beganMs = nowMs;
     transfer.isOpen = false;
     this.#bySlot[slot] = transfer;
     this.#active.push(transfer);
@@ -119,6 +121,16 @@ export class CallPartsSender {
   heardMs(slot: number): number {
     const { tracker, heardMs } = this.#bySlot[slot]!;
     return tracker.underWayCount === 0 ? Infinity : heardMs;
+  }
+
+  /** When parts began to go to the member. */
+  beganMs(slot: number): number {
+    return this.#bySlot[slot]!.beganMs;
+  }
+
+  /** Time-outs in a row without a word. */
+  attempt(slot: number): number {
+    return this.#bySlot[slot]!.attempt;
   }
 
   /** Until a word is overdue. */
@@ -169,17 +181,13 @@ export class CallPartsSender {
     this.#openCounts[transfer.member]! -= 1;
   }
 
-  /**
-   * The replica has said nothing of it for a time-out: one part is sent again, after a second time all are. True from the
-   * second time on.
-   */
-  onSilence(slot: number): boolean {
+  /** The replica has said nothing of it for a time-out: one part is sent again, after a second time all are. */
+  onSilence(slot: number): void {
     const transfer = this.#bySlot[slot]!;
     const { tracker, attempt } = transfer;
     transfer.timedPart = -1;
     this.#counters.partsRepeated += attempt === 0 ? tracker.probe() : tracker.giveUp();
     transfer.attempt = Math.min(attempt + 1, 255);
-    return attempt > 0;
   }
 
   /** Asks what has become of a call that the replica had all of: any part of it does. */

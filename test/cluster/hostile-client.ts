@@ -171,18 +171,14 @@ const TRICKS: readonly Trick[] = [
     }),
   // Streams and calls as they come.
   (client, member) =>
-    client.send(member, CALL_OPEN_BYTES, 0, ({ control, word }) => {
-      writeHead(control.words, word, MESSAGE_CALL_OPEN, 0, 0, client.dice.integer(0, 3));
-      control.words[word + WORD_CALL_SLOTS] = client.dice.pick([0, 1, 4, CALL_SLOTS_MAX + 1]);
-      control.words[word + WORD_CALL_SLOTS + 1] = 0;
-    }),
+    sendCallOpen(client, member, client.dice.integer(0, 3), client.dice.pick([0, 1, 4, CALL_SLOTS_MAX + 1])),
   sendCall,
   sendCall,
   // Calls by parts: some and never the rest; all, in any order; of other lengths than those before; of finished ones.
   (client, member) => {
-    const slot = client.dice.integer(0, 4);
+    const slot = client.dice.integer(0, 3);
     const generation = client.dice.integer(0, 3);
-    const stream = client.dice.integer(0, 12);
+    const stream = client.streamAt(member);
     for (const part of client.dice.shuffled([0, 1, 2, 3]).slice(client.dice.integer(0, 3))) {
       sendCallPart(client, member, { slot, generation, stream, part });
     }
@@ -192,7 +188,7 @@ const TRICKS: readonly Trick[] = [
       sendCallPart(client, member, {
         slot: client.dice.integer(0, 5),
         generation: client.dice.integer(0, 1_000_000),
-        stream: client.dice.integer(0, 12),
+        stream: client.dice.pick([client.streamAt(member), client.dice.integer(0, 12)]),
         part: client.dice.integer(0, 5),
         valueBytes: client.dice.pick([CALL_PARTS_VALUE_BYTES, 500, 600_000, 2 ** 20, 2 ** 20 + 1]),
       });
@@ -285,6 +281,14 @@ function sendReadPart(client: OddClient, member: number): void {
   });
 }
 
+export function sendCallOpen(client: OddClient, member: number, generation: number, slotCount: number): void {
+  client.send(member, CALL_OPEN_BYTES, 0, ({ control, word }) => {
+    writeHead(control.words, word, MESSAGE_CALL_OPEN, 0, 0, generation);
+    control.words[word + WORD_CALL_SLOTS] = slotCount;
+    control.words[word + WORD_CALL_SLOTS + 1] = 0;
+  });
+}
+
 function sendCall(client: OddClient, member: number): void {
   const { dice } = client;
   const key = Buffer.from(dice.pick(HOSTILE_KEYS));
@@ -296,7 +300,7 @@ function sendCall(client: OddClient, member: number): void {
     writeHead(words, word, MESSAGE_CALL, kind, dice.integer(0, 4), dice.integer(0, 3));
     words[word + WORD_CALL_KEY_BYTES] = key.length;
     words[word + WORD_CALL_VALUE_BYTES] = valueBytes;
-    words[word + WORD_CALL_STREAM] = dice.integer(0, 12);
+    words[word + WORD_CALL_STREAM] = dice.pick([client.streamAt(member), dice.integer(0, 12)]);
     words[word + WORD_CALL_DEADLINE_MS] = dice.integer(0, 1_000);
     control.bytes.set(key, 4 * (word + WORD_CALL_KEY));
   });
@@ -314,7 +318,7 @@ interface CallPart {
 const CALL_PARTS_VALUE_BYTES = 4 * PART_BYTES - 24;
 
 /** One part of a call that puts zeros, and a key that is spoilt by now and then. */
-function sendCallPart(client: OddClient, member: number, call: CallPart): void {
+export function sendCallPart(client: OddClient, member: number, call: CallPart): void {
   const key = Buffer.from(client.dice.pick(HOSTILE_KEYS));
   const { slot, generation, stream, part, valueBytes = CALL_PARTS_VALUE_BYTES } = call;
   client.send(member, CALL_PART_BYTES + PART_BYTES, 0, ({ control, word }) => {
@@ -335,7 +339,7 @@ function sendCallPull(client: OddClient, member: number): void {
   client.send(member, CALL_PULL_BYTES, 0, ({ control, word }) => {
     const { words } = control;
     writeHead(words, word, MESSAGE_CALL_PULL, 0, dice.integer(0, 5), dice.integer(0, 3));
-    words[word + WORD_PULL_STREAM] = dice.integer(0, 12);
+    words[word + WORD_PULL_STREAM] = dice.pick([client.streamAt(member), dice.integer(0, 12)]);
     words[word + WORD_PULL_ANSWER] = dice.integer(0, 12);
     words[word + WORD_PULL_OFFSET] = dice.pick([0, 8, 1_024, 1_000_000]);
     words[word + WORD_PULL_BYTES] = dice.pick([0, 1, 64, 1_000, 1_000_000]);

@@ -398,8 +398,8 @@ export const mutants: readonly Mutant[] = [
     substitutions: [
       {
         file: CALL_ATTEMPTS,
-        find: 'const mayMove = isLost && !this.#calls.isSent(slot);',
-        replace: 'const mayMove = isLost;',
+        find: 'const mayMove = isSilent && !this.#calls.isSent(slot);',
+        replace: 'const mayMove = isSilent;',
       },
     ],
   },

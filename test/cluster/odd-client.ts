@@ -4,10 +4,13 @@ import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Outgoing } from '../../net/outbox.ts';
 import type { Link } from '../../net/handshakes.ts';
 import type { SecurityMode } from '../../net/mode.ts';
+import type { Incoming } from '../../net/inbox.ts';
+import { MESSAGE_CALL_OPENED, NO_STREAM, WORD_CALL_OPENED_STREAM } from '../../src/protocol/call-messages.ts';
 import { acceptResponse, requestPayload } from '../../src/protocol/handshake-payload.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { Dice } from './dice.ts';
+import { messagesIn } from './messages-seen.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 import type { OtherParty } from './simulated-trust.ts';
@@ -40,6 +43,7 @@ export class OddClient implements EndpointApplication<Peer> {
   /** Simulated time, which is how long the cluster has been there. */
   readonly elapsedMs: () => number;
   readonly #endpoint: Endpoint<Peer>;
+  readonly #streams: number[] = [];
   readonly #epoch: number;
   readonly #certificate: Uint8Array;
 
@@ -126,5 +130,16 @@ export class OddClient implements EndpointApplication<Peer> {
 
   onSessionLive(): void {}
 
-  onMessages(): void {}
+  onMessages({ session, region, word, wordEnd, valueWord, valueWordEnd }: Incoming<Peer>): void {
+    const messages = messagesIn(region.words, word, wordEnd, (valueWordEnd - valueWord) * 4);
+    for (const { type, word: at } of messages) {
+      if (type !== MESSAGE_CALL_OPENED) continue;
+      this.#streams[session.peer.identity.memberIndex] = region.words[at + WORD_CALL_OPENED_STREAM]! >>> 0;
+    }
+  }
+
+  /** Of its calls at the member; NO_STREAM while it has none. */
+  streamAt(member: number): number {
+    return this.#streams[member] ?? NO_STREAM;
+  }
 }
