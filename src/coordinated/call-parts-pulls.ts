@@ -50,8 +50,8 @@ export interface PulledValue {
   readonly ended: EndedStamp;
 }
 
-/** Silence for so many time-outs in a row: the get begins again, perhaps elsewhere. */
-const ATTEMPTS_MAX = 2;
+/** Silence for so many time-outs in a row, each twice as long: the get begins again, perhaps elsewhere. */
+const ATTEMPTS_MAX = 4;
 const NOT_TIMED = -1;
 
 /** What a CALL_REPLY_PART says: the value is there; or more is to come; or it is not kept any more; or nothing new. */
