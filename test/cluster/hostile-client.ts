@@ -190,7 +190,16 @@ const TRICKS: readonly Trick[] = [
         generation: client.dice.integer(0, 1_000_000),
         stream: client.dice.pick([client.streamAt(member), client.dice.integer(0, 12)]),
         part: client.dice.integer(0, 5),
-        valueBytes: client.dice.pick([CALL_PARTS_VALUE_BYTES, 500, 600_000, 2 ** 20, 2 ** 20 + 1]),
+        valueBytes: client.dice.pick([
+          CALL_PARTS_VALUE_BYTES,
+          500,
+          200_000,
+          200_000,
+          200_000,
+          600_000,
+          2 ** 20,
+          2 ** 20 + 1,
+        ]),
       });
     }
   },
@@ -243,6 +252,8 @@ interface Part extends Write {
 }
 
 const PART_BYTES = 64;
+/** 1 MiB has some 1,000 of them. */
+const LARGE_PART_BYTES = 1_040;
 /** Three parts, and the key. */
 const PARTS_VALUE_BYTES = 3 * PART_BYTES - 5;
 
@@ -317,18 +328,19 @@ interface CallPart {
 /** With the key, padded, four parts. */
 const CALL_PARTS_VALUE_BYTES = 4 * PART_BYTES - 24;
 
-/** One part of a call that puts zeros, and a key that is spoilt by now and then. */
+/** One part of a call that puts zeros, under a key that it has only with its first part. */
 export function sendCallPart(client: OddClient, member: number, call: CallPart): void {
   const key = Buffer.from(client.dice.pick(HOSTILE_KEYS));
   const { slot, generation, stream, part, valueBytes = CALL_PARTS_VALUE_BYTES } = call;
-  client.send(member, CALL_PART_BYTES + PART_BYTES, 0, ({ control, word }) => {
+  const partBytes = valueBytes > PART_BYTES * 512 ? LARGE_PART_BYTES : PART_BYTES;
+  client.send(member, CALL_PART_BYTES + partBytes, 0, ({ control, word }) => {
     const { words } = control;
     writeHead(words, word, MESSAGE_CALL_PART, OPERATION_PUT, slot, generation);
     words[word + WORD_CALL_KEY_BYTES] = key.length;
     words[word + WORD_CALL_PART_VALUE_BYTES] = valueBytes;
     words[word + WORD_CALL_STREAM] = stream;
     words[word + WORD_CALL_DEADLINE_MS] = client.dice.integer(0, 1_000);
-    words[word + WORD_CALL_PART] = part | ((PART_BYTES / 8) << 16);
+    words[word + WORD_CALL_PART] = part | ((partBytes / 8) << 16);
     if (part === 0) control.bytes.set(key, 4 * word + CALL_PART_BYTES);
   });
 }
