@@ -36,8 +36,7 @@ class LoadHost {
 
   get opened(): Opened {
     const each = this.#clients.map((client) => client.opened);
-    const valueBytesMax = Math.min(...each.map((client) => client.valueBytesMax));
-    return { type: 'opened', ...each[0]!, valueBytesMax };
+    return { type: 'opened', ...each[0]! };
   }
 
   async load(): Promise<Loaded> {

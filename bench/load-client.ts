@@ -8,7 +8,7 @@ import type { Mix } from './load-loop.ts';
 import type { LoadWindow } from './load-window.ts';
 import type { ClientTask, Loaded, OpenTask, Opened, RunTask } from './messages.ts';
 import { Random } from './random.ts';
-import { RECORD_KEY_BYTES_MAX, RecordValues } from './record.ts';
+import { RecordValues } from './record.ts';
 import type { RecordKeys } from './record.ts';
 import { countsSince } from './result.ts';
 import { SizeChoice } from './value-sizes.ts';
@@ -96,7 +96,6 @@ export class LoadClient {
 
   get opened(): Omit<Opened, 'type'> {
     return {
-      valueBytesMax: this.#engine.operations.valueBytesMax(RECORD_KEY_BYTES_MAX),
       memberCount: this.#engine.memberCount,
     };
   }

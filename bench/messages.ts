@@ -57,7 +57,6 @@ export type ParentMessage = OpenTask | { readonly type: 'load' } | RunTask | { r
 export interface Opened {
   readonly type: 'opened';
   /** Beside any of the records' keys. */
-  readonly valueBytesMax: number;
   readonly memberCount: number;
 }
 

@@ -360,12 +360,6 @@ function fieldsOf({ valueBytes, fields, fieldBytes }: LoadFlags): RecordFields |
   return { fieldCount: fields ?? FIELDS_DEFAULT, fieldBytes: fieldBytes ?? FIELD_BYTES_DEFAULT };
 }
 
-/** What to name when the largest value is too large. */
-export function sizeFlagOf({ valueBytes, fields }: LoadSettings): string {
-  if (fields === undefined) return `--value-bytes ${valueBytes}`;
-  return `--fields ${fields.fieldCount} of ${fields.fieldBytes} bytes, ${valueBytes} together,`;
-}
-
 /** Found out now rather than after minutes of load. */
 export function writablePath(flag: string, path: string | undefined): string | undefined {
   if (path === undefined) return undefined;

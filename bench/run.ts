@@ -72,7 +72,6 @@ async function runBeside(
     ...target.cluster,
     settings: streamSettings(options, stream),
     firstRecord: STREAM_FIRST_RECORD,
-    sizeFlag: `--beside with values of ${stream.valueBytes} bytes`,
     history: undefined,
     signal,
     progress,

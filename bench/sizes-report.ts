@@ -11,8 +11,6 @@ export interface SizesReport extends BenchReport {
   readonly runs: readonly SizesPoint[];
   readonly roundCount: number;
   readonly rounds: readonly SizesRound[];
-  /** Sizes that this cluster does not take, with the largest that it does. */
-  readonly refused: readonly RefusedSize[];
 }
 
 export interface SizesPoint extends RunResult {
@@ -24,17 +22,7 @@ export interface SizesRound extends SizesPoint {
   readonly round: number;
 }
 
-interface RefusedSize {
-  readonly valueBytes: number;
-  readonly valueBytesMax: number;
-}
-
-export function sizesReportOf(
-  head: ReportHead,
-  replicas: number,
-  rounds: readonly SizesRound[],
-  refused: readonly RefusedSize[],
-): SizesReport {
+export function sizesReportOf(head: ReportHead, replicas: number, rounds: readonly SizesRound[]): SizesReport {
   const groups = new Map<string, SizesRound[]>();
   for (const round of rounds) {
     const name = `${round.valueBytes} ${round.readProportion}`;
@@ -45,7 +33,7 @@ export function sizesReportOf(
     return { ...medianRun(own.map(({ round: _round, ...result }) => result)), valueBytes, records };
   });
   const roundCount = new Set(rounds.map(({ round }) => round)).size;
-  return { ...head, replicas, load: {}, runs, roundCount, rounds, refused };
+  return { ...head, replicas, load: {}, runs, roundCount, rounds };
 }
 
 export function formatSizes(report: SizesReport): string {
@@ -59,7 +47,7 @@ export function formatSizes(report: SizesReport): string {
   return `${blocks.join('\n\n')}\n`;
 }
 
-function formatTable({ runs, refused }: SizesReport): string {
+function formatTable({ runs }: SizesReport): string {
   const heading = [
     'value bytes',
     'records',
@@ -86,9 +74,5 @@ function formatTable({ runs, refused }: SizesReport): string {
       count(run.errors),
     ];
   });
-  const notes = refused.map(
-    ({ valueBytes, valueBytesMax }) =>
-      `\n${count(valueBytes)} bytes: not measured, this cluster takes values of up to ${count(valueBytesMax)} bytes`,
-  );
-  return `${alignColumns([heading, ...rows], 'right')}${notes.join('')}`;
+  return alignColumns([heading, ...rows], 'right');
 }

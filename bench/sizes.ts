@@ -25,7 +25,6 @@ export async function runSizes(options: SizesOptions, { signal, progress }: Size
   const { mode, replicas } = options;
   const head = headOf('avocado bench sizes', options, [GETS, PUTS], true);
   const rounds: SizesRound[] = [];
-  const refused: { valueBytes: number; valueBytesMax: number }[] = [];
   let memberCount = 0;
   for (const valueBytes of options.sizes) {
     const records = Math.max(RECORDS_MIN, Math.min(options.records, Math.floor(options.bytesPerSize / valueBytes)));
@@ -36,14 +35,9 @@ export async function runSizes(options: SizesOptions, { signal, progress }: Size
       replicas,
       settings,
       label: `values of ${valueBytes} bytes`,
-      takesAnySize: true,
     });
     try {
       ({ memberCount } = target);
-      if (target.valueBytesMax < valueBytes) {
-        refused.push({ valueBytes, valueBytesMax: target.valueBytesMax });
-        continue;
-      }
       await target.load();
       for (let round = 0; round < options.rounds; round++) {
         for (const workload of [GETS, PUTS]) {
@@ -56,5 +50,5 @@ export async function runSizes(options: SizesOptions, { signal, progress }: Size
       progress.clear();
     }
   }
-  return sizesReportOf(head, memberCount, rounds, refused);
+  return sizesReportOf(head, memberCount, rounds);
 }

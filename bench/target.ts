@@ -8,7 +8,6 @@ import type { EmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { HistoryParts } from './history-parts.ts';
 import { LoadProcess } from './load-process.ts';
 import type { Answer, ClientTask, ParentMessage, Progress as LoadProgress, Ran } from './messages.ts';
-import { sizeFlagOf, wrongInput } from './options.ts';
 import type { LoadSettings } from './options.ts';
 import type { Progress } from './progress.ts';
 import { count } from './report-text.ts';
@@ -36,10 +35,6 @@ export interface TargetOptions {
   readonly settings: LoadSettings;
   /** The number of the first record; default: 0. */
   readonly firstRecord?: number;
-  /** What to name when values are too large; default: the settings' flag. */
-  readonly sizeFlag?: string;
-  /** Whoever asks looks at valueBytesMax. */
-  readonly takesAnySize?: boolean;
   /** Of each operation; default: the load processes' own. */
   readonly deadlineMs?: number;
   /** Where clients put their parts of a history, and the run's start. */
@@ -70,8 +65,6 @@ export class LoadTarget {
   /** The latest of each process. */
   readonly #reports: LoadProgress[] = [];
   memberCount = 0;
-  /** That the cluster takes, beside any of the records' keys. */
-  valueBytesMax = 0;
 
   private constructor(options: TargetOptions) {
     this.mode = options.mode;
@@ -162,7 +155,7 @@ export class LoadTarget {
   }
 
   async #open(): Promise<void> {
-    const { settings, mode, signal, progress, label, deadlineMs } = this.#options;
+    const { settings, signal, progress, label, deadlineMs } = this.#options;
     signal.throwIfAborted();
     progress.update(`${label}: starting`);
     const directory = this.#options.directory ?? (await this.#startCluster()).directory;
@@ -193,12 +186,6 @@ export class LoadTarget {
       }),
       'opened',
     );
-    this.valueBytesMax = Math.min(...opened.map((answer) => answer.valueBytesMax));
-    if (settings.valueBytes > this.valueBytesMax && this.#options.takesAnySize !== true) {
-      throw wrongInput(
-        `${this.#options.sizeFlag ?? sizeFlagOf(settings)} is over what a datagram holds in mode ${mode} (${this.valueBytesMax}): give fewer, or more --datagram-bytes`,
-      );
-    }
     this.memberCount = opened[0]?.memberCount ?? 0;
   }
 

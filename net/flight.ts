@@ -110,7 +110,8 @@ export class Flight {
 
   onSent(packetNumber: number, byteCount: number, nowMs: number): void {
     const takenBytes = byteCount + DATAGRAM_RECORD_BYTES;
-    if (this.inFlightBytes === 0) this.#progressMs = nowMs;
+    // What has just been sent can't be overdue, though an answer to something before it is (RFC 9002, 6.2.1).
+    this.#progressMs = nowMs;
     if (takenBytes > this.limitBytes) {
       this.#burstNumber = packetNumber;
       this.#burstBytes = takenBytes;

@@ -24,7 +24,7 @@ export const SEND_SLOTS_OF_SESSIONS = 128;
 export const SEND_SLOTS_FREE_MIN = 128;
 /**
  * So many datagrams are handled before that is looked at again. One of Ethernet's size asks for 22 parts of values at most,
- * each of which is a datagram.
+ * or 59 of answers to calls, each of which is a datagram; a client's window holds 71 of them.
  */
 export const HANDLED_AT_ONCE_MAX = 4;
 /** Datagrams received and not yet handled. Node hands over at most 32 a poll; workers may hold more later. */

@@ -150,6 +150,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       firstChoice: Buffer.from(this.#options.randomBytes(FIRST_CHOICE_BYTES)).readUInt32LE(0),
       activeMask: () => this.view.readyMask,
       memory: flightMemory(),
+      pullBytesMax: Math.floor(this.#options.transport.receiveBufferBytes * CREDIT_PART),
       messenger: this.endpoint,
       drops: this.drops,
       sink,
@@ -210,22 +211,18 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     return this.#options.sealing.pendingValueJobs > 0 || this.endpoint.isWorkLeft;
   }
 
-  /** Largest value that can be put under a key of so many bytes; in the coordinated route a call is one datagram. */
-  valueBytesMax(keyBytes: number): number {
-    if (this.#calls === undefined) return SEALED_VALUE_BYTES_MAX;
-    let valueBytesMax = SEALED_VALUE_BYTES_MAX;
-    for (const { session } of this.links) {
-      if (session === undefined) continue;
-      valueBytesMax = Math.min(valueBytesMax, this.endpoint.valueBytesMax(session, CALL_BYTES + alignUp(keyBytes)));
-    }
-    return valueBytesMax;
-  }
-
   /** Largest new and expected value of a read-modify-write together, padded each. */
   rmwBytesMax(keyBytes: number): number {
     // In the direct route it is the coordinator that says what is too large, as it depends on what is there.
     if (this.#calls === undefined) return 2 * SEALED_VALUE_BYTES_MAX;
-    return this.valueBytesMax(keyBytes) - CALL_RMW_BYTES;
+    // It is called in one datagram.
+    let bytesMax = SEALED_VALUE_BYTES_MAX;
+    for (const { session } of this.links) {
+      if (session === undefined) continue;
+      const headBytes = CALL_BYTES + alignUp(keyBytes) + CALL_RMW_BYTES;
+      bytesMax = Math.min(bytesMax, this.endpoint.valueBytesMax(session, headBytes));
+    }
+    return bytesMax;
   }
 
   /** Ends all operations and sessions. Transport and sealing stay the owner's. */

@@ -1,3 +1,4 @@
+import { SEALED_VALUE_BYTES_MAX } from '../../workers/sealing.ts';
 import { AvocadoError } from '../errors.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { count, keyBytesOf, positive, valueBytesOf, workerSetting } from './arguments.ts';
@@ -298,9 +299,8 @@ export class Client {
   async #run<Result>(kind: CallKind<Result>, key: Key, options: OperationOptions = {}, value?: Value): Promise<Result> {
     const keyBytes = keyBytesOf(key);
     const valueBytes = kind === PUT ? valueBytesOf(value) : undefined;
-    const valueBytesMax = this.#engine.operations.valueBytesMax(keyBytes.length);
-    if (valueBytes !== undefined && valueBytes.length > valueBytesMax) {
-      throw this.#tooLarge(kind.name, 'a value has', valueBytesMax, valueBytes.length);
+    if (valueBytes !== undefined && valueBytes.length > SEALED_VALUE_BYTES_MAX) {
+      throw tooLarge(kind.name, 'a value has', SEALED_VALUE_BYTES_MAX, valueBytes.length);
     }
     const deadlineMs = this.#deadlineOf(options);
     return this.#calls.run(kind, keyBytes, valueBytes, undefined, performance.now() + deadlineMs, options.signal);
@@ -318,8 +318,9 @@ export class Client {
     const { operations } = this.#engine;
     const bytesMax = operations.rmwBytesMax(keyBytes.length);
     const byteCount = rmwBytes(request);
-    if (byteCount > bytesMax)
-      throw this.#tooLarge(kind.name, 'values of a read-modify-write have', bytesMax, byteCount);
+    if (byteCount > bytesMax) {
+      throw tooLarge(kind.name, 'values of a read-modify-write, which go in one datagram, have', bytesMax, byteCount);
+    }
     const deadlineMs = this.#deadlineOf(options);
     return this.#calls.run(kind, keyBytes, undefined, request, performance.now() + deadlineMs, options.signal);
   }
@@ -327,14 +328,8 @@ export class Client {
   #deadlineOf({ deadlineMs = this.#deadlineMs }: OperationOptions): number {
     return positive('deadlineMs', deadlineMs, Number.MAX_SAFE_INTEGER);
   }
+}
 
-  #tooLarge(callName: string, what: string, bytesMax: number, byteCount: number): AvocadoError {
-    return new AvocadoError(
-      'VALUE_TOO_LARGE',
-      `${callName}: ${what} at most ${bytesMax} bytes, this one ${byteCount}` +
-        (this.#route === 'direct'
-          ? ''
-          : ': the coordinated route takes what fits into one datagram, the direct one more'),
-    );
-  }
+function tooLarge(callName: string, what: string, bytesMax: number, byteCount: number): AvocadoError {
+  return new AvocadoError('VALUE_TOO_LARGE', `${callName}: ${what} at most ${bytesMax} bytes, this one ${byteCount}`);
 }

@@ -217,10 +217,6 @@ class UdpEngine implements Engine, Operations {
     return this.#node.core.active;
   }
 
-  valueBytesMax(keyBytes: number): number {
-    return this.#node.valueBytesMax(keyBytes);
-  }
-
   rmwBytesMax(keyBytes: number): number {
     return this.#node.rmwBytesMax(keyBytes);
   }

@@ -15,7 +15,7 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   ],
   'trusted-memory-full': [
     'TRUSTED_MEMORY_FULL',
-    'the replicas’ trusted memory has no room for another key; nothing was written: raise --trusted-memory of the replicas',
+    'the replicas’ trusted memory has no room for another key, or for the call; nothing was written: raise --trusted-memory of the replicas',
   ],
   'host-memory-full': [
     'HOST_MEMORY_FULL',
@@ -31,7 +31,7 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   closed: ['CLOSED', 'the client is closed; it had no effect'],
   'too-large': [
     'VALUE_TOO_LARGE',
-    'the value does not fit into one datagram, as the coordinated route needs it: use the direct route for this key',
+    'the value that is there does not fit into one datagram, as read-modify-writes of the coordinated route need it; it had no effect',
   ],
   'not-an-integer': [
     'NOT_AN_INTEGER',

@@ -21,13 +21,11 @@ export interface Operations {
   /** Number of operations that can be in flight at once. */
   readonly capacity: number;
   readonly active: number;
-  /** Largest value beside a key of so many bytes. */
-  valueBytesMax(keyBytes: number): number;
   /** Largest new and expected value of a read-modify-write together, each rounded up to 8 bytes. */
   rmwBytesMax(keyBytes: number): number;
   /**
    * Starts an operation and returns its id, or TABLE_FULL. Key and value are copied before the call returns.
-   * The key has 1 to 1,024 bytes; a value at most valueBytesMax (asserted here, checked by the public API).
+   * The key has 1 to 1,024 bytes; a value at most 1 MiB (asserted here, checked by the public API).
    * @param deadlineMs From now on, milliseconds.
    * @param withVersion `ended` is to have the version; in the coordinated route that costs bytes.
    */

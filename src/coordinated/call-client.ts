@@ -5,7 +5,6 @@ import type { Incoming } from '../../net/inbox.ts';
 import { DATAGRAM_BYTES_MAX } from '../../net/limits.ts';
 import type { Session } from '../../net/session.ts';
 import {
-  CALL_BYTES,
   CALL_DELETE,
   CALL_GET,
   CALL_GET_WITH_VERSION,
@@ -14,7 +13,6 @@ import {
   CALL_SLOTS_MAX,
   MESSAGE_CALL_OPENED,
   MESSAGE_CALL_REPLY,
-  NO_STREAM,
   WORD_CALL_REPLY_ATTEMPT,
   WORD_CALL_REPLY_STREAM,
   WORD_CALL_REPLY_VALUE_BYTES,
@@ -22,8 +20,10 @@ import {
   isReadOnly,
   wantsVersion,
 } from '../protocol/call-messages.ts';
+import { MESSAGE_CALL_REPLY_PART } from '../protocol/call-part-messages.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import {
+  MESSAGE_WRITE_PROGRESS,
   OPERATION_SLOTS_MAX,
   flagsOf,
   messageBytes,
@@ -32,14 +32,14 @@ import {
   typeOf,
 } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
-import type { EndedStamp, OperationSink, Outcome } from '../protocol/outcome.ts';
+import type { Answer, EndedStamp, OperationSink, Outcome } from '../protocol/outcome.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
 import type { Peer } from '../protocol/peer.ts';
-import { hasMember } from '../protocol/quorum.ts';
-import { TimerWheel } from '../protocol/timer-wheel.ts';
 import type { HostMemory } from '../store/host-memory.ts';
-import { CALL_OUTCOMES } from './call-outcome.ts';
-import { readReplyVersion } from './call-reply.ts';
+import { CallAttempts } from './call-attempts.ts';
+import { CALL_OUTCOMES, endingOf } from './call-outcome.ts';
+import { CallPartsPulls } from './call-parts-pulls.ts';
+import { readAnswerNumber, readReplyVersion } from './call-reply.ts';
 import type { CallMembersOptions } from './call-members.ts';
 import { CallMembers } from './call-members.ts';
 import { CallSlots } from './call-slots.ts';
@@ -49,9 +49,12 @@ import { CallSlots } from './call-slots.ts';
  * call until there is an answer, or the deadline.
  *
  *     waiting   nothing was sent that could still be carried out: any replica may be called
+ *     in parts  a call that is larger than a datagram goes to a replica by parts, some of which were never sent: so it
+ *               can't have begun, and may still go to another one (call-parts-sender.ts)
  *     sent      get: others are called, too, when the answer is overdue; the first answer counts
  *               all else: only the replica that has the call may carry it out. It is repeated there, and ends
  *               outcome-unknown when the replica can't say what became of it (deadline, another incarnation)
+ *     pulling   a get's answer is larger than a datagram and is asked for by parts (call-parts-pulls.ts)
  *
  * A write never moves to another replica once it may have begun: under two stamps readers could see it, another value,
  * and it again.
@@ -59,28 +62,16 @@ import { CallSlots } from './call-slots.ts';
 export interface CallClientOptions extends Pick<CallMembersOptions, 'links' | 'firstChoice' | 'activeMask'> {
   /** Calls at once; at most CALL_SLOTS_MAX. */
   readonly capacity: number;
-  /** Keys and values of calls under way. */
+  /** Keys and values of calls under way, and of answers that come by parts. */
   readonly memory: HostMemory;
+  /** What answers by parts may take of the process's receive buffer at once. */
+  readonly pullBytesMax: number;
   readonly messenger: Messenger;
   readonly drops: DropCounters;
   readonly sink: OperationSink;
   /** A message that answers no call. */
   onOtherMessage(incoming: Incoming<Peer>, word: number): void;
 }
-
-/** The session takes nothing now: its flight or the send slots are full, which answers make room in. */
-const SEND_AGAIN_MS = 2;
-/** Nobody can be called now. A stream that opens ends the wait. */
-const LOOK_AGAIN_MS = 50;
-/**
- * However long calls have taken of late, after so long another replica is asked for a get, and one that has said nothing
- * to anybody is called for nothing else.
- */
-const PATIENCE_MS_MAX = 200;
-/** All replicas are busy: the first wait, which doubles with each further one. */
-const BUSY_MS_MIN = 2;
-const BUSY_DOUBLINGS_MAX = 6;
-const ATTEMPTS_MAX = 255;
 
 export class CallClient {
   readonly counters: CoordinatorCounters = {
@@ -97,7 +88,8 @@ export class CallClient {
   readonly members: CallMembers;
   readonly #options: CallClientOptions;
   readonly #calls: CallSlots;
-  readonly #timers: TimerWheel;
+  readonly #attempts: CallAttempts;
+  readonly #pulls: CallPartsPulls;
   /** Of the answer at hand, when its call was to bring a version. */
   readonly ended: EndedStamp = {
     counter: 0,
@@ -110,22 +102,33 @@ export class CallClient {
   readonly #value = allocateRegion(DATAGRAM_BYTES_MAX);
   #nowMs = 0;
   #closed = false;
-  readonly #fire = (slot: number): void => this.#onTimer(slot);
 
   constructor(options: CallClientOptions) {
     this.#options = options;
     const capacity = Math.min(options.capacity, CALL_SLOTS_MAX);
     this.#calls = new CallSlots(capacity, options.memory);
-    this.#timers = new TimerWheel(capacity);
-    const { links, messenger, firstChoice } = options;
+    const { links, messenger, firstChoice, memory, pullBytesMax } = options;
     this.members = new CallMembers({
       links,
       messenger,
       firstChoice,
       slotCount: capacity,
       activeMask: () => options.activeMask(),
-      onOpen: () => this.#sendWaiting(),
-      onLost: (member, stream) => this.#onStreamLost(member, stream),
+      onOpen: () => this.#attempts.sendWaiting(),
+      onLost: (member, stream) => this.#attempts.onStreamLost(member, stream),
+    });
+    const { members, counters } = this;
+    const calls = this.#calls;
+    this.#pulls = new CallPartsPulls(calls, members, memory, messenger, counters, pullBytesMax);
+    this.#attempts = new CallAttempts({
+      calls,
+      members,
+      memberCount: links.length,
+      messenger,
+      counters,
+      pulls: this.#pulls,
+      onDeadline: (slot) => this.#giveUp(slot, 'deadline'),
+      end: (slot, outcome) => this.#end(slot, outcome, 0),
     });
   }
 
@@ -167,12 +170,17 @@ export class CallClient {
     nowMs: number,
   ): number {
     assert(Number.isFinite(deadlineMs), 'a call has a deadline');
-    this.#nowMs = nowMs;
+    this.#setTime(nowMs);
     if (this.#closed) return -1;
     const slot = this.#calls.take(kind, token, key, value, request, nowMs + deadlineMs);
     if (slot === -1) return -1;
-    this.#send(slot, 0);
+    this.#attempts.send(slot, 0);
     return this.#operationId(slot);
+  }
+
+  #setTime(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#attempts.nowMs = nowMs;
   }
 
   #operationId(slot: number): number {
@@ -199,105 +207,49 @@ export class CallClient {
   }
 
   #end(slot: number, outcome: Outcome, valueBytes: number): void {
-    const token = this.#calls.token[slot]!;
-    this.#timers.clear(slot);
-    this.#calls.release(slot);
+    const token = this.#release(slot);
     // Last of all: the sink may start calls.
     this.#options.sink.onOperationEnded(token, outcome, this.#value.bytes, valueBytes);
   }
 
-  // -- sending ----------------------------------------------------------------------------------------------------
-
-  /** Calls a replica for the first time, or anew: nothing that was sent before can be carried out any more. */
-  #send(slot: number, excluded: number): void {
-    const calls = this.#calls;
-    assert(!calls.isSent(slot), 'a call is with one replica, unless it is a get');
-    const member = this.members.choose(excluded);
-    if (member === -1) return this.#wait(slot, LOOK_AGAIN_MS);
-    if (!this.#call(slot, member)) return this.#wait(slot, SEND_AGAIN_MS);
-    calls.firstMs[slot] = this.#nowMs;
-    calls.sentMs[slot] = this.#nowMs;
-    this.#wait(slot, Math.min(this.members.rtoMs(member, 0), PATIENCE_MS_MAX));
+  #release(slot: number): number {
+    this.#attempts.stop(slot);
+    this.#calls.release(slot);
+    return this.#calls.token[slot]!;
   }
 
-  /** False when the session takes nothing now. */
-  #call(slot: number, member: number): boolean {
-    const calls = this.#calls;
-    const { messenger } = this.#options;
-    const session = this.members.session(member);
-    const stream = this.members.streamOf(member);
-    const bodyBytes = calls.bodyBytes(slot);
-    if (session === undefined || stream === NO_STREAM || !messenger.append(session, CALL_BYTES + bodyBytes, 0))
-      return false;
-    const { out } = messenger;
-    calls.write(slot, out.control.words, out.word, stream, this.#nowMs);
-    calls.asked[slot]! |= 1 << member;
-    calls.member[slot] = member;
-    calls.stream[slot] = stream;
-    return true;
-  }
-
-  /** Until the call is looked at again; until the deadline at the longest. */
-  #wait(slot: number, waitMs: number): void {
-    this.#timers.set(slot, Math.min(this.#nowMs + waitMs, this.#calls.deadlineMs[slot]!));
-  }
-
-  /** A replica can be called again. */
-  #sendWaiting(): void {
-    for (let slot = 0; slot < this.capacity; slot++) {
-      if (this.#calls.isTaken(slot) && !this.#calls.isSent(slot)) this.#send(slot, 0);
-    }
+  /** With a value that came by parts. */
+  #endPulled(slot: number): void {
+    const { memory, sink } = this.#options;
+    const { ref, bytes, ended } = this.#pulls.take(slot);
+    Object.assign(this.ended, ended);
+    sink.onOperationEnded(this.#release(slot), 'ok', bytes, bytes.length);
+    memory.free(ref);
   }
 
   // -- the turn ---------------------------------------------------------------------------------------------------
 
   /** When tick() is to be called next; Infinity when nothing is under way. */
   get nextTickMs(): number {
-    return this.#timers.nextDueMs;
+    return this.#attempts.nextDueMs;
   }
 
   /** Repetitions and deadlines that are due. */
   tick(nowMs: number): void {
-    this.#nowMs = nowMs;
+    this.#setTime(nowMs);
     this.members.tick(nowMs);
-    this.#timers.advance(nowMs, this.#fire);
-  }
-
-  #onTimer(slot: number): void {
-    const calls = this.#calls;
-    if (this.#nowMs >= calls.deadlineMs[slot]!) return this.#giveUp(slot, 'deadline');
-    if (!calls.isSent(slot)) return this.#send(slot, 0);
-    const member = calls.member[slot]!;
-    this.members.onOverdue(member, calls.sentMs[slot]!);
-    const isGet = isReadOnly(calls.kind[slot]!);
-    const leftMs = calls.sentMs[slot]! + this.members.rtoMs(member, 0) - this.#nowMs;
-    if (!isGet && calls.attempt[slot] === 0 && leftMs > 0) return this.#wait(slot, leftMs);
-    calls.attempt[slot] = Math.min(calls.attempt[slot]! + 1, ATTEMPTS_MAX);
-    if (isGet && this.#askAnother(slot)) return;
-    // The same call to the same replica: it is carried out once.
-    if (this.#call(slot, member)) this.counters.retransmissions++;
-    this.#wait(slot, this.members.rtoMs(member, calls.attempt[slot]!));
-  }
-
-  /** A get has no effect, so another replica may be asked for it as well. */
-  #askAnother(slot: number): boolean {
-    const calls = this.#calls;
-    const member = this.members.choose(calls.asked[slot]!);
-    if (member === -1 || !this.#call(slot, member)) return false;
-    this.counters.hedges++;
-    calls.sentMs[slot] = this.#nowMs;
-    this.#wait(slot, Math.min(this.members.rtoMs(member, 0), PATIENCE_MS_MAX));
-    return true;
+    this.#attempts.tick(nowMs);
   }
 
   // -- answers ----------------------------------------------------------------------------------------------------
 
   onSessionLive(session: Session<Peer>): void {
     this.members.onSessionLive(session);
+    this.#attempts.onSession(session.peer.identity.memberIndex);
   }
 
   onMessages(incoming: Incoming<Peer>, nowMs: number): void {
-    this.#nowMs = nowMs;
+    this.#setTime(nowMs);
     const { words } = incoming.region;
     const { wordEnd, valueWordEnd, session } = incoming;
     const member = session.peer.identity.memberIndex;
@@ -308,6 +260,8 @@ export class CallClient {
       if (byteCount < 0) return this.#options.drops.count('malformed');
       const type = typeOf(words, word);
       if (type === MESSAGE_CALL_REPLY) this.#onReply(member, words, word);
+      else if (type === MESSAGE_CALL_REPLY_PART) this.#onReplyPart(member, words, word);
+      else if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(member, words, word);
       else if (type === MESSAGE_CALL_OPENED) this.members.onOpened(session, words, word, nowMs);
       else this.#options.onOtherMessage(incoming, word);
       valueWord += alignUp(messageEnvelopeBytes(words, word)) >> 2;
@@ -315,89 +269,81 @@ export class CallClient {
     }
   }
 
-  #onReply(member: number, words: Int32Array, word: number): void {
+  /** The slot of an answer; -1 when it is of a call that is over, or of nobody who was called. */
+  #slotOfAnswer(member: number, words: Int32Array, word: number): number {
     const calls = this.#calls;
     const slot = slotOf(words, word);
-    if (
-      slot >= calls.capacity ||
-      calls.generation[slot] !== words[word + 1] ||
-      !hasMember(calls.asked[slot]!, member)
-    ) {
-      return this.#options.drops.count('late-answer');
-    }
+    const isExpected =
+      slot < calls.capacity && calls.generation[slot] === words[word + 1] && this.#attempts.isCalled(slot, member);
+    if (isExpected) return slot;
+    this.#options.drops.count('late-answer');
+    return -1;
+  }
+
+  #onReply(member: number, words: Int32Array, word: number): void {
+    const calls = this.#calls;
+    const slot = this.#slotOfAnswer(member, words, word);
+    if (slot === -1) return;
     const outcome = CALL_OUTCOMES[flagsOf(words, word)];
     if (outcome === undefined) return this.#options.drops.count('malformed');
     // Nothing else was sent first: what answers that has made one round trip, though the call was repeated meanwhile.
     if (words[word + WORD_CALL_REPLY_ATTEMPT] === 0) this.members.onAnswer(member, this.#nowMs - calls.firstMs[slot]!);
-    switch (outcome) {
-      case 'ok':
-      case 'absent':
-      case 'mismatch': {
-        const isWhole = readReplyVersion(words, word, this.ended) || !wantsVersion(calls.kind[slot]!);
-        if (!isWhole) return this.#options.drops.count('malformed');
-        const valueBytes = words[word + WORD_CALL_REPLY_VALUE_BYTES]!;
-        copyPadded(this.#value.words, 0, words, word + (callReplyHeadBytes(words, word) >> 2), valueBytes);
-        return this.#end(slot, outcome, valueBytes);
-      }
+    switch (endingOf(outcome)) {
+      case 'answer':
+        return this.#onAnswer(slot, member, outcome as Answer, words, word);
       case 'stream-unknown':
         // It may be of a call that was sent before, in a stream that was lost before.
         if (words[word + WORD_CALL_REPLY_STREAM]! >>> 0 === this.members.streamOf(member)) this.members.lose(member);
         return;
-      case 'busy':
-      case 'closed':
-      case 'deadline':
-      case 'aborted':
-        return this.#onNotDone(slot, member);
-      case 'outcome-unknown':
-      case 'trusted-memory-full':
-      case 'host-memory-full':
-      case 'unreadable':
-      case 'too-large':
-      case 'stamps-exhausted':
-      case 'not-permitted':
-      case 'not-an-integer':
-      case 'overflow':
-      case 'value-too-large':
-      case 'done-too-large':
-        return this.#end(slot, outcome, 0);
+      case 'not-done':
+        return this.#attempts.onNotDone(slot, member);
+      case 'over':
+        return this.#end(slot, outcome as Outcome, 0);
     }
   }
 
-  /** The replica has not carried it out and never will under this generation: it may be called again, or another one. */
-  #onNotDone(slot: number, member: number): void {
-    const calls = this.#calls;
-    calls.asked[slot]! &= ~(1 << member);
-    // A get that was sent to others as well.
-    if (calls.isSent(slot)) return;
-    calls.renew(slot);
-    calls.busy[slot]! |= 1 << member;
-    if (this.members.choose(calls.busy[slot]!) !== -1) return this.#send(slot, calls.busy[slot]!);
-    calls.busy[slot] = 0;
-    const waitMs = BUSY_MS_MIN << Math.min(calls.busyCount[slot]!, BUSY_DOUBLINGS_MAX);
-    calls.busyCount[slot] = Math.min(calls.busyCount[slot]! + 1, 255);
-    this.#wait(slot, waitMs);
+  #onAnswer(slot: number, member: number, outcome: Answer, words: Int32Array, word: number): void {
+    const isWhole = readReplyVersion(words, word, this.ended) || !wantsVersion(this.#calls.kind[slot]!);
+    if (!isWhole) return this.#options.drops.count('malformed');
+    if (readAnswerNumber(words, word) !== 0) return this.#pull(slot, member, words, word);
+    const valueBytes = words[word + WORD_CALL_REPLY_VALUE_BYTES]!;
+    copyPadded(this.#value.words, 0, words, word + (callReplyHeadBytes(words, word) >> 2), valueBytes);
+    this.#end(slot, outcome, valueBytes);
   }
 
-  /** What the member was asked for in this stream is beyond its knowledge. */
-  #onStreamLost(member: number, stream: number): void {
-    const calls = this.#calls;
-    for (let slot = 0; slot < this.capacity; slot++) {
-      if (!calls.isTaken(slot) || !hasMember(calls.asked[slot]!, member)) continue;
-      if (!isReadOnly(calls.kind[slot]!)) {
-        assert(calls.stream[slot] === stream, 'a write ends with its stream');
-        this.#end(slot, 'outcome-unknown', 0);
-        continue;
-      }
-      calls.asked[slot]! &= ~(1 << member);
-      if (calls.isSent(slot)) continue;
-      calls.renew(slot);
-      this.#send(slot, 0);
+  /** The answer to a get is too large for a datagram. */
+  #pull(slot: number, member: number, words: Int32Array, word: number): void {
+    if (!isReadOnly(this.#calls.kind[slot]!)) return this.#options.drops.count('malformed');
+    if (this.#pulls.has(slot)) return this.#options.drops.count('late-answer');
+    if (!this.#pulls.begin(slot, member, words, word)) return this.#attempts.onNotDone(slot, member);
+    this.#attempts.waitForPulled(slot);
+  }
+
+  #onReplyPart(member: number, words: Int32Array, word: number): void {
+    const slot = this.#slotOfAnswer(member, words, word);
+    if (slot === -1) return;
+    switch (this.#pulls.onPart(slot, member, words, word, this.#nowMs)) {
+      case 'whole':
+        return this.#endPulled(slot);
+      case 'taken':
+        return this.#attempts.waitForPulled(slot);
+      case 'gone':
+        return this.#attempts.sendAnew(slot, 0);
+      case 'late':
+        return this.#options.drops.count('late-answer');
+      case 'malformed':
+        return this.#options.drops.count('malformed');
     }
+  }
+
+  #onProgress(member: number, words: Int32Array, word: number): void {
+    const slot = this.#slotOfAnswer(member, words, word);
+    if (slot !== -1 && !this.#attempts.onProgress(slot, member, words, word)) this.#options.drops.count('late-answer');
   }
 
   invariants(): void {
-    this.#timers.invariants();
     this.#calls.invariants();
+    this.#attempts.invariants();
   }
 }
 

@@ -53,6 +53,8 @@ export class CallMembers {
   /** Of CALL_OPEN: how far a member is. And of calls, which are answered when the operation has ended. */
   readonly #distances: RttEstimator[];
   readonly #callTimes: RttEstimator[];
+  /** Of parts, which are acknowledged at once, while other parts are under way. */
+  readonly #partTimes: RttEstimator[];
   readonly #heardMs: Float64Array;
   #silentMask = 0;
   #openMask = 0;
@@ -68,6 +70,7 @@ export class CallMembers {
     this.#incarnations = options.links.map(() => undefined);
     this.#distances = options.links.map(() => new RttEstimator());
     this.#callTimes = options.links.map(() => new RttEstimator());
+    this.#partTimes = options.links.map(() => new RttEstimator());
     this.#heardMs = new Float64Array(memberCount).fill(-Infinity);
   }
 
@@ -91,6 +94,15 @@ export class CallMembers {
 
   rtoMs(member: number, attempt: number): number {
     return this.#callTimes[member]!.rtoMs(attempt);
+  }
+
+  partRtoMs(member: number, attempt: number): number {
+    return this.#partTimes[member]!.rtoMs(attempt);
+  }
+
+  /** A part was acknowledged, or came, so long after it was sent or asked for. */
+  onPart(member: number, partMs: number): void {
+    this.#partTimes[member]!.sample(partMs);
   }
 
   // -- whom to call -----------------------------------------------------------------------------------------------
@@ -139,6 +151,11 @@ export class CallMembers {
   /** An answer is overdue. A member that has said nothing since it was asked is silent. */
   onOverdue(member: number, askedMs: number): void {
     if (this.#heardMs[member]! <= askedMs) this.#silentMask |= 1 << member;
+  }
+
+  /** When it last said anything to this client. */
+  heardMs(member: number): number {
+    return this.#heardMs[member]!;
   }
 
   // -- streams ----------------------------------------------------------------------------------------------------

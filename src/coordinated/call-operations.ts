@@ -24,6 +24,8 @@ export type OperationStarter = Pick<
 export const CALL_DEADLINE_MS_MAX = 60_000;
 /** Values of usual records; larger ones make it grow. */
 const VALUE_SCRATCH_BYTES_MIN = 16 * 1024;
+/** From here on a view costs less than copying into memory that has its views ready. */
+const VIEW_BYTES_MIN = 4 * 1024;
 
 export class CallOperations {
   readonly #key = new Scratch(KEY_BYTES_MAX);
@@ -41,6 +43,10 @@ export class CallOperations {
     if (isReadOnly(kind)) return coordinator.startGet(token, key, deadlineMs, nowMs);
     if (kind === CALL_DELETE) return coordinator.startDelete(token, key, deadlineMs, nowMs);
     const valueWord = word + WORD_CALL_KEY + (alignUp(keyBytes) >> 2);
+    if (kind === CALL_PUT && valueBytes >= VIEW_BYTES_MIN) {
+      const value = new Uint8Array(words.buffer, words.byteOffset + valueWord * 4, valueBytes);
+      return coordinator.startPut(token, key, value, deadlineMs, nowMs);
+    }
     const value = (this.#value = holding(this.#value, valueBytes));
     value.load(words, valueWord, valueBytes);
     if (kind === CALL_PUT) return coordinator.startPut(token, key, value.view(valueBytes), deadlineMs, nowMs);

@@ -1,9 +1,11 @@
 import type { Region } from '../../net/bytes.ts';
 import { alignUp, readU53, writeU53 } from '../../net/bytes.ts';
 import {
+  ANSWER_NUMBER_BYTES,
   CALL_REPLY_BYTES,
   MESSAGE_CALL_REPLY,
   REPLY_FOUND,
+  REPLY_PARTS,
   REPLY_VERSION,
   VERSION_BYTES,
   WORD_CALL_REPLY_ATTEMPT,
@@ -53,19 +55,51 @@ export function writeReplyBody(
   value: Uint8Array,
   valueBytes: number,
 ): void {
+  writeRest(words, word, has, ended, valueBytes);
+  writeValue(bytes, word * 4 + callReplyHeadBytes(words, word), value, valueBytes);
+}
+
+/** The same for a value that is asked for by parts, under a number. */
+export function partedReplyBytes(has: number): number {
+  return replyBytes(has, 0) + ANSWER_NUMBER_BYTES;
+}
+
+export function writePartedReplyBody(
+  words: Int32Array,
+  word: number,
+  has: number,
+  ended: EndedStamp,
+  answerNumber: number,
+  valueBytes: number,
+): void {
+  writeRest(words, word, has | REPLY_PARTS, ended, valueBytes);
+  const numberWord = word + (callReplyHeadBytes(words, word) >> 2);
+  words[numberWord] = answerNumber;
+  words[numberWord + 1] = 0;
+}
+
+/** The number of the answer, which is at least 1; 0 when the reply has its value with it. */
+export function readAnswerNumber(words: Int32Array, word: number): number {
+  if ((words[word + WORD_CALL_REPLY_HAS]! & REPLY_PARTS) === 0) return 0;
+  return words[word + (callReplyHeadBytes(words, word) >> 2)]! >>> 0;
+}
+
+function writeRest(words: Int32Array, word: number, has: number, ended: EndedStamp, valueBytes: number): void {
   words[word + WORD_CALL_REPLY_VALUE_BYTES] = valueBytes;
   words[word + WORD_CALL_REPLY_HAS] = has;
-  if (has !== 0) {
-    const version = word + WORD_CALL_REPLY_REST;
-    writeU53(words, version + WORD_VERSION_COUNTER, ended.counter);
-    words[version + WORD_VERSION_WRITER] = ended.writerLow;
-    words[version + WORD_VERSION_WRITER + 1] = ended.writerHigh;
-    words[version + WORD_VERSION_RMW] = ended.rmw;
-    words[version + WORD_VERSION_RMW + 1] = 0;
-  }
-  const start = word * 4 + callReplyHeadBytes(words, word);
-  copyBytes(bytes, start, value, valueBytes);
-  bytes.fill(0, start + valueBytes, start + alignUp(valueBytes));
+  if ((has & REPLY_VERSION) === 0) return;
+  const version = word + WORD_CALL_REPLY_REST;
+  writeU53(words, version + WORD_VERSION_COUNTER, ended.counter);
+  words[version + WORD_VERSION_WRITER] = ended.writerLow;
+  words[version + WORD_VERSION_WRITER + 1] = ended.writerHigh;
+  words[version + WORD_VERSION_RMW] = ended.rmw;
+  words[version + WORD_VERSION_RMW + 1] = 0;
+}
+
+/** A value of this length at `byte`, padded. */
+export function writeValue(bytes: Uint8Array, byte: number, value: Uint8Array, valueBytes: number): void {
+  copyBytes(bytes, byte, value, valueBytes);
+  bytes.fill(0, byte + valueBytes, byte + alignUp(valueBytes));
 }
 
 /** False when the reply has none. */

@@ -1,24 +1,19 @@
 import { assert } from '../../net/assert.ts';
-import type { Region } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
 import {
   CALL_OPENED_BYTES,
-  CALL_REPLY_BYTES,
   CALL_RMW,
   MESSAGE_CALL_OPENED,
   NO_STREAM,
-  REPLY_FOUND,
-  REPLY_VERSION,
   WORD_CALL_ATTEMPT,
   WORD_CALL_OPENED_STREAM,
-  WORD_CALL_REPLY_ATTEMPT,
   WORD_CALL_SLOTS,
   WORD_CALL_STREAM,
   isReadOnly,
-  wantsVersion,
 } from '../protocol/call-messages.ts';
+import { WORD_PULL_STREAM } from '../protocol/call-part-messages.ts';
 import { flagsOf, slotOf, writeHead } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
 import { isAnswer } from '../protocol/outcome.ts';
@@ -28,12 +23,13 @@ import { isCallPermitted } from '../protocol/permissions.ts';
 import type { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallOperations } from './call-operations.ts';
 import type { OperationStarter } from './call-operations.ts';
-import { CALL_OUTCOMES, CALL_OUTCOME_NUMBERS } from './call-outcome.ts';
-import { replyBytes, writeReplyBody, writeReplyHead } from './call-reply.ts';
+import { CallAnswers } from './call-answers.ts';
+import { CALL_OUTCOME_NUMBERS } from './call-outcome.ts';
+import { CallAssemblies } from './call-parts-assembly.ts';
+import { CallPartsMemory } from './call-parts-memory.ts';
 import type { CallOutcome } from './call-outcome.ts';
 import type { CallStream } from './call-table.ts';
 import { CallTable } from './call-table.ts';
-import { KEPT_BYTES, KeptAnswers, NO_ANSWER } from './kept-answers.ts';
 
 /**
  * A replica's side of the coordinated route: takes calls, has each carried out once by the coordinator of its process, and
@@ -45,6 +41,7 @@ import { KEPT_BYTES, KeptAnswers, NO_ANSWER } from './kept-answers.ts';
  *     CALL of a finished get          run again: it has no effect, and its value is not kept
  *     CALL of a finished read-modify-write   its answer once more, while it is kept; else outcome-unknown
  *     CALL that was followed by another in its slot   dropped: nobody waits for it
+ *     CALL_PART                       put together first (call-parts-assembly.ts); of a call that was run: as the CALL
  */
 export interface CallServerOptions {
   readonly messenger: Messenger;
@@ -56,6 +53,9 @@ export interface CallServerOptions {
 
 export class CallServer implements OperationSink {
   readonly table: CallTable;
+  readonly partsMemory: CallPartsMemory;
+  readonly assemblies: CallAssemblies;
+  readonly answers: CallAnswers;
   readonly #options: CallServerOptions;
   #coordinator: OperationStarter | undefined;
   #callCount = 0;
@@ -69,13 +69,15 @@ export class CallServer implements OperationSink {
   #freeTokens = new Int32Array(0);
   #freeCount = 0;
   readonly #operations = new CallOperations();
-  /** Made when the first read-modify-write comes. */
-  #kept: KeptAnswers | undefined;
   #nowMs = 0;
 
   constructor(options: CallServerOptions) {
     this.#options = options;
-    this.table = new CallTable(options.budget, (operationId) => this.#coordinator!.cancel(operationId));
+    const { budget, messenger } = options;
+    this.table = new CallTable(budget, (operationId) => this.#coordinator!.cancel(operationId));
+    this.partsMemory = new CallPartsMemory(budget);
+    this.assemblies = new CallAssemblies(this.partsMemory, messenger);
+    this.answers = new CallAnswers(messenger, budget, this.partsMemory);
   }
 
   /** Calls that were run, repeated ones not counted. */
@@ -123,35 +125,105 @@ export class CallServer implements OperationSink {
   // -- calls ------------------------------------------------------------------------------------------------------
 
   onCall(incoming: Incoming<Peer>, word: number, nowMs: number): void {
-    this.#nowMs = nowMs;
     const { session, region } = incoming;
     const { words } = region;
-    const { identity, key } = session.peer;
-    if (identity.role !== 'client') return this.#options.drops.count('unexpected-message');
+    const stream = this.#streamOf(session, words, word, nowMs);
+    if (stream === undefined || !this.#isNew(stream, words, word)) return;
+    const { identity } = session.peer;
     const slot = slotOf(words, word);
     const generation = words[word + 1]!;
     const attempt = words[word + WORD_CALL_ATTEMPT]!;
-    const streamNumber = words[word + WORD_CALL_STREAM]! >>> 0;
-    const stream = this.table.find(key, streamNumber);
-    if (stream === undefined) return this.#answer(session, streamNumber, slot, generation, attempt, 'stream-unknown');
-    if (slot >= stream.slotCount) return this.#options.drops.count('malformed');
-    stream.onSession(session, nowMs);
     const kind = flagsOf(words, word);
-    switch (stream.judge(slot, generation)) {
-      case 'late':
-        return this.#options.drops.count('late-call');
-      case 'running':
-        return;
-      case 'finished':
-        if (isReadOnly(kind)) break;
-        return this.#answerAgain(stream, slot, attempt);
-      case 'new':
-    }
-    // Nobody waits for the call that was in the slot before.
-    if (stream.isRunning(slot, stream.generation[slot]!)) this.#giveUp(stream, slot);
+    this.#leaveBefore(stream, slot);
+    this.assemblies.drop(stream, slot);
     if (!isCallPermitted(identity.permissions, kind, words, word))
       return this.#refuse(stream, slot, generation, attempt, 'not-permitted');
     this.#start(stream, slot, kind, words, word);
+  }
+
+  /** When it makes its call whole, that is handled as any CALL. */
+  onPart(incoming: Incoming<Peer>, word: number, nowMs: number): void {
+    const { words } = incoming.region;
+    const stream = this.#streamOf(incoming.session, words, word, nowMs);
+    if (stream === undefined || !this.#isNew(stream, words, word)) return;
+    const slot = slotOf(words, word);
+    this.#leaveBefore(stream, slot);
+    const verdict = this.assemblies.onPart(stream, incoming, word, nowMs, this.#onWhole);
+    switch (verdict) {
+      case 'taken':
+      case 'whole':
+        return;
+      case 'late':
+        return this.#options.drops.count('late-call');
+      case 'malformed':
+        return this.#options.drops.count('malformed');
+      case 'busy':
+      case 'trusted-memory-full':
+        return this.#refuse(stream, slot, words[word + 1]!, words[word + WORD_CALL_ATTEMPT]!, verdict);
+    }
+  }
+
+  readonly #onWhole = (call: Incoming<Peer>): void => this.onCall(call, call.word, this.#nowMs);
+
+  /** A part of an answer is asked for. */
+  onPull({ session, region }: Incoming<Peer>, word: number, nowMs: number): void {
+    const { words } = region;
+    const { identity, key } = session.peer;
+    if (identity.role !== 'client') return this.#options.drops.count('unexpected-message');
+    const stream = this.table.find(key, words[word + WORD_PULL_STREAM]! >>> 0);
+    if (stream !== undefined && slotOf(words, word) >= stream.slotCount) return this.#options.drops.count('malformed');
+    stream?.onSession(session, nowMs);
+    this.answers.parted.onPull(stream, session, words, word, nowMs);
+  }
+
+  /** The stream of a CALL or CALL_PART; undefined when it has none, which was seen to. */
+  #streamOf(session: Session<Peer>, words: Int32Array, word: number, nowMs: number): CallStream | undefined {
+    this.#nowMs = nowMs;
+    const { identity, key } = session.peer;
+    const { drops } = this.#options;
+    if (identity.role !== 'client') {
+      drops.count('unexpected-message');
+      return undefined;
+    }
+    const slot = slotOf(words, word);
+    const streamNumber = words[word + WORD_CALL_STREAM]! >>> 0;
+    const stream = this.table.find(key, streamNumber);
+    if (stream === undefined) {
+      const attempt = words[word + WORD_CALL_ATTEMPT]!;
+      this.answers.tellSession(session, streamNumber, slot, words[word + 1]!, attempt, 'stream-unknown');
+      return undefined;
+    }
+    if (slot >= stream.slotCount) {
+      drops.count('malformed');
+      return undefined;
+    }
+    stream.onSession(session, nowMs);
+    return stream;
+  }
+
+  /** Whether a call is to be run. If not, it was answered, or needs no answer. */
+  #isNew(stream: CallStream, words: Int32Array, word: number): boolean {
+    const slot = slotOf(words, word);
+    const attempt = words[word + WORD_CALL_ATTEMPT]!;
+    switch (stream.judge(slot, words[word + 1]!)) {
+      case 'late':
+        this.#options.drops.count('late-call');
+        return false;
+      case 'running':
+        return false;
+      case 'finished':
+        if (isReadOnly(flagsOf(words, word))) return !this.answers.parted.reply(stream, slot, attempt, this.#nowMs);
+        this.answers.again(stream, slot, attempt);
+        return false;
+      case 'new':
+        return true;
+    }
+  }
+
+  /** Nobody waits for the call that was in the slot before, or needs its answer. */
+  #leaveBefore(stream: CallStream, slot: number): void {
+    if (stream.isRunning(slot, stream.generation[slot]!)) this.#giveUp(stream, slot);
+    this.answers.parted.drop(stream, slot);
   }
 
   #giveUp(stream: CallStream, slot: number): void {
@@ -163,7 +235,7 @@ export class CallServer implements OperationSink {
   #start(stream: CallStream, slot: number, kind: number, words: Int32Array, word: number): void {
     const generation = words[word + 1]!;
     const attempt = words[word + WORD_CALL_ATTEMPT]! >>> 0;
-    const canStart = this.#freeCount > 0 && (kind !== CALL_RMW || this.#canKeepAnswers());
+    const canStart = this.#freeCount > 0 && (kind !== CALL_RMW || this.answers.canKeep());
     const token = canStart ? this.#freeTokens[--this.#freeCount]! : NO_TOKEN;
     if (token === NO_TOKEN) return this.#refuse(stream, slot, generation, attempt, 'busy');
     this.#streams[token] = stream;
@@ -179,14 +251,6 @@ export class CallServer implements OperationSink {
     stream.begin(slot, generation, operationId, attempt);
   }
 
-  /** False when the trusted budget has no room for them. */
-  #canKeepAnswers(): boolean {
-    if (this.#kept === undefined && this.#options.budget.tryReserve(KEPT_ACCOUNT, KEPT_BYTES)) {
-      this.#kept = new KeptAnswers();
-    }
-    return this.#kept !== undefined;
-  }
-
   // -- answers ----------------------------------------------------------------------------------------------------
 
   onOperationEnded(token: number, outcome: Outcome, opened: Uint8Array, openedBytes: number): void {
@@ -196,60 +260,15 @@ export class CallServer implements OperationSink {
     this.#release(token);
     // The client has gone on, or has another stream.
     if (!stream.isRunning(slot, generation)) return;
-    const kind = this.#kinds[token]!;
+    const attempt = stream.attempt[slot]!;
     if (!isAnswer(outcome)) {
       stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[outcome]);
-      return this.#answerOf(stream, slot, stream.attempt[slot]!, outcome);
+      return this.answers.tell(stream, slot, attempt, outcome);
     }
-    // What was opened last may be another client's value.
-    const { hasValue } = this.#coordinator!.ended;
-    const valueBytes = hasValue ? openedBytes : 0;
-    const has = wantsVersion(kind) ? REPLY_VERSION | (hasValue ? REPLY_FOUND : 0) : 0;
-    const byteCount = replyBytes(has, valueBytes);
-    const fits = this.#options.messenger.fits(stream.session, byteCount, 0);
-    const said = fits ? outcome : kind === CALL_RMW && outcome === 'ok' ? 'done-too-large' : 'too-large';
-    stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[said]);
-    if (!fits) return this.#answerOf(stream, slot, stream.attempt[slot]!, said);
-    if (kind === CALL_RMW) {
-      const place = this.#kept!.reserve(byteCount);
-      stream.keep(slot, place);
-      this.#writeAnswer(this.#kept!.region, this.#kept!.wordOf(place), stream, slot, outcome, has, opened, valueBytes);
-      return this.#answerAgain(stream, slot, stream.attempt[slot]!);
-    }
-    const { messenger } = this.#options;
-    if (!messenger.append(stream.session, byteCount, 0)) return;
-    this.#writeAnswer(messenger.out.control, messenger.out.word, stream, slot, outcome, has, opened, valueBytes);
-  }
-
-  #writeAnswer(
-    region: Region,
-    word: number,
-    stream: CallStream,
-    slot: number,
-    outcome: CallOutcome,
-    has: number,
-    value: Uint8Array,
-    valueBytes: number,
-  ): void {
-    const generation = stream.generation[slot]!;
-    writeReplyHead(region.words, word, outcome, stream.number, slot, generation, stream.attempt[slot]!);
-    writeReplyBody(region, word, has, this.#coordinator!.ended, value, valueBytes);
-  }
-
-  /** Of a finished write. */
-  #answerAgain(stream: CallStream, slot: number, attempt: number): void {
-    const outcome = CALL_OUTCOMES[stream.outcome[slot]!]!;
-    const place = stream.keptAnswer(slot);
-    if (place === NO_ANSWER) return this.#answerOf(stream, slot, attempt, outcome);
-    const byteCount = this.#kept!.bytesAt(place);
-    if (byteCount === 0) return this.#answerOf(stream, slot, attempt, 'outcome-unknown');
-    const { messenger } = this.#options;
-    // A session that came since may have smaller datagrams.
-    if (!messenger.fits(stream.session, byteCount, 0)) return this.#answerOf(stream, slot, attempt, 'outcome-unknown');
-    if (!messenger.append(stream.session, byteCount, 0)) return;
-    const { out } = messenger;
-    this.#kept!.copy(place, out.control.words, out.word);
-    out.control.words[out.word + WORD_CALL_REPLY_ATTEMPT] = attempt;
+    const { ended } = this.#coordinator!;
+    const kind = this.#kinds[token]!;
+    const refusal = this.answers.finish(stream, slot, kind, outcome, ended, opened, openedBytes, this.#nowMs);
+    if (refusal !== undefined) this.#refuse(stream, slot, generation, attempt, refusal);
   }
 
   #release(token: number): void {
@@ -262,31 +281,32 @@ export class CallServer implements OperationSink {
   #refuse(stream: CallStream, slot: number, generation: number, attempt: number, outcome: CallOutcome): void {
     if (outcome === 'busy') this.#busyCount++;
     stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[outcome]);
-    this.#answerOf(stream, slot, attempt, outcome);
+    this.answers.tell(stream, slot, attempt, outcome);
   }
 
-  /** To the latest call of the slot. */
-  #answerOf(stream: CallStream, slot: number, attempt: number, outcome: CallOutcome): void {
-    this.#answer(stream.session, stream.number, slot, stream.generation[slot]!, attempt, outcome);
+  // -- the turn ---------------------------------------------------------------------------------------------------
+
+  /** First of all in a turn. */
+  begin(nowMs: number): void {
+    this.#nowMs = nowMs;
   }
 
-  #answer(
-    session: Session<Peer>,
-    streamNumber: number,
-    slot: number,
-    generation: number,
-    attempt: number,
-    outcome: CallOutcome,
-  ): void {
-    const { messenger } = this.#options;
-    // When nothing can be sent now, the client will ask again.
-    if (!messenger.append(session, CALL_REPLY_BYTES, 0)) return;
-    const { out } = messenger;
-    writeReplyHead(out.control.words, out.word, outcome, streamNumber, slot, generation, attempt);
+  /** When what has arrived is handled: says which parts of calls have come, and gives up what nobody goes on with. */
+  tick(nowMs: number): void {
+    this.assemblies.flush();
+    this.partsMemory.tick(nowMs);
   }
 
   invariants(): void {
     this.table.invariants();
+    this.assemblies.invariants();
+    this.answers.parted.invariants();
+    this.partsMemory.invariants();
+    const { blockCount } = this.partsMemory;
+    assert(
+      blockCount === this.assemblies.openCount + this.answers.parted.keptCount,
+      'a block holds a call or an answer',
+    );
     if (this.#coordinator === undefined) return;
     const taken = this.#streams.filter((stream) => stream !== undefined).length;
     assert(taken + this.#freeCount === this.#streams.length, 'tokens are free or taken');
@@ -294,4 +314,3 @@ export class CallServer implements OperationSink {
 }
 
 const NO_TOKEN = -1;
-const KEPT_ACCOUNT = 'kept answers';

@@ -12,6 +12,7 @@ import {
   WORD_CALL_VALUE_BYTES,
   isReadOnly,
 } from '../protocol/call-messages.ts';
+import { MESSAGE_CALL_PART, WORD_CALL_PART, callPartLengthBytes } from '../protocol/call-part-messages.ts';
 import { callRmwBytesOf, placeCallRmw } from '../protocol/call-rmw.ts';
 import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { memberCountOf } from '../protocol/quorum.ts';
@@ -150,17 +151,49 @@ export class CallSlots {
 
   /** The CALL, of CALL_BYTES + bodyBytes. */
   write(slot: number, words: Int32Array, word: number, stream: number, nowMs: number): void {
-    writeHead(words, word, MESSAGE_CALL, this.kind[slot]!, slot, this.generation[slot]!);
+    this.#writeHead(slot, MESSAGE_CALL, words, word, stream, nowMs, 0);
+    this.#copyBody(slot, words, word, 0, this.bodyBytes(slot));
+  }
+
+  /** A CALL_PART, of CALL_PART_BYTES + callPartLengthBytes(). */
+  writePart(
+    slot: number,
+    words: Int32Array,
+    word: number,
+    stream: number,
+    nowMs: number,
+    partIndex: number,
+    partBytes: number,
+  ): void {
+    this.#writeHead(slot, MESSAGE_CALL_PART, words, word, stream, nowMs, partIndex | ((partBytes / 8) << 16));
+    const lengthBytes = callPartLengthBytes(partIndex, partBytes, this.bodyBytes(slot));
+    this.#copyBody(slot, words, word, partIndex * partBytes, lengthBytes);
+  }
+
+  #writeHead(
+    slot: number,
+    type: number,
+    words: Int32Array,
+    word: number,
+    stream: number,
+    nowMs: number,
+    part: number,
+  ): void {
+    writeHead(words, word, type, this.kind[slot]!, slot, this.generation[slot]!);
     words[word + WORD_CALL_KEY_BYTES] = this.keyBytes[slot]!;
     words[word + WORD_CALL_VALUE_BYTES] = this.valueBytes[slot]!;
     words[word + WORD_CALL_STREAM] = stream;
     const leftMs = Math.ceil(this.deadlineMs[slot]! - nowMs);
     words[word + WORD_CALL_DEADLINE_MS] = Math.min(Math.max(leftMs, 1), DEADLINE_MS_MAX);
     words[word + WORD_CALL_ATTEMPT] = this.attempt[slot]!;
-    words[word + WORD_CALL_ATTEMPT + 1] = 0;
+    words[word + WORD_CALL_PART] = part;
+  }
+
+  #copyBody(slot: number, words: Int32Array, word: number, byteOffset: number, byteCount: number): void {
     const ref = this.#bodyRef[slot]!;
     const { words: body } = this.#memory.region(ref);
-    copyWords(words, word + WORD_CALL_KEY, body, this.#memory.wordOffset(ref), this.bodyBytes(slot) >> 2);
+    const bodyWord = this.#memory.wordOffset(ref) + (byteOffset >> 2);
+    copyWords(words, word + WORD_CALL_KEY, body, bodyWord, byteCount >> 2);
   }
 
   invariants(): void {

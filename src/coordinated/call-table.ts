@@ -42,6 +42,16 @@ export type CallVerdict = 'new' | 'running' | 'finished' | 'late';
 
 const ACCOUNT = 'calls';
 
+/** A slot among all that any stream ever had. */
+export function placeOf(stream: CallStream, slot: number): number {
+  assert(slot < stream.slotCount, 'the slot is one of the stream');
+  return stream.number * CALL_SLOTS_MAX + slot;
+}
+
+export function slotAt(place: number): number {
+  return place % CALL_SLOTS_MAX;
+}
+
 /** Of one client process. */
 export class CallStream {
   readonly number: number;

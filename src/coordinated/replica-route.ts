@@ -3,6 +3,7 @@ import type { Link } from '../../net/handshakes.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from '../protocol/call-messages.ts';
+import { MESSAGE_CALL_PART, MESSAGE_CALL_PULL } from '../protocol/call-part-messages.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
 import type { CounterGuard } from '../protocol/counter-guard.ts';
@@ -200,7 +201,7 @@ export class ReplicaRoute {
 
   // -- messages ---------------------------------------------------------------------------------------------------
 
-  /** A CALL, CALL_OPEN or RESOLVE. */
+  /** What clients send of calls, and RESOLVE. */
   onCall(incoming: Incoming<Peer>, word: number, nowMs: number): void {
     switch (typeOf(incoming.region.words, word)) {
       case MESSAGE_CALL_OPEN:
@@ -209,6 +210,10 @@ export class ReplicaRoute {
         return this.calls.onCall(incoming, word, nowMs);
       case MESSAGE_RESOLVE:
         return this.resolves.onResolve(incoming, word, nowMs);
+      case MESSAGE_CALL_PART:
+        return this.calls.onPart(incoming, word, nowMs);
+      case MESSAGE_CALL_PULL:
+        return this.calls.onPull(incoming, word, nowMs);
       default:
         this.#options.drops.count('unexpected-message');
     }
@@ -239,6 +244,7 @@ export class ReplicaRoute {
   /** First of all in a turn. */
   begin(nowMs: number): void {
     this.#nowMs = nowMs;
+    this.calls.begin(nowMs);
     if (this.#coordinator !== undefined) this.membership.update();
   }
 
@@ -248,6 +254,7 @@ export class ReplicaRoute {
 
   /** Retransmissions, hedges and deadlines that are due. */
   tick(nowMs: number): void {
+    this.calls.tick(nowMs);
     this.#coordinator?.tick(nowMs);
   }
 

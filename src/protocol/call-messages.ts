@@ -1,4 +1,6 @@
 import { alignUp } from '../../net/bytes.ts';
+import { SEALED_VALUE_BYTES_MAX } from '../../workers/sealing.ts';
+import { callPartMessageBytes } from './call-part-messages.ts';
 import { callRmwBytes } from './call-rmw.ts';
 import { flagsOf, keyedBytes, typeOf } from './message-fields.ts';
 
@@ -9,6 +11,8 @@ import { flagsOf, keyedBytes, typeOf } from './message-fields.ts';
  *     CALL_OPENED  <-   number of the stream that its calls belong to
  *     CALL         ->   stream, slot and generation name the call; key and value in the control part
  *     CALL_REPLY   <-   how it ended, and the value and version that were found or made
+ *
+ * What does not fit into a datagram goes by parts: call-part-messages.ts.
  *
  * A client puts its calls into slots, one at a time each, and counts them (the generation): so the replica knows by a
  * word a slot which calls it has seen, as an NFS server does (RFC 8881, 2.10.6). A stream is what the replica remembers of
@@ -53,7 +57,8 @@ export const CALL_BYTES = 32;
 /**
  * CALL_REPLY: the flags say how it ended (src/coordinated/call-outcome.ts). Stream u32, value bytes u32, attempt of the CALL
  * that this answers u32 (so that round trips are known though calls are repeated), REPLY_* u32; then, where they say so,
- * the version: counter u64, writer u64, rmw u32, 0 u32; then the value, padded.
+ * the version: counter u64, writer u64, rmw u32, 0 u32; then the value, padded, or the number of an answer, whose value is
+ * asked for by parts, u32, 0 u32.
  */
 export const WORD_CALL_REPLY_STREAM = 2;
 export const WORD_CALL_REPLY_VALUE_BYTES = 3;
@@ -66,8 +71,10 @@ export const CALL_REPLY_BYTES = 24;
 export const REPLY_VERSION = 1;
 /** Of a read-modify-write: there was a value, which the reply has. Else there was none, or nobody asked for it. */
 export const REPLY_FOUND = 2;
+/** The value is larger than a datagram: it is kept under a number, and asked for by CALL_PULL. */
+export const REPLY_PARTS = 4;
 
-/** Bytes before the value. */
+/** Bytes before the value, or before the number of the answer. */
 export function callReplyHeadBytes(words: Int32Array, word: number): number {
   return (words[word + WORD_CALL_REPLY_HAS]! & REPLY_VERSION) !== 0
     ? CALL_REPLY_BYTES + VERSION_BYTES
@@ -79,6 +86,7 @@ export const WORD_VERSION_COUNTER = 0;
 export const WORD_VERSION_WRITER = 2;
 export const WORD_VERSION_RMW = 4;
 export const VERSION_BYTES = 24;
+export const ANSWER_NUMBER_BYTES = 8;
 
 /** CALL_OPEN: calls at once u32, 0 u32. */
 export const WORD_CALL_SLOTS = 2;
@@ -110,14 +118,19 @@ export function callMessageBytes(words: Int32Array, word: number, bytesLeft: num
       const headBytes = callReplyHeadBytes(words, word);
       if (bytesLeft < headBytes) return -1;
       if (headBytes > CALL_REPLY_BYTES && words[word + WORD_CALL_REPLY_REST + 1]! >>> 21 !== 0) return -1;
-      return withValueBytes(headBytes, words[word + WORD_CALL_REPLY_VALUE_BYTES]!, bytesLeft);
+      const valueBytes = words[word + WORD_CALL_REPLY_VALUE_BYTES]!;
+      if ((words[word + WORD_CALL_REPLY_HAS]! & REPLY_PARTS) === 0) {
+        return withValueBytes(headBytes, valueBytes, bytesLeft);
+      }
+      const byteCount = headBytes + ANSWER_NUMBER_BYTES;
+      return valueBytes >= 1 && valueBytes <= SEALED_VALUE_BYTES_MAX && byteCount <= bytesLeft ? byteCount : -1;
     }
     case MESSAGE_CALL_OPEN:
       return bytesLeft < CALL_OPEN_BYTES ? -1 : CALL_OPEN_BYTES;
     case MESSAGE_CALL_OPENED:
       return bytesLeft < CALL_OPENED_BYTES ? -1 : CALL_OPENED_BYTES;
     default:
-      return -1;
+      return callPartMessageBytes(words, word, bytesLeft);
   }
 }
 

@@ -49,8 +49,8 @@ import {
 } from './operation-table.ts';
 import type { EndOperation, EndedStamp, OperationSink, Outcome, ScanOutcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
+import type { PullCounters } from './part-pulls.ts';
 import { answers, isRmwAnswer } from './phase-answers.ts';
-import type { PullCounters } from './pull-flow.ts';
 import type { Writer } from './put-flow.ts';
 import { PutFlow } from './put-flow.ts';
 import { hasMember, quorumOf } from './quorum.ts';

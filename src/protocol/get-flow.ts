@@ -24,7 +24,7 @@ import { NO_MEMBER, PHASE_FETCH, PHASE_OPEN, PHASE_READ, PHASE_RESOLVE, PHASE_WR
 import type { EndOperation } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import type { Peer } from './peer.ts';
-import type { PullCounters } from './pull-flow.ts';
+import type { PullCounters } from './part-pulls.ts';
 import { PullFlow } from './pull-flow.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { Requests } from './requests.ts';

@@ -8,6 +8,9 @@ export const WORD_KEY_BYTES = 2;
 /** Keys (design: limits). */
 export const KEY_BYTES_MAX = 1_024;
 
+/** So many parts has the longest envelope in the smallest datagrams (1,200 bytes), its key included. */
+export const PARTS_MAX = 1_024;
+
 export function typeOf(words: Int32Array, word: number): number {
   return words[word]! & 0xff;
 }

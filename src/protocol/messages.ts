@@ -11,8 +11,10 @@ import {
   callMessageBytes,
 } from './call-messages.ts';
 import { MESSAGE_COUNTERS, countersBytes } from './counters-message.ts';
+import { MESSAGE_CALL_PART, MESSAGE_CALL_PULL, MESSAGE_CALL_REPLY_PART } from './call-part-messages.ts';
 import {
   KEY_BYTES_MAX,
+  PARTS_MAX,
   WORD_KEY_BYTES,
   envelopeFits,
   flagsOf,
@@ -26,7 +28,7 @@ import { MESSAGE_RESOLVE, MESSAGE_RESOLVE_REPLY, resolveBytes, resolveReplyBytes
 import { rmwEnvelopeBytes, rmwMessageBytes } from './rmw-messages.ts';
 import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY, WORD_SCAN_VALUE_BYTES, scanBytes, scanReplyBytes } from './scan-messages.ts';
 
-export { KEY_BYTES_MAX, WORD_KEY_BYTES, flagsOf, isZeroPadded, slotOf, typeOf, writeHead };
+export { KEY_BYTES_MAX, PARTS_MAX, WORD_KEY_BYTES, flagsOf, isZeroPadded, slotOf, typeOf, writeHead };
 
 /**
  * Messages of the control part (docs/wire.md): each a multiple of 8 bytes, fields at named word offsets, written and
@@ -99,8 +101,6 @@ export const WRITE_BYTES = 56;
  * value bytes; the others are the envelope's in order, without the key, all of partBytes but the last.
  */
 export const WORD_PART = 9;
-/** So many parts has the longest envelope in the smallest datagrams (1,200 bytes), its key included. */
-export const PARTS_MAX = 1_024;
 
 /** WRITE_PROGRESS: bitmap bytes u32, 0 u32, then the bitmap: bit i of word i/32 for part i, padded to 8 bytes. */
 export const WORD_PROGRESS_BYTES = 2;
@@ -235,6 +235,9 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
     case MESSAGE_CALL_REPLY:
     case MESSAGE_CALL_OPEN:
     case MESSAGE_CALL_OPENED:
+    case MESSAGE_CALL_PART:
+    case MESSAGE_CALL_PULL:
+    case MESSAGE_CALL_REPLY_PART:
       return callMessageBytes(words, word, bytesLeft);
     case MESSAGE_RESOLVE:
       return resolveBytes(words, word, bytesLeft);

@@ -15,7 +15,7 @@ export const OUTCOMES = [
   'stamps-exhausted',
   'not-permitted',
   'closed',
-  /** Coordinated route: the value does not fit into a datagram between client and replica. */
+  /** Coordinated route: the value that a read-modify-write found does not fit into a datagram to the client. Nothing was changed. */
   'too-large',
   /** A read-modify-write whose condition did not hold: nothing was changed. The value found comes with it. */
   'mismatch',

@@ -82,6 +82,17 @@ export class PartTracker {
     return true;
   }
 
+  /** The receiver's bitmap (messages.ts), wordCount words from here on. True when it has news. */
+  onBitmap(words: Int32Array, bitmapWord: number, wordCount: number): boolean {
+    let isNews = false;
+    for (let i = 0; i < wordCount; i++) {
+      for (let bits = words[bitmapWord + i]!; bits !== 0; bits &= bits - 1) {
+        if (this.onArrived(i * 32 + 31 - Math.clz32(bits & -bits))) isNews = true;
+      }
+    }
+    return isNews;
+  }
+
   /** After news: parts that were overtaken by later ones wait again. Returns how many. */
   takeLost(): number {
     let lostCount = 0;

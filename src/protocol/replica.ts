@@ -10,6 +10,7 @@ import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from './call-messages.ts';
 import type { CounterGuard } from './counter-guard.ts';
 import { MESSAGE_COUNTERS } from './counters-message.ts';
+import { MESSAGE_CALL_PART, MESSAGE_CALL_PULL } from './call-part-messages.ts';
 import type { Formation } from './formation.ts';
 import {
   FLAG_CONFLICT,
@@ -259,6 +260,8 @@ export class Replica {
         return;
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:
+      case MESSAGE_CALL_PART:
+      case MESSAGE_CALL_PULL:
         if (this.#serves(incoming)) this.#options.onCall(incoming, word);
         return;
       case MESSAGE_RESOLVE:

@@ -150,13 +150,8 @@ export class WriteParts {
       this.#giveUp(parts);
       return true;
     }
-    let isNews = false;
     const wordCount = words[word + WORD_PROGRESS_BYTES]! >> 2;
-    for (let i = 0; i < wordCount; i++) {
-      for (let bits = words[word + WORD_PROGRESS_BITMAP + i]!; bits !== 0; bits &= bits - 1) {
-        if (tracker.onArrived(i * 32 + 31 - Math.clz32(bits & -bits))) isNews = true;
-      }
-    }
+    const isNews = tracker.onBitmap(words, word + WORD_PROGRESS_BITMAP, wordCount);
     const lostCount = tracker.takeLost();
     if (lostCount > 0) parts.session?.flight?.onLost();
     this.#counters.partsRepeated += lostCount;

@@ -31,10 +31,6 @@ export class FakeOperations implements Operations {
     this.capacity = capacity;
   }
 
-  valueBytesMax(): number {
-    return 65_000;
-  }
-
   connect(sink: OperationSink): void {
     this.#sink = sink;
   }

@@ -71,10 +71,6 @@ export class FakeEngine implements Engine, Operations {
     return false;
   }
 
-  valueBytesMax(): number {
-    return 2 ** 20;
-  }
-
   rmwBytesMax(): number {
     return this.rmwBytes;
   }

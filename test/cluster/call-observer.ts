@@ -2,9 +2,11 @@ import type { CallStream } from '../../src/coordinated/call-table.ts';
 import { SLOT_RUNNING } from '../../src/coordinated/call-table.ts';
 import type { CallVerdict } from '../../src/coordinated/call-table.ts';
 import { CallClient } from '../../src/coordinated/call-client.ts';
+import type { CallServer } from '../../src/coordinated/call-server.ts';
 import type { ClientNode } from '../../src/client/client-node.ts';
-import { MESSAGE_CALL, MESSAGE_CALL_REPLY } from '../../src/protocol/call-messages.ts';
-import { OPERATION_SLOTS_MAX } from '../../src/protocol/messages.ts';
+import { MESSAGE_CALL, MESSAGE_CALL_REPLY, WORD_CALL_STREAM } from '../../src/protocol/call-messages.ts';
+import { MESSAGE_CALL_PART, MESSAGE_CALL_REPLY_PART } from '../../src/protocol/call-part-messages.ts';
+import { FLAG_GONE, OPERATION_SLOTS_MAX } from '../../src/protocol/messages.ts';
 import type { ReplicaNode } from '../../src/server/replica-node.ts';
 import type { ProtocolRule } from './coverage-names.ts';
 import type { Message } from './messages-seen.ts';
@@ -17,6 +19,10 @@ import type { WorldObserver } from './world-observer.ts';
 interface Trail {
   readonly attempt: Attempt;
   generation: number | undefined;
+  /** Parts of it were sent. */
+  isParted: boolean;
+  /** Parts of its answer have come. */
+  isPulled: boolean;
 }
 
 /** Tells which rules a client of the coordinated route met. */
@@ -46,14 +52,19 @@ export class CallObserver implements SealingObserver, OperationObserver {
 
   onStarted(attempt: Attempt): void {
     const slot = attempt.operationId % OPERATION_SLOTS_MAX;
-    this.#trails.set(slot, { attempt, generation: undefined });
+    this.#trails.set(slot, { attempt, generation: undefined, isParted: false, isPulled: false });
     if (!this.#world.isTraced) return;
     const { id, kind, key, value } = attempt;
     const what = `${kind} ${shorten(key)}${value === undefined ? '' : ` ${shorten(value)}`}`;
     this.#world.tell(`${this.#name} calls ${id}: ${what} in slot ${slot}`);
   }
 
-  onEnded({ id, kind, key, outcome, readValue }: Attempt): void {
+  onEnded({ id, operationId, kind, key, outcome, readValue }: Attempt): void {
+    const trail = this.#trails.get(operationId % OPERATION_SLOTS_MAX);
+    if (trail?.attempt.id === id && outcome === 'ok') {
+      if (trail.isParted) this.#world.rule('put called by parts');
+      if (trail.isPulled) this.#world.rule('get answered by parts');
+    }
     this.#world.coverage.outcomes.add(outcome!);
     if (!this.#world.isTraced) return;
     const read = readValue === undefined ? '' : ` ${shorten(readValue)}`;
@@ -63,16 +74,24 @@ export class CallObserver implements SealingObserver, OperationObserver {
   onSealing(messages: readonly Message[]): void {
     for (const { type, slot, generation } of messages) {
       const trail = this.#trails.get(slot);
-      if (type !== MESSAGE_CALL || trail === undefined || trail.attempt.outcome !== undefined) continue;
+      const isPart = type === MESSAGE_CALL_PART;
+      if ((type !== MESSAGE_CALL && !isPart) || trail === undefined || trail.attempt.outcome !== undefined) continue;
       if (trail.generation !== undefined && trail.generation !== generation) {
         this.#world.rule('call sent anew under another generation');
+        if (isPart) this.#world.rule('call by parts sent anew under another generation');
       }
       trail.generation = generation;
+      if (isPart) trail.isParted = true;
     }
   }
 
   onOpened(messages: readonly Message[]): void {
-    for (const { type, callOutcome } of messages) {
+    for (const { type, flags, slot, generation, callOutcome } of messages) {
+      const trail = this.#trails.get(slot);
+      if (type === MESSAGE_CALL_REPLY_PART && trail?.generation === generation) {
+        if ((flags & FLAG_GONE) === 0) trail.isPulled = true;
+        else this.#world.rule('answer by parts is gone');
+      }
       if (type === MESSAGE_CALL_REPLY && callOutcome === 'not-permitted') this.#world.rule('call is not permitted');
     }
   }
@@ -95,6 +114,7 @@ const VERDICT_RULES: Record<CallVerdict, ProtocolRule | undefined> = {
 /** Tells what a replica makes of the calls that reach it. */
 export function watchCalls(world: WorldObserver, node: ReplicaNode): void {
   const { table } = node.route.calls;
+  watchParts(world, node.route.calls);
   const find = table.find.bind(table);
   const watched = new WeakSet<CallStream>();
   table.find = (clientKey, number) => {
@@ -114,5 +134,37 @@ export function watchCalls(world: WorldObserver, node: ReplicaNode): void {
       };
     }
     return stream;
+  };
+}
+
+function watchParts(world: WorldObserver, calls: CallServer): void {
+  const { assemblies, answers, partsMemory } = calls;
+  let isNew = false;
+  const assemble = assemblies.onPart.bind(assemblies);
+  assemblies.onPart = (...part) => {
+    isNew = true;
+    const verdict = assemble(...part);
+    if (verdict === 'whole') world.rule('call put together from parts');
+    return verdict;
+  };
+  const onPart = calls.onPart.bind(calls);
+  calls.onPart = (incoming, word, nowMs) => {
+    const { words } = incoming.region;
+    const stream = calls.table.find(incoming.session.peer.key, words[word + WORD_CALL_STREAM]! >>> 0);
+    isNew = false;
+    onPart(incoming, word, nowMs);
+    if (!isNew && stream !== undefined) world.rule('part of a call that was run before');
+  };
+  const reply = answers.parted.reply.bind(answers.parted);
+  answers.parted.reply = (stream, slot, attempt, nowMs) => {
+    const isKept = reply(stream, slot, attempt, nowMs);
+    if (isKept && attempt > 0) world.rule('answer by parts told again');
+    return isKept;
+  };
+  const take = partsMemory.take.bind(partsMemory);
+  partsMemory.take = (...asked) => {
+    const block = take(...asked);
+    if (block === 'busy') world.rule('no room for a call or answer by parts');
+    return block;
   };
 }

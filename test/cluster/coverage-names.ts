@@ -51,6 +51,15 @@ export const PROTOCOL_RULES = {
   'replica lost the calls of a client': 'it is another process, or has forgotten the stream',
   'session renewed with calls under way':
     'a handshake with a replica that a CALL was sent to and has not been answered by',
+  // Calls and answers larger than a datagram.
+  'put called by parts': 'ended ok after CALL_PARTs',
+  'call put together from parts': 'the last of its parts has come',
+  'part of a call that was run before': 'a CALL_PART of a call that runs or has ended',
+  'call by parts sent anew under another generation': 'CALL_PARTs of the same operation in another generation',
+  'get answered by parts': 'ended ok after CALL_REPLY_PARTs',
+  'answer by parts told again': 'a CALL whose answer is kept, for a get that has ended',
+  'answer by parts is gone': 'CALL_REPLY_PART with the flag gone',
+  'no room for a call or answer by parts': 'CALL_REPLY busy in answer to a CALL_PART, or to a get that was run',
   // Read-modify-writes: a replica's records, looked at after each datagram (consensus-ledger.ts).
   'slot decided': 'its slot has grown',
   'slots jumped over': 'its slot has grown by more than one',

@@ -14,6 +14,20 @@ import {
   WORD_CALL_STREAM,
   WORD_CALL_VALUE_BYTES,
 } from '../../src/protocol/call-messages.ts';
+import {
+  CALL_PART_BYTES,
+  CALL_PULL_BYTES,
+  CALL_REPLY_PART_BYTES,
+  MESSAGE_CALL_PART,
+  MESSAGE_CALL_PULL,
+  MESSAGE_CALL_REPLY_PART,
+  WORD_CALL_PART,
+  WORD_CALL_PART_VALUE_BYTES,
+  WORD_PULL_ANSWER,
+  WORD_PULL_BYTES,
+  WORD_PULL_OFFSET,
+  WORD_PULL_STREAM,
+} from '../../src/protocol/call-part-messages.ts';
 import { OPERATION_PUT } from '../../src/protocol/operation-table.ts';
 import {
   ASK_BYTES,
@@ -157,13 +171,43 @@ const TRICKS: readonly Trick[] = [
     }),
   // Streams and calls as they come.
   (client, member) =>
-    client.send(member, CALL_OPEN_BYTES, 0, ({ control, word }) => {
-      writeHead(control.words, word, MESSAGE_CALL_OPEN, 0, 0, client.dice.integer(0, 3));
-      control.words[word + WORD_CALL_SLOTS] = client.dice.pick([0, 1, 4, CALL_SLOTS_MAX + 1]);
-      control.words[word + WORD_CALL_SLOTS + 1] = 0;
+    sendCallOpen(client, member, client.dice.integer(0, 3), client.dice.pick([0, 1, 4, CALL_SLOTS_MAX + 1])),
+  sendCall,
+  sendCall,
+  // Calls by parts: some and never the rest; all, in any order; of other lengths than those before; of finished ones.
+  (client, member) => {
+    const slot = client.dice.integer(0, 3);
+    const generation = client.dice.integer(0, 3);
+    const stream = client.streamAt(member);
+    for (const part of client.dice.shuffled([0, 1, 2, 3]).slice(client.dice.integer(0, 3))) {
+      sendCallPart(client, member, { slot, generation, stream, part });
+    }
+  },
+  (client, member) => {
+    for (let i = client.dice.integer(1, 30); i > 0; i--) {
+      sendCallPart(client, member, {
+        slot: client.dice.integer(0, 5),
+        generation: client.dice.integer(0, 1_000_000),
+        stream: client.dice.pick([client.streamAt(member), client.dice.integer(0, 12)]),
+        part: client.dice.integer(0, 5),
+        valueBytes: client.dice.pick([
+          CALL_PARTS_VALUE_BYTES,
+          500,
+          200_000,
+          200_000,
+          200_000,
+          600_000,
+          2 ** 20,
+          2 ** 20 + 1,
+        ]),
+      });
+    }
+  },
+  sendCallPull,
+  (client, member) =>
+    client.send(member, CALL_REPLY_PART_BYTES, 0, ({ control, word }) => {
+      writeHead(control.words, word, MESSAGE_CALL_REPLY_PART, client.dice.integer(0, 1), 0, 1);
     }),
-  sendCall,
-  sendCall,
   ...Array.from(
     { length: 5 },
     (): Trick => (client, member) => {
@@ -208,6 +252,8 @@ interface Part extends Write {
 }
 
 const PART_BYTES = 64;
+/** 1 MiB has some 1,000 of them. */
+const LARGE_PART_BYTES = 1_040;
 /** Three parts, and the key. */
 const PARTS_VALUE_BYTES = 3 * PART_BYTES - 5;
 
@@ -246,6 +292,14 @@ function sendReadPart(client: OddClient, member: number): void {
   });
 }
 
+export function sendCallOpen(client: OddClient, member: number, generation: number, slotCount: number): void {
+  client.send(member, CALL_OPEN_BYTES, 0, ({ control, word }) => {
+    writeHead(control.words, word, MESSAGE_CALL_OPEN, 0, 0, generation);
+    control.words[word + WORD_CALL_SLOTS] = slotCount;
+    control.words[word + WORD_CALL_SLOTS + 1] = 0;
+  });
+}
+
 function sendCall(client: OddClient, member: number): void {
   const { dice } = client;
   const key = Buffer.from(dice.pick(HOSTILE_KEYS));
@@ -257,9 +311,50 @@ function sendCall(client: OddClient, member: number): void {
     writeHead(words, word, MESSAGE_CALL, kind, dice.integer(0, 4), dice.integer(0, 3));
     words[word + WORD_CALL_KEY_BYTES] = key.length;
     words[word + WORD_CALL_VALUE_BYTES] = valueBytes;
-    words[word + WORD_CALL_STREAM] = dice.integer(0, 12);
+    words[word + WORD_CALL_STREAM] = dice.pick([client.streamAt(member), dice.integer(0, 12)]);
     words[word + WORD_CALL_DEADLINE_MS] = dice.integer(0, 1_000);
     control.bytes.set(key, 4 * (word + WORD_CALL_KEY));
+  });
+}
+
+interface CallPart {
+  readonly slot: number;
+  readonly generation: number;
+  readonly stream: number;
+  readonly part: number;
+  readonly valueBytes?: number;
+}
+
+/** With the key, padded, four parts. */
+const CALL_PARTS_VALUE_BYTES = 4 * PART_BYTES - 24;
+
+/** One part of a call that puts zeros, under a key that it has only with its first part. */
+export function sendCallPart(client: OddClient, member: number, call: CallPart): void {
+  const key = Buffer.from(client.dice.pick(HOSTILE_KEYS));
+  const { slot, generation, stream, part, valueBytes = CALL_PARTS_VALUE_BYTES } = call;
+  const partBytes = valueBytes > PART_BYTES * 512 ? LARGE_PART_BYTES : PART_BYTES;
+  client.send(member, CALL_PART_BYTES + partBytes, 0, ({ control, word }) => {
+    const { words } = control;
+    writeHead(words, word, MESSAGE_CALL_PART, OPERATION_PUT, slot, generation);
+    words[word + WORD_CALL_KEY_BYTES] = key.length;
+    words[word + WORD_CALL_PART_VALUE_BYTES] = valueBytes;
+    words[word + WORD_CALL_STREAM] = stream;
+    words[word + WORD_CALL_DEADLINE_MS] = client.dice.integer(0, 1_000);
+    words[word + WORD_CALL_PART] = part | ((partBytes / 8) << 16);
+    if (part === 0) control.bytes.set(key, 4 * word + CALL_PART_BYTES);
+  });
+}
+
+/** Of an answer that it was never given, or that is another's. */
+function sendCallPull(client: OddClient, member: number): void {
+  const { dice } = client;
+  client.send(member, CALL_PULL_BYTES, 0, ({ control, word }) => {
+    const { words } = control;
+    writeHead(words, word, MESSAGE_CALL_PULL, 0, dice.integer(0, 5), dice.integer(0, 3));
+    words[word + WORD_PULL_STREAM] = dice.pick([client.streamAt(member), dice.integer(0, 12)]);
+    words[word + WORD_PULL_ANSWER] = dice.integer(0, 12);
+    words[word + WORD_PULL_OFFSET] = dice.pick([0, 8, 1_024, 1_000_000]);
+    words[word + WORD_PULL_BYTES] = dice.pick([0, 1, 64, 1_000, 1_000_000]);
   });
 }
 

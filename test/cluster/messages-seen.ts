@@ -6,10 +6,18 @@ import {
   MESSAGE_CALL_OPEN,
   MESSAGE_CALL_OPENED,
   MESSAGE_CALL_REPLY,
+  REPLY_PARTS,
   WORD_CALL_ATTEMPT,
   WORD_CALL_KEY,
+  WORD_CALL_REPLY_HAS,
 } from '../../src/protocol/call-messages.ts';
 import { MESSAGE_COUNTERS, WORD_COUNTERS_CEILING } from '../../src/protocol/counters-message.ts';
+import {
+  MESSAGE_CALL_PART,
+  MESSAGE_CALL_PULL,
+  MESSAGE_CALL_REPLY_PART,
+  callPartIndexOf,
+} from '../../src/protocol/call-part-messages.ts';
 import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
@@ -113,13 +121,15 @@ export interface Message {
   readonly counter: number | undefined;
   readonly writer: string | undefined;
   readonly envelopeBytes: number;
-  /** WRITE_PART: its index; else 0. */
+  /** WRITE_PART, CALL_PART: its index; else 0. */
   readonly part: number;
   /** STATE: what the sender says of itself. */
   readonly state: string | undefined;
   /** CALL: how often it was sent before; else 0. */
   readonly attempt: number;
   readonly callOutcome: CallOutcome | undefined;
+  /** CALL_REPLY: the value is asked for by parts. */
+  readonly isParted: boolean;
   /** Of read-modify-writes: slot of the key, and ballot and id as text where the message has them. */
   readonly decision: Decision | undefined;
   /** Its first word in the control part that it was read from. */
@@ -159,6 +169,9 @@ export const MESSAGE_NAMES = {
   [MESSAGE_RESOLVE]: 'RESOLVE',
   [MESSAGE_RESOLVE_REPLY]: 'RESOLVE_REPLY',
   [MESSAGE_COUNTERS]: 'COUNTERS',
+  [MESSAGE_CALL_PART]: 'CALL_PART',
+  [MESSAGE_CALL_PULL]: 'CALL_PULL',
+  [MESSAGE_CALL_REPLY_PART]: 'CALL_REPLY_PART',
   [MESSAGE_PREPARE]: 'PREPARE',
   [MESSAGE_PROMISE]: 'PROMISE',
   [MESSAGE_COMMITTED]: 'COMMITTED',
@@ -202,13 +215,25 @@ function messageAt(words: Int32Array, word: number): Message {
     counter: counterWord === 0 ? undefined : readU53(words, word + counterWord),
     writer: writerWord === 0 ? undefined : (words[word + writerWord]! >>> 0).toString(16).padStart(8, '0'),
     envelopeBytes: messageEnvelopeBytes(words, word),
-    part: type === MESSAGE_WRITE_PART ? partIndexOf(words, word) : 0,
+    part: partAt(words, word),
     state: type === MESSAGE_STATE ? STATE_KINDS[words[word + WORD_STATE]! & 0xff] : undefined,
     attempt: type === MESSAGE_CALL ? words[word + WORD_CALL_ATTEMPT]! : 0,
     callOutcome: type === MESSAGE_CALL_REPLY ? CALL_OUTCOMES[flagsOf(words, word)] : undefined,
+    isParted: type === MESSAGE_CALL_REPLY && (words[word + WORD_CALL_REPLY_HAS]! & REPLY_PARTS) !== 0,
     decision: isOfReadModifyWrite(type) ? decisionAt(words, word) : undefined,
     word,
   };
+}
+
+function partAt(words: Int32Array, word: number): number {
+  switch (typeOf(words, word)) {
+    case MESSAGE_WRITE_PART:
+      return partIndexOf(words, word);
+    case MESSAGE_CALL_PART:
+      return callPartIndexOf(words, word);
+    default:
+      return 0;
+  }
 }
 
 /** Words of key, counter and writer; 0 where a type has none. */
@@ -339,7 +364,8 @@ export function describe(message: Message): string {
   }
   if (envelopeBytes > 0) parts.push(`${envelopeBytes} B`);
   if (state !== undefined) parts.push(state);
-  if (type === MESSAGE_WRITE_PART) parts.push(`part ${part}`);
+  if (type === MESSAGE_WRITE_PART || type === MESSAGE_CALL_PART) parts.push(`part ${part}`);
+  if (message.isParted) parts.push('by parts');
   if (type <= MESSAGE_REPAIR || type >= MESSAGE_WRITE_PART) parts.push(`op ${slot}/${generation >>> 0}`);
   return parts.join(' ');
 }

@@ -29,6 +29,7 @@ const CALL_SERVER = 'src/coordinated/call-server.js';
 const STORE = 'src/store/store.js';
 const REASSEMBLIES = 'src/protocol/reassemblies.js';
 
+const CALL_ATTEMPTS = 'src/coordinated/call-attempts.js';
 const CALL_CLIENT = 'src/coordinated/call-client.js';
 const CALL_SLOTS = 'src/coordinated/call-slots.js';
 const CALL_TABLE = 'src/coordinated/call-table.js';
@@ -386,7 +387,7 @@ export const mutants: readonly Mutant[] = [
     name: "a call's outcome is taken for that of the next call in its slot",
     bias: 'calls',
     failure: either(NOT_LINEARIZABLE, ONE_VERSION_TWICE),
-    substitutions: [{ file: CALL_CLIENT, find: 'calls.generation[slot] !== words[word + 1] ||', replace: '' }],
+    substitutions: [{ file: CALL_CLIENT, find: 'calls.generation[slot] === words[word + 1] &&', replace: '' }],
   },
   {
     name: 'a write that was called is called at another replica, too',
@@ -394,7 +395,7 @@ export const mutants: readonly Mutant[] = [
     failure: NOT_LINEARIZABLE,
     substitutions: [
       {
-        file: CALL_CLIENT,
+        file: CALL_ATTEMPTS,
         find: 'if (isGet && this.#askAnother(slot))',
         replace: 'if (this.#askAnother(slot))',
       },
@@ -406,6 +407,34 @@ export const mutants: readonly Mutant[] = [
     bias: 'calls',
     failure: NOT_LINEARIZABLE,
     substitutions: [{ file: CALL_CLIENT, find: "? 'outcome-unknown' : reason", replace: '? reason : reason' }],
+  },
+  // -- calls by parts --
+  {
+    name: 'a call is begun before all of its parts have come',
+    bias: 'large calls',
+    // Or what is begun is no call.
+    failure: either(MIXED_UP, /in calm a put .* ends as (outcome-unknown|deadline)/),
+    substitutions: [
+      {
+        file: 'src/coordinated/call-parts-assembly.js',
+        find: 'if (assembly.arrivedCount < assembly.partCount)',
+        replace: 'if (assembly.arrivedCount < Math.min(3, assembly.partCount))',
+      },
+    ],
+  },
+  {
+    name: 'a call of which all parts were sent is sent to another replica when no word of them comes',
+    bias: 'large calls',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: CALL_ATTEMPTS,
+        find: 'const mayMove = isSilent && !this.#calls.isSent(slot);',
+        replace: 'const mayMove = isSilent;',
+      },
+      // So that it comes within the deadlines of these runs.
+      { file: CALL_ATTEMPTS, find: 'const SILENT_ATTEMPTS = 5;', replace: 'const SILENT_ATTEMPTS = 1;' },
+    ],
   },
   ...scanMutants,
 ];

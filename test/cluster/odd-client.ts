@@ -5,10 +5,12 @@ import type { Outgoing } from '../../net/outbox.ts';
 import type { Link } from '../../net/handshakes.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { SecurityMode } from '../../net/mode.ts';
+import { MESSAGE_CALL_OPENED, NO_STREAM, WORD_CALL_OPENED_STREAM } from '../../src/protocol/call-messages.ts';
 import { acceptResponse, requestPayload } from '../../src/protocol/handshake-payload.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
 import type { Dice } from './dice.ts';
+import { messagesIn } from './messages-seen.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 import type { SimulatedProcess } from './simulated-process.ts';
 import type { OtherParty } from './simulated-trust.ts';
@@ -44,6 +46,7 @@ export class OddClient implements EndpointApplication<Peer> {
   readonly elapsedMs: () => number;
   readonly #oddity: Oddity;
   readonly #endpoint: Endpoint<Peer>;
+  readonly #streams: number[] = [];
   readonly #epoch: number;
   readonly #certificate: Uint8Array;
 
@@ -133,5 +136,16 @@ export class OddClient implements EndpointApplication<Peer> {
 
   onMessages(incoming: Incoming<Peer>): void {
     this.#oddity.onMessages?.(incoming);
+    const { session, region, word, wordEnd, valueWord, valueWordEnd } = incoming;
+    const messages = messagesIn(region.words, word, wordEnd, (valueWordEnd - valueWord) * 4);
+    for (const { type, word: at } of messages) {
+      if (type !== MESSAGE_CALL_OPENED) continue;
+      this.#streams[session.peer.identity.memberIndex] = region.words[at + WORD_CALL_OPENED_STREAM]! >>> 0;
+    }
+  }
+
+  /** Of its calls at the member; NO_STREAM while it has none. */
+  streamAt(member: number): number {
+    return this.#streams[member] ?? NO_STREAM;
   }
 }

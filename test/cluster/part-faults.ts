@@ -1,4 +1,5 @@
 import { RENEW_AFTER_MS } from '../../net/limits.ts';
+import { MESSAGE_CALL_PART, MESSAGE_CALL_PULL } from '../../src/protocol/call-part-messages.ts';
 import { MESSAGE_READ_PART, MESSAGE_WRITE_PART } from '../../src/protocol/messages.ts';
 import type { Dice } from './dice.ts';
 import type { Address } from './lossy-network.ts';
@@ -8,7 +9,8 @@ import type { SimulatedCluster, SimulatedReplica } from './simulated-cluster.ts'
 
 /** Of datagrams with a part: something goes wrong just then. */
 const FAULT_SHARE = 0.012;
-/** More than a replica keeps values that nobody goes on with (IDLE_MS_MAX of reassemblies.ts). */
+const PART_TYPES: readonly number[] = [MESSAGE_WRITE_PART, MESSAGE_READ_PART, MESSAGE_CALL_PART, MESSAGE_CALL_PULL];
+/** More than a replica keeps values that nobody goes on with (IDLE_MS_MAX of reassemblies.ts, call-parts-memory.ts). */
 const FORGOTTEN_MS = 10_000;
 
 export interface PartFaultOptions {
@@ -34,7 +36,7 @@ export class PartFaults {
 
   begin(): void {
     this.#cluster.observer.onPassing = (from, to, messages) => {
-      if (!messages.some(({ type }) => type === MESSAGE_WRITE_PART || type === MESSAGE_READ_PART)) return;
+      if (!messages.some(({ type }) => PART_TYPES.includes(type))) return;
       // Not while the sender is in the middle of its turn.
       if (this.#dice.chance(FAULT_SHARE)) this.#cluster.time.after(0, () => this.#happen(from, to, messages));
     };
@@ -66,15 +68,17 @@ export class PartFaults {
       faults.add('session renewed in the middle of a transfer');
       // It is as old as its initiator says; the other end learns of it by the new handshake.
       (session as { createdMs: number }).createdMs -= RENEW_AFTER_MS;
-    } else if (messages.some(({ type }) => type === MESSAGE_WRITE_PART)) forgetParts(this.#cluster, replica);
+    } else if (messages.some(({ type }) => type !== MESSAGE_READ_PART)) forgetParts(this.#cluster, replica);
   }
 }
 
 /** A replica gives up what it has of values by parts, as it does with those of which nothing has come for long. */
 export function forgetParts({ observer }: SimulatedCluster, { name, node, process }: SimulatedReplica): void {
-  if (node.replica.reassemblies.openCount > 0) {
+  const { partsMemory } = node.route.calls;
+  if (node.replica.reassemblies.openCount > 0 || partsMemory.blockCount > 0) {
     observer.coverage.faults.add('replica forgets what it has of values');
     observer.tell(`${name} forgets what it has of values`);
   }
   node.replica.reassemblies.tick(process.nowMs + FORGOTTEN_MS);
+  partsMemory.tick(process.nowMs + FORGOTTEN_MS);
 }

@@ -229,12 +229,11 @@ export class RandomWork {
       return '';
     }
     const value = `v${this.#valueCount++}`;
-    const fitting = client.node.valueBytesMax(key.length);
-    if (isOdd) return value.padEnd(Math.min(this.#oddLength(client, key), fitting), '.');
+    if (isOdd) return value.padEnd(this.#oddLength(client, key), '.');
     if (largeShare > 0 && dice.chance(largeShare)) {
-      return this.largeValue(value, Math.min(this.#largeLength(client, key), fitting));
+      return this.largeValue(value, this.#largeLength(client, key));
     }
-    return value.padEnd(Math.min(sameLength ? valueBytesMax : dice.integer(0, valueBytesMax), fitting), '.');
+    return value.padEnd(sameLength ? valueBytesMax : dice.integer(0, valueBytesMax), '.');
   }
 
   #largeLength(client: RecordedClient, key: string): number {

@@ -78,6 +78,7 @@ function messageOf(type: number): Message {
     state: undefined,
     attempt: 0,
     callOutcome: undefined,
+    isParted: false,
     decision: undefined,
     word: 0,
   };

@@ -43,6 +43,7 @@ export class ClientHarness implements OperationSink {
       firstChoice,
       activeMask: () => this.activeMask,
       memory: new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 2 ** 26 }),
+      pullBytesMax: 100_000,
       messenger: this.messenger,
       drops: this.drops,
       sink: this,

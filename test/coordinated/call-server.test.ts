@@ -1,73 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
 import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-operations.ts';
-import { CallServer } from '../../src/coordinated/call-server.ts';
 import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
-import { CALL_SLOTS_MAX, MESSAGE_CALL_OPEN } from '../../src/protocol/call-messages.ts';
-import { typeOf } from '../../src/protocol/messages.ts';
+import { CALL_SLOTS_MAX } from '../../src/protocol/call-messages.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
-import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import { Permissions } from '../../src/trust/permissions.ts';
-import { clientPeer, incomingOf, memberPeer, MessageRecorder, sessionWith } from '../protocol/fixtures.ts';
-import type { Message } from '../protocol/fixtures.ts';
-import { ScriptedCoordinator, callOf, openOf, readOpened, readReply } from './call-fixtures.ts';
-import type { CallParts, Operation, Reply } from './call-fixtures.ts';
-
-class ServerHarness {
-  readonly messenger = new MessageRecorder();
-  readonly drops = new DropCounters();
-  readonly budget: TrustedBudget;
-  readonly coordinator: ScriptedCoordinator;
-  readonly server: CallServer;
-  nowMs = 1_000;
-  hasRoom = true;
-
-  constructor(capacity = 16, trustedBytes = 64 * 1024 * 1024) {
-    this.coordinator = new ScriptedCoordinator(capacity);
-    this.budget = new TrustedBudget(trustedBytes);
-    this.server = new CallServer({
-      messenger: this.messenger,
-      drops: this.drops,
-      budget: this.budget,
-      coordinator: () => (this.hasRoom ? this.coordinator : undefined),
-    });
-    this.coordinator.sink = this.server;
-  }
-
-  /** What it sends after these messages. */
-  say(session: Session<Peer>, ...messages: Message[]): Message[] {
-    for (const message of messages) {
-      const incoming = incomingOf(session, [message]);
-      if (typeOf(message.control, 0) === MESSAGE_CALL_OPEN) this.server.onOpen(incoming, incoming.word, this.nowMs);
-      else this.server.onCall(incoming, incoming.word, this.nowMs);
-      this.server.invariants();
-    }
-    return this.messenger.take();
-  }
-
-  /** The stream it gives; 0 for none. */
-  open(session: Session<Peer>, slotCount = 4, generation = 1): number {
-    const opened = readOpened(this.say(session, openOf(generation, slotCount))[0]!);
-    assert.equal(opened.generation, generation);
-    return opened.stream;
-  }
-
-  call(session: Session<Peer>, parts: CallParts): Reply[] {
-    return this.say(session, callOf(parts)).map(readReply);
-  }
-
-  end(operation: Operation, outcome: Parameters<ScriptedCoordinator['end']>[1], value?: string): Reply[] {
-    this.coordinator.end(operation, outcome, value);
-    this.server.invariants();
-    return this.messenger.take().map(readReply);
-  }
-}
-
-function client(writerLow = 1, grants = 'rw:'): Session<Peer> {
-  return sessionWith(clientPeer({ writerHigh: 0, writerLow }, grants));
-}
+import { memberPeer, sessionWith } from '../protocol/fixtures.ts';
+import { callOf, openOf } from './call-fixtures.ts';
+import type { CallParts } from './call-fixtures.ts';
+import { ServerHarness, client } from './call-server-harness.ts';
 
 const PUT: CallParts = { kind: 'put', key: 'key', value: 'value', slot: 2, generation: 5 };
 
@@ -298,15 +240,6 @@ test('should answer busy when the coordinator has no place, and never run that c
     'a new call is another matter',
   );
   assert.equal(harness.server.busyCount, 1);
-});
-
-test('should say that a value does not fit into an answer', () => {
-  const harness = new ServerHarness();
-  const session = client();
-  const stream = harness.open(session);
-  harness.call(session, { kind: 'get', key: 'k', slot: 0, stream });
-  harness.messenger.bytesMax = 40;
-  assert.equal(harness.end(harness.coordinator.started[0]!, 'ok', 'x'.repeat(40))[0]!.outcome, 'too-large');
 });
 
 test('should drop a call in a slot that the client did not ask for', () => {

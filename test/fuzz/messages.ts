@@ -2,6 +2,11 @@
 import { add, deleteIf, setIf, setTo } from '../../src/client/read-modify-write.ts';
 import { versionOf } from '../../src/client/version.ts';
 import {
+  MESSAGE_CALL_PART,
+  MESSAGE_CALL_PULL,
+  MESSAGE_CALL_REPLY_PART,
+} from '../../src/protocol/call-part-messages.ts';
+import {
   CALL_BYTES,
   CALL_KIND_MAX,
   CALL_RMW,
@@ -69,6 +74,7 @@ import { alignUp, writeU53, regionOf } from '../../net/bytes.ts';
 import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY } from '../../src/protocol/scan-messages.ts';
 import type { Dice } from '../cluster/dice.ts';
 import { DATA_KEY_ID } from '../cluster/simulated-trust.ts';
+import { hostileCallPart } from './call-part-messages.ts';
 import { hostileScan } from './scan-messages.ts';
 
 export interface HostileMessage {
@@ -98,7 +104,17 @@ const ANSWERS = [
   MESSAGE_READ_PART_REPLY,
   MESSAGE_SCAN_REPLY,
 ];
-const CALLS = [MESSAGE_CALL, MESSAGE_CALL, MESSAGE_CALL_OPEN, MESSAGE_CALL_REPLY, MESSAGE_CALL_OPENED];
+const CALLS = [
+  MESSAGE_CALL,
+  MESSAGE_CALL,
+  MESSAGE_CALL_OPEN,
+  MESSAGE_CALL_REPLY,
+  MESSAGE_CALL_OPENED,
+  MESSAGE_CALL_PART,
+  MESSAGE_CALL_PART,
+  MESSAGE_CALL_PULL,
+  MESSAGE_CALL_REPLY_PART,
+];
 const REQUESTS = [
   setTo('set'),
   setIf({ absent: true }, 'set'),
@@ -135,7 +151,7 @@ export function hostileMessage(dice: Dice, writerLow: number): HostileMessage {
         ? call(dice)
         : type === MESSAGE_SCAN
           ? hostileScan(dice)
-          : unkeyed(dice, type);
+          : (hostileCallPart(dice, type) ?? unkeyed(dice, type));
   const { control } = message;
   // One that is malformed ends the walk through its datagram, so most are well-formed.
   if (dice.chance(0.25)) control[dice.integer(0, control.length - 1)] = dice.pick(EDGES);

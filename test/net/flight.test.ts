@@ -57,6 +57,17 @@ test('should always allow one datagram, however small the credit and however lar
   }
 });
 
+test('should not take as lost what it has just sent, though what it sent long ago is unanswered', () => {
+  const flight = new Flight(CREDIT, DATAGRAM, 0);
+  flight.onSent(0, 8, 0);
+  const laterMs = 10 * FLIGHT_TIMEOUT_MS_MIN;
+  let sent = 1;
+  for (; allows(flight, DATAGRAM, laterMs); sent++) flight.onSent(sent, DATAGRAM, laterMs);
+  assert.equal(sent, 10);
+  assert.equal(allows(flight, DATAGRAM, laterMs + FLIGHT_TIMEOUT_MS_MIN - 1), false);
+  assert.equal(allows(flight, DATAGRAM, laterMs + FLIGHT_TIMEOUT_MS_MIN), true);
+});
+
 test('should keep to what the receiver grants from now on, and grow to it as answers come', () => {
   const flight = flightWith(2);
   flight.onGranted(3 * COST, 1);

@@ -37,8 +37,8 @@ import { seededBytes } from '../workers/random.ts';
 import { bytesOf, sealValue } from '../workers/sealing-driver.ts';
 import { CLUSTER_ID, keyPairOf, kindOf, TestWorld } from './endpoint-harness.ts';
 import type { TestEnd, TestPeer } from './endpoint-harness.ts';
-import { callAnswers, callMessages } from './golden-calls.ts';
 import { resolveAnswers, resolveRequests } from './golden-resolve.ts';
+import { callAnswers, callMessages, callPartAnswers, callPartMessages } from './golden-calls.ts';
 import type { MemoryDatagram } from './memory-transport.ts';
 
 export const EPOCH = 1;
@@ -314,6 +314,8 @@ export function recordGolden(mode: SecurityMode): Golden {
     ['data, answers to scans', replica, golden.replicaSession, scanAnswers(mode)],
     ['data, RESOLVE and COUNTERS', client, session, resolveRequests()],
     ['data, answers to RESOLVE and COUNTERS', replica, golden.replicaSession, resolveAnswers()],
+    ['data, calls by parts', client, session, callPartMessages()],
+    ['data, answers to calls by parts', replica, golden.replicaSession, callPartAnswers()],
   ] as const) {
     const datagrams = world.record(() => {
       golden.send(from, to, messages);

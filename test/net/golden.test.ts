@@ -27,8 +27,8 @@ import {
 import { verifyCertificate } from '../../src/trust/certificate.ts';
 import { parseGrants } from '../../src/trust/grant-text.ts';
 import { CLUSTER_ID, keyPairOf } from './endpoint-harness.ts';
-import { callAnswers, callMessages } from './golden-calls.ts';
 import { resolveAnswers, resolveRequests } from './golden-resolve.ts';
+import { callAnswers, callMessages, callPartAnswers, callPartMessages } from './golden-calls.ts';
 import type { Golden } from './golden-recording.ts';
 
 /** From dist/test/net/. */
@@ -68,6 +68,8 @@ for (const mode of SECURITY_MODES) {
     deliver('data, answers to scans', to, from);
     deliver('data, RESOLVE and COUNTERS', from, to);
     deliver('data, answers to RESOLVE and COUNTERS', to, from);
+    deliver('data, calls by parts', from, to);
+    deliver('data, answers to calls by parts', to, from);
     assert.deepEqual(
       golden.received,
       [
@@ -85,6 +87,8 @@ for (const mode of SECURITY_MODES) {
         { at: 'client', messages: scanAnswers(mode) },
         { at: 'replica', messages: resolveRequests() },
         { at: 'client', messages: resolveAnswers() },
+        { at: 'replica', messages: callPartMessages() },
+        { at: 'client', messages: callPartAnswers() },
       ].map(({ at, messages }) => ({
         at,
         epoch: EPOCH,
@@ -99,8 +103,8 @@ for (const mode of SECURITY_MODES) {
     const [requests, answers] = [partRequests(mode), partAnswers(mode)];
     const parts = [...requests.first, ...requests.rest, ...answers.first, ...answers.rest];
     const rmws = [...rmwRequests(mode), ...rmwAnswers(mode), ...callMessages(), ...callAnswers()];
-    const scans = [...scanRequests(), ...scanAnswers(mode)];
     const resolves = [...resolveRequests(), ...resolveAnswers()];
+    const scans = [...scanRequests(), ...scanAnswers(mode), ...callPartMessages(), ...callPartAnswers()];
     const all = [...clientMessages(mode), ...replicaMessages(mode), ...parts, ...rmws, ...scans, ...resolves];
     const types = all.map(({ control, value }) => {
       assert.equal(messageBytes(control, 0, control.length, value.length), control.length * 4);
@@ -109,7 +113,10 @@ for (const mode of SECURITY_MODES) {
     });
     assert.deepEqual(
       [...new Set(types)].toSorted((a, b) => a - b),
-      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 32, 33, 40, 41, 42, 43, 44, 45, 46, 47, 48],
+      [
+        1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 24, 25, 26, 32, 33, 40, 41, 42, 43, 44, 45,
+        46, 47, 48,
+      ],
     );
   });
 }

@@ -16,6 +16,8 @@ import * as callMessages from '../../src/protocol/call-messages.ts';
 import { COUNTER_STEP_MAX } from '../../src/protocol/counter-guard.ts';
 import * as countersMessage from '../../src/protocol/counters-message.ts';
 import * as resolveMessages from '../../src/protocol/resolve-messages.ts';
+import { IDLE_MS_MAX, ROOM, SMALL_ROOM } from '../../src/coordinated/call-parts-memory.ts';
+import * as callPartMessages from '../../src/protocol/call-part-messages.ts';
 import * as scanMessages from '../../src/protocol/scan-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
@@ -82,9 +84,15 @@ test('should list every kind of datagram and every reason of a hint', () => {
 
 test('should list every message, flag and state', () => {
   const rows = rowsOf('Messages');
-  const types = [messages, callMessages, resolveMessages, countersMessage, scanMessages, rmwMessages].flatMap((names) =>
-    numbersOf(names, 'MESSAGE_'),
-  );
+  const types = [
+    messages,
+    callMessages,
+    callPartMessages,
+    resolveMessages,
+    countersMessage,
+    scanMessages,
+    rmwMessages,
+  ].flatMap((names) => numbersOf(names, 'MESSAGE_'));
   for (const [number, name] of [
     ...types,
     ...numbersOf(messages, 'FLAG_'),
@@ -174,6 +182,15 @@ test('should name every limit that the other end can notice, as the code has it'
     ['STREAMS_MAX', `| streams of calls in a replica | ${STREAMS_MAX}, ${STREAM_BYTES_MAX / 2 ** 20} MiB |`],
     ['STREAM_IDLE_MS', `has not called for ${STREAM_IDLE_MS / 1_000} s`],
     ['CALL_SLOTS_MAX', `| calls of a stream under way | ${said(callMessages.CALL_SLOTS_MAX)} |`],
+    [
+      'ROOM',
+      `a replica has ${ROOM.bytes / 2 ** 20} MiB (${SMALL_ROOM.bytes / 2 ** 20} MiB where less than ${(2 * ROOM.bytes) / 2 ** 20} are free)`,
+    ],
+    [
+      'blockCountMax',
+      `| calls and answers by parts at a replica | ${ROOM.blockCountMax}, ${ROOM.bytes / 2 ** 20} MiB,`,
+    ],
+    ['IDLE_MS_MAX', `after ${IDLE_MS_MAX / 1_000} s without a word room is given back`],
     ['KEPT_BYTES', `${KEPT_BYTES / 1_024} KiB of such answers`],
     ['CALL_DEADLINE_MS_MAX', `| deadline of a call | ${CALL_DEADLINE_MS_MAX / 1_000} s;`],
   ] as const) {

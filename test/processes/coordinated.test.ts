@@ -11,6 +11,7 @@ import { Random } from '../../bench/random.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { DATA_KEY_FILE } from '../../src/trust/cluster-files.ts';
 import { makeSandbox, runAvocado } from '../cli/avocado-process.ts';
+import { seededBytes } from '../workers/random.ts';
 import { until } from './until.ts';
 
 const exits: number[] = [];
@@ -70,17 +71,51 @@ test('a client without a data key can’t use the direct route, and is told of t
   assert.deepEqual([again.exitCode, again.stdout], [0, 'a value'], again.stderr);
 });
 
-test('a value over what a datagram holds is refused, with a way out', async () => {
+test('values up to 1 MiB go both ways, whatever the datagrams; what is larger is refused', async () => {
+  await withClient('direct', async (direct) => {
+    for (const datagramBytes of [1_472, 16_384]) {
+      const client = await connect({ cluster: keyless, route: 'coordinated', datagramBytes });
+      try {
+        for (const byteCount of [1_300, 1_400, 16_300, 16_400, 70_000, 2 ** 20]) {
+          const value = Buffer.from(seededBytes(byteCount, byteCount));
+          await client.put('large', value);
+          assert.ok(value.equals((await direct.get('large'))!), `${byteCount} bytes were put`);
+          await direct.put('large', value.reverse());
+          assert.ok(value.equals((await client.get('large'))!), `${byteCount} bytes are got`);
+          assert.ok(value.equals((await client.getWithVersion('large'))!.value!), 'and with their version');
+        }
+        const error = await client.put('large', Buffer.alloc(2 ** 20 + 1)).catch((reason: unknown) => reason);
+        assert(error instanceof AvocadoError);
+        assert.equal(error.code, 'VALUE_TOO_LARGE');
+        assert.match(error.message, /at most 1048576 bytes, this one 1048577/);
+      } finally {
+        await client.close();
+      }
+    }
+  });
+});
+
+test('many large values at once, of several clients', async () => {
+  const clients = await Promise.all([1, 2, 3].map(async () => connect({ cluster: keyless, route: 'coordinated' })));
+  const valueOf = (index: number): Buffer => Buffer.from(seededBytes(100_000, index));
+  await Promise.all(
+    clients.flatMap((client, c) =>
+      Array.from({ length: 24 }, async (_, i) => {
+        await client.put(`large ${c} ${i}`, valueOf(c * 100 + i), { deadlineMs: 30_000 });
+        const value = await clients[(c + 1) % 3]!.get(`large ${c} ${i}`, { deadlineMs: 30_000 });
+        assert.ok(valueOf(c * 100 + i).equals(value!));
+      }),
+    ),
+  );
+  await Promise.all(clients.map(async (client) => client.close()));
+});
+
+test('a read-modify-write is called in one datagram: a larger one is refused', async () => {
   await withClient('coordinated', async (client) => {
-    const error = await client.put('large', Buffer.alloc(70_000)).catch((reason: unknown) => reason);
-    assert(error instanceof AvocadoError);
-    assert.equal(error.code, 'VALUE_TOO_LARGE');
-    assert.match(error.message, /the direct one more/);
-    const limit = Number(/at most (\d+) bytes/.exec(error.message)?.[1]);
-    await client.put('large', Buffer.alloc(limit, 7));
-    assert.deepEqual(await client.get('large'), Buffer.alloc(limit, 7));
-    await withClient('direct', (direct) => direct.put('large', Buffer.alloc(300_000)));
-    await assert.rejects(client.get('large'), { code: 'VALUE_TOO_LARGE', message: /use the direct route/ });
+    await assert.rejects(client.putIfAbsent('rmw', Buffer.alloc(70_000)), {
+      code: 'VALUE_TOO_LARGE',
+      message: /one datagram/,
+    });
   });
 });
 
