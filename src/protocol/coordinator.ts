@@ -9,6 +9,7 @@ import type { GetCounters } from './get-flow.ts';
 import { GetFlow } from './get-flow.ts';
 import { MemberPicker } from './member-picker.ts';
 import {
+  FLAG_VALUE,
   KEY_BYTES_MAX,
   MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
@@ -408,13 +409,16 @@ export class Coordinator {
     this.#answersCount = incoming.epoch === this.#options.epoch() && hasMember(this.#options.readyMask(), member);
     this.#sampleDue = true;
     let { word, valueWord } = incoming;
+    let isSpent = true;
     while (word < wordEnd) {
       const byteCount = messageBytes(words, word, wordEnd, (valueWordEnd - valueWord) * 4);
       if (byteCount < 0) return this.#options.drops.count('malformed');
       this.#onAnswer(incoming, member, word, valueWord);
+      isSpent &&= isCopied(words, word);
       valueWord += alignUp(messageEnvelopeBytes(words, word)) >> 2;
       word += byteCount >> 2;
     }
+    incoming.isSpent = isSpent;
   }
 
   #onAnswer(incoming: Incoming<Peer>, member: number, word: number, valueWord: number): void {
@@ -619,4 +623,16 @@ export class Coordinator {
     }
     assert(spreadCount === this.#spreads.count, 'operations that spread are counted');
   }
+}
+
+/** Of what others say the value stays in the datagram, until it is opened. */
+function isCopied(words: Int32Array, word: number): boolean {
+  const type = typeOf(words, word);
+  if (type === MESSAGE_READ_REPLY) return (flagsOf(words, word) & FLAG_VALUE) === 0;
+  return (
+    type === MESSAGE_READ_PART_REPLY ||
+    type === MESSAGE_STAMP_REPLY ||
+    type === MESSAGE_WRITE_REPLY ||
+    type === MESSAGE_WRITE_PROGRESS
+  );
 }

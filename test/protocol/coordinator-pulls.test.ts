@@ -103,6 +103,25 @@ test('should ask the member that has the value for its parts, put them together 
   }
 });
 
+test('should have done with a datagram of parts at once, and not with one whose value is still to be opened', () => {
+  const harness = harnessWith();
+  const large = harness.copyOf(VALUE, stampOf(7, 3, 4));
+  const [first] = getUntilParts(harness, large);
+  assert.equal(harness.answer(first!, partReply(first!, 0, large.envelope.subarray(0, PART_BYTES))), true);
+  harness.messenger.take();
+
+  const other = bytesOf('other');
+  const small = harness.copyOf('small', stampOf(8), other);
+  harness.get(other);
+  const reads = harness.asked(MESSAGE_READ);
+  const spent = reads.map((read) => harness.answerRead(read, wantsValue(read) ? small : { stamp: small.stamp }));
+  assert.deepEqual(
+    spent,
+    reads.map((read) => !wantsValue(read)),
+  );
+  assert.deepEqual(harness.ended, [{ token: 1, outcome: 'ok', value: 'small' }]);
+});
+
 test('should ask at once, over all gets together, for what its window holds, and each get in turn', () => {
   const harness = harnessWith({ pullBytesMax: 3 * WINDOW_BYTES });
   const copies = ['a', 'b', 'c'].map((letter, i) =>
