@@ -335,11 +335,17 @@ export class Coordinator {
     const kind = table.kind[slot]!;
     this.#tellStamp(slot, outcome);
     if (this.#isRmw(slot)) return this.#endRmw(slot, token, outcome);
+    let block = NO_REF;
     if (table.movesByParts[slot] === 1 && this.#spreads.isDue(slot, outcome)) this.#spreads.begin(slot);
-    else this.#release(slot);
+    else {
+      // The opened value may lie in it, and whoever is told may start operations.
+      if (outcome === 'ok') block = table.takeBlock(slot);
+      this.#release(slot);
+    }
     // Last of all: the sink may start operations.
-    if (kind >= OPERATION_SCAN) return this.#onScanPartEnded(slot, kind, outcome);
-    sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
+    if (kind >= OPERATION_SCAN) this.#onScanPartEnded(slot, kind, outcome);
+    else sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
+    if (block !== NO_REF) this.#options.memory.free(block);
   }
 
   #endRmw(slot: number, token: number, outcome: Outcome): void {
