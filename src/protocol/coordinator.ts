@@ -133,7 +133,6 @@ export class Coordinator {
   /** Of the datagram at hand: its answers count; a round trip may be taken from it (one is enough). */
   #answersCount = false;
   #sampleDue = false;
-  readonly #memberRtoMs = (member: number, attempt: number): number => this.#rounds.picker.rtoMs(1 << member, attempt);
   readonly #fire = (slot: number): void => this.#onTimer(slot);
 
   constructor(options: CoordinatorOptions) {
@@ -152,7 +151,9 @@ export class Coordinator {
     const picker = new MemberPicker(options.memberCount);
     this.#table = table;
     this.#timers = new TimerWheel(slotCount);
-    const writeParts = new WriteParts(table, requests, options.memberCount, this.counters);
+    const writeParts = new WriteParts(table, requests, options.memberCount, this.counters, (member, attempt) =>
+      picker.rtoMs(1 << member, attempt),
+    );
     const operations = new RmwOperations();
     const rmwRequests = new RmwRequests(table, operations, options.messenger, sealing, options);
     const { counters } = this;
@@ -507,7 +508,8 @@ export class Coordinator {
   #onProgress(slot: number, member: number, words: Int32Array, word: number): void {
     const { nowMs } = this.#rounds;
     if (!this.#writeParts.onProgress(slot, member, words, word, nowMs)) return;
-    this.#writeParts.onOverdue(slot, this.#memberRtoMs, nowMs);
+    // The others go on, so that the operation's own time-out never comes for one that is silent.
+    this.#writeParts.onSilence(slot, nowMs);
     this.#table.attempt[slot] = 0;
     this.#rounds.waitForTimeout(slot);
   }
@@ -566,6 +568,12 @@ export class Coordinator {
     if (phase === PHASE_OPEN || phase === PHASE_SEAL || phase === PHASE_SCAN_READS)
       return this.#rounds.waitForSealing(slot);
     if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
+    if (table.movesByParts[slot] === 1) {
+      // Parts have a time-out of their own.
+      const overdueMs = this.#writeParts.overdueMs(slot);
+      if (overdueMs !== Infinity && this.#rounds.nowMs < overdueMs)
+        return this.#rounds.wait(slot, overdueMs - this.#rounds.nowMs);
+    }
     this.#rounds.onSilence(slot);
     if (phase === PHASE_PULL) return this.#gets.pulls.onSilence(slot);
     if (phase === PHASE_SPREAD) {

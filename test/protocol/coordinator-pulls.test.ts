@@ -6,6 +6,7 @@ import { FLAG_REPAIR, FLAG_WRITE_BACK, MESSAGE_READ } from '../../src/protocol/m
 import { CoordinatorHarness, flip, KEY, wantsValue } from './coordinator-harness.ts';
 import type { Asked, AskedReadPart, Copy } from './coordinator-harness.ts';
 import { NO_REF } from '../../src/store/host-memory.ts';
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { bytesOf, stampOf, writeReply } from './fixtures.ts';
 import { goneReply, partReply, partsReply, progressReply } from './part-fixtures.ts';
@@ -125,7 +126,7 @@ test('should have done with a datagram of parts at once, and not with one whose 
 
 test('should hand out a large value in plaintext that stays what it is when its reader starts a put at once', () => {
   const harness = harnessWith({
-    wrapSealing: () => createInlineSealing({ mode: 'plaintext', dataKeys: { currentId: 1, key: () => undefined } }),
+    wrapSealing: () => createInlineSealing({ mode: 'plaintext', dataKeys: DataKeyRing.of(1, new Uint8Array(32)) }),
   });
   harness.messenger.bytesMax = 1_016;
   const value = VALUE.repeat(20);
