@@ -32,6 +32,8 @@ class MemberParts {
   isOpen = false;
   /** Nothing is sent before: the member said that it is busy. */
   notBeforeMs = 0;
+  /** It has no place for it, as far as is known: one part at a time, so that no more is sent in vain. */
+  isBusy = false;
   /** When it last said a word of it, or when parts began to be under way again. */
   heardMs = 0;
   /** Time-outs in a row that it has let pass. */
@@ -119,6 +121,7 @@ export class WriteParts {
     if (goesOn) return this.#giveUp(parts);
     parts.partBytes = partBytes;
     parts.notBeforeMs = 0;
+    parts.isBusy = false;
     parts.attempt = 0;
     parts.timedPart = NO_PART;
     parts.sentEnd = 0;
@@ -186,7 +189,8 @@ export class WriteParts {
     const parts = transfer.members[member]!;
     const { tracker } = parts;
     this.#onHeard(parts, member, nowMs);
-    if ((flagsOf(words, word) & FLAG_BUSY) !== 0) {
+    parts.isBusy = (flagsOf(words, word) & FLAG_BUSY) !== 0;
+    if (parts.isBusy) {
       parts.notBeforeMs = nowMs + BUSY_MS;
       this.#giveUp(parts);
       return true;
@@ -284,6 +288,7 @@ export class WriteParts {
       if (part === -1 || session === undefined || nowMs < notBeforeMs) continue;
       // From now on it is the session that has to have room, and nobody waits for the time.
       parts.notBeforeMs = 0;
+      if (parts.isBusy && tracker.underWayCount > 0) continue;
       if (!parts.isOpen && this.#openCounts[member]! >= OPEN_PER_MEMBER_MAX) continue;
       if (!this.#requests.writePart(session, transfer.slot, flags, part, partBytes)) continue;
       if (tracker.underWayCount === 0) parts.heardMs = nowMs;
