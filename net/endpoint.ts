@@ -120,6 +120,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
       onFirstData: (session) => this.#onFirstData(session),
       onMessages: (incoming) => application.onMessages(incoming),
       endSession,
+      release: (datagram) => transport.release(datagram),
       onDeadSessionIdle,
     });
   }

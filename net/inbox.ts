@@ -2,7 +2,7 @@ import { regionOf } from './bytes.ts';
 import type { Region } from './bytes.ts';
 import type { DropCounters } from './drops.ts';
 import type { Handshakes } from './handshakes.ts';
-import { FORGERIES_MAX, RECEIVE_SLOTS, WIRE_VERSION } from './limits.ts';
+import { FORGERIES_MAX, RECEIVE_SLOTS, RELEASE_BYTES_MIN, WIRE_VERSION } from './limits.ts';
 import type { DatagramSealing } from './sealing.ts';
 import type { Session, SessionTable } from './session.ts';
 import {
@@ -28,10 +28,14 @@ import {
  *
  *     queue()             as the transport brings it, nothing looked at
  *     turn()              a few at a time: header checked, session found, handed to the sealing to open
- *     onDatagramOpened()  replay window committed, messages handed to the application
+ *     onDatagramOpened()  replay window committed, messages handed to the application; its memory is given back when it
+ *                         is large and spent
  */
 
-/** An opened datagram. One object, reused: valid during onMessages only. The region is never written again. */
+/**
+ * An opened datagram. One object, reused: valid during onMessages only. The region is never written again, unless the
+ * application says that it is spent.
+ */
 export interface Incoming<P> {
   session: Session<P>;
   region: Region;
@@ -42,6 +46,8 @@ export interface Incoming<P> {
   valueWord: number;
   valueWordEnd: number;
   epoch: number;
+  /** Set by the application: nothing of the region is looked at after onMessages. */
+  isSpent: boolean;
 }
 
 export interface InboxOptions<P> {
@@ -53,6 +59,8 @@ export interface InboxOptions<P> {
   onFirstData(session: Session<P>): void;
   onMessages(incoming: Incoming<P>): void;
   endSession(session: Session<P>): void;
+  /** The memory of a datagram that is spent. */
+  release(datagram: Uint8Array): void;
   /** A job of a dead session is done. */
   onDeadSessionIdle(session: Session<P>): void;
 }
@@ -201,6 +209,8 @@ export class Inbox<P> {
     incoming.epoch = region.words[controlWord]! >>> 0;
     if (incoming.word < incoming.wordEnd)
       session.unacknowledgedSinceMs = Math.min(session.unacknowledgedSinceMs, this.nowMs);
+    incoming.isSpent = false;
     this.#options.onMessages(incoming);
+    if (incoming.isSpent && region.bytes.length >= RELEASE_BYTES_MIN) this.#options.release(region.bytes);
   }
 }

@@ -19,5 +19,7 @@ export interface Transport {
    * Sends buffer[0 .. byteCount). The buffer stays untouched until onSent(token), which never comes from inside send().
    */
   send(token: number, buffer: Uint8Array, byteCount: number, host: string, port: number): void;
+  /** Takes the memory of a received datagram back, at which nobody looks any more. Not needed, but see RELEASE_BYTES_MIN. */
+  release(datagram: Uint8Array): void;
   close(): Promise<void>;
 }

@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram';
 import type { Socket } from 'node:dgram';
 import { SocketAddress, isIP } from 'node:net';
 import { lookup } from 'node:dns/promises';
+import { MessageChannel } from 'node:worker_threads';
 import type { Transport, TransportHandler } from './transport.ts';
 
 /** UDP by node:dgram, the one file that imports it. One system call a datagram each way. */
@@ -9,6 +10,13 @@ import type { Transport, TransportHandler } from './transport.ts';
 /** Asked of the system; it grants at most net.core.rmem_max (often 212,992 bytes). */
 const RECEIVE_BUFFER_BYTES_WANTED = 4 * 1024 * 1024;
 const SEND_BUFFER_BYTES_WANTED = 4 * 1024 * 1024;
+
+/**
+ * A port that is closed takes what is transferred to it, and gives it to nobody (HTML standard, 9.5.3): the memory is free
+ * at once. The way to do that without a port, ArrayBuffer.prototype.transfer, came with Node 21.
+ */
+const nowhere = new MessageChannel().port1;
+nowhere.close();
 
 export interface UdpOptions {
   /** Address to bind; an IP address. */
@@ -66,6 +74,12 @@ export class UdpTransport implements Transport {
   send(token: number, buffer: Uint8Array, byteCount: number, host: string, port: number): void {
     if (this.#closed) return;
     this.#socket.send(buffer, 0, byteCount, port, host, this.#sentCallback(token));
+  }
+
+  release({ buffer, byteLength }: Uint8Array): void {
+    // Others may lie in the same memory.
+    if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== byteLength) return;
+    nowhere.postMessage(undefined, [buffer]);
   }
 
   async close(): Promise<void> {

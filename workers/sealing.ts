@@ -65,7 +65,8 @@ export interface ValueSealing {
   ): void;
 
   /**
-   * Opens an envelope. The envelope is copied before it is checked (it may lie in host memory) and left as it is.
+   * Opens an envelope. The envelope is copied before it is checked (it may lie in host memory) and left as it is; in
+   * plaintext, where nothing is checked, the value may be handed out where it lies.
    * The value is handed out by drain(): see openedValue.
    */
   submitOpenValue(

@@ -248,16 +248,19 @@ export class SealedValues implements ValueCipher {
   }
 }
 
-/** Plaintext mode: the envelope is the value. Copying the largest one takes less than sealing a few chunks. */
+/** From here on a view costs less than copying the value (0.1 us). */
+const VIEW_BYTES_MIN = 4_096;
+
+/** Plaintext mode: the envelope is the value, and nothing of it is checked. A large one is handed out where it lies. */
 export class ClearValues implements ValueCipher {
   readonly chunks = undefined;
   openedValueBytes = 0;
+  openedValue: Uint8Array;
 
-  /** Made larger for the first value that needs it. */
-  #value = new Scratch(VALUE_CHUNK_BYTES);
+  readonly #value = new Scratch(VIEW_BYTES_MIN);
 
-  get openedValue(): Uint8Array {
-    return this.#value.region.bytes;
+  constructor() {
+    this.openedValue = this.#value.region.bytes;
   }
 
   envelopeBytesOf(valueBytes: number): number {
@@ -301,11 +304,12 @@ export class ClearValues implements ValueCipher {
   open(envelope: Region, envelopeWord: number, envelopeBytes: number): boolean {
     this.openedValueBytes = 0;
     if (envelopeBytes > SEALED_VALUE_BYTES_MAX) return false;
-    if (envelopeBytes > this.#value.region.bytes.byteLength) {
-      eraseBytes(this.#value.region.bytes);
-      this.#value = new Scratch(SEALED_VALUE_BYTES_MAX);
+    if (envelopeBytes < VIEW_BYTES_MIN) {
+      this.#value.load(envelope.words, envelopeWord, envelopeBytes);
+      this.openedValue = this.#value.region.bytes;
+    } else {
+      this.openedValue = envelope.bytes.subarray(envelopeWord * 4, envelopeWord * 4 + envelopeBytes);
     }
-    this.#value.load(envelope.words, envelopeWord, envelopeBytes);
     this.openedValueBytes = envelopeBytes;
     return true;
   }

@@ -105,7 +105,7 @@ class LocalQueue implements Messenger {
     const region = allocateRegion(0);
     this.#local = { control: region, word: 0, packet: region, valueWord: 0 };
     this.#out = this.#local;
-    this.#incoming = { session, region, word: 0, wordEnd: 0, valueWord: 0, valueWordEnd: 0, epoch: 0 };
+    this.#incoming = { session, region, word: 0, wordEnd: 0, valueWord: 0, valueWordEnd: 0, epoch: 0, isSpent: false };
   }
 
   get isEmpty(): boolean {

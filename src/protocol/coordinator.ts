@@ -9,6 +9,7 @@ import type { GetCounters } from './get-flow.ts';
 import { GetFlow } from './get-flow.ts';
 import { MemberPicker } from './member-picker.ts';
 import {
+  FLAG_VALUE,
   KEY_BYTES_MAX,
   MESSAGE_READ_PART_REPLY,
   MESSAGE_READ_REPLY,
@@ -132,7 +133,6 @@ export class Coordinator {
   /** Of the datagram at hand: its answers count; a round trip may be taken from it (one is enough). */
   #answersCount = false;
   #sampleDue = false;
-  readonly #memberRtoMs = (member: number, attempt: number): number => this.#rounds.picker.rtoMs(1 << member, attempt);
   readonly #fire = (slot: number): void => this.#onTimer(slot);
 
   constructor(options: CoordinatorOptions) {
@@ -151,7 +151,9 @@ export class Coordinator {
     const picker = new MemberPicker(options.memberCount);
     this.#table = table;
     this.#timers = new TimerWheel(slotCount);
-    const writeParts = new WriteParts(table, requests, options.memberCount, this.counters);
+    const writeParts = new WriteParts(table, requests, options.memberCount, this.counters, (member, attempt) =>
+      picker.rtoMs(1 << member, attempt),
+    );
     const operations = new RmwOperations();
     const rmwRequests = new RmwRequests(table, operations, options.messenger, sealing, options);
     const { counters } = this;
@@ -334,11 +336,17 @@ export class Coordinator {
     const kind = table.kind[slot]!;
     this.#tellStamp(slot, outcome);
     if (this.#isRmw(slot)) return this.#endRmw(slot, token, outcome);
+    let block = NO_REF;
     if (table.movesByParts[slot] === 1 && this.#spreads.isDue(slot, outcome)) this.#spreads.begin(slot);
-    else this.#release(slot);
+    else {
+      // The opened value may lie in it, and whoever is told may start operations.
+      if (outcome === 'ok') block = table.takeBlock(slot);
+      this.#release(slot);
+    }
     // Last of all: the sink may start operations.
-    if (kind >= OPERATION_SCAN) return this.#onScanPartEnded(slot, kind, outcome);
-    sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
+    if (kind >= OPERATION_SCAN) this.#onScanPartEnded(slot, kind, outcome);
+    else sink.onOperationEnded(token, outcome, sealing.openedValue, outcome === 'ok' ? sealing.openedValueBytes : 0);
+    if (block !== NO_REF) this.#options.memory.free(block);
   }
 
   #endRmw(slot: number, token: number, outcome: Outcome): void {
@@ -408,13 +416,16 @@ export class Coordinator {
     this.#answersCount = incoming.epoch === this.#options.epoch() && hasMember(this.#options.readyMask(), member);
     this.#sampleDue = true;
     let { word, valueWord } = incoming;
+    let isSpent = true;
     while (word < wordEnd) {
       const byteCount = messageBytes(words, word, wordEnd, (valueWordEnd - valueWord) * 4);
       if (byteCount < 0) return this.#options.drops.count('malformed');
       this.#onAnswer(incoming, member, word, valueWord);
+      isSpent &&= isCopied(words, word);
       valueWord += alignUp(messageEnvelopeBytes(words, word)) >> 2;
       word += byteCount >> 2;
     }
+    incoming.isSpent = isSpent;
   }
 
   #onAnswer(incoming: Incoming<Peer>, member: number, word: number, valueWord: number): void {
@@ -497,7 +508,8 @@ export class Coordinator {
   #onProgress(slot: number, member: number, words: Int32Array, word: number): void {
     const { nowMs } = this.#rounds;
     if (!this.#writeParts.onProgress(slot, member, words, word, nowMs)) return;
-    this.#writeParts.onOverdue(slot, this.#memberRtoMs, nowMs);
+    // The others go on, so that the operation's own time-out never comes for one that is silent.
+    this.#writeParts.onSilence(slot, nowMs);
     this.#table.attempt[slot] = 0;
     this.#rounds.waitForTimeout(slot);
   }
@@ -556,6 +568,12 @@ export class Coordinator {
     if (phase === PHASE_OPEN || phase === PHASE_SEAL || phase === PHASE_SCAN_READS)
       return this.#rounds.waitForSealing(slot);
     if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
+    if (table.movesByParts[slot] === 1) {
+      // Parts have a time-out of their own.
+      const overdueMs = this.#writeParts.overdueMs(slot);
+      if (overdueMs !== Infinity && this.#rounds.nowMs < overdueMs)
+        return this.#rounds.wait(slot, overdueMs - this.#rounds.nowMs);
+    }
     this.#rounds.onSilence(slot);
     if (phase === PHASE_PULL) return this.#gets.pulls.onSilence(slot);
     if (phase === PHASE_SPREAD) {
@@ -619,4 +637,16 @@ export class Coordinator {
     }
     assert(spreadCount === this.#spreads.count, 'operations that spread are counted');
   }
+}
+
+/** Of what others say the value stays in the datagram, until it is opened. */
+function isCopied(words: Int32Array, word: number): boolean {
+  const type = typeOf(words, word);
+  if (type === MESSAGE_READ_REPLY) return (flagsOf(words, word) & FLAG_VALUE) === 0;
+  return (
+    type === MESSAGE_READ_PART_REPLY ||
+    type === MESSAGE_STAMP_REPLY ||
+    type === MESSAGE_WRITE_REPLY ||
+    type === MESSAGE_WRITE_PROGRESS
+  );
 }

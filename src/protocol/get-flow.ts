@@ -335,7 +335,8 @@ export class GetFlow {
     for (let member = 0; member < this.#membership.memberCount; member++) {
       const session = hasMember(bad, member) ? this.#membership.session(member) : undefined;
       if (session === undefined) continue;
-      if (!this.#requests.fits(session, slot)) this.#writeParts.send(session, slot, member, FLAG_REPAIR);
+      if (!this.#requests.fits(session, slot))
+        this.#writeParts.send(session, slot, member, FLAG_REPAIR, this.#rounds.nowMs);
       else if (!this.#requests.write(session, slot, MESSAGE_REPAIR, 0)) continue;
       this.#counters.repairs++;
     }
@@ -353,7 +354,7 @@ export class GetFlow {
 
   onWriteBackReply(slot: number, member: number, flags: number): void {
     const table = this.#table;
-    this.#writeParts.onMemberDone(slot, member);
+    this.#writeParts.onMemberDone(slot, member, this.#rounds.nowMs);
     // Its rights have changed meanwhile.
     if ((flags & FLAG_NOT_PERMITTED) !== 0) return this.resolve(slot);
     if ((flags & FLAGS_REFUSED) !== 0) {

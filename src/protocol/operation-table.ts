@@ -268,6 +268,13 @@ export class OperationTable {
     this.#envelopeRef[slot] = NO_REF;
   }
 
+  /** The envelope's own block, which is the caller's from now on; NO_REF when it has none. The envelope stays readable. */
+  takeBlock(slot: number): number {
+    const ref = this.#envelopeRef[slot]!;
+    this.#envelopeRef[slot] = NO_REF;
+    return ref;
+  }
+
   tagWord(slot: number): number {
     return slot * TAG_WORDS;
   }

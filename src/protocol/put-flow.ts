@@ -167,7 +167,7 @@ export class PutFlow {
 
   onWriteReply(slot: number, member: number, flags: number): void {
     const table = this.#table;
-    this.#writeParts.onMemberDone(slot, member);
+    this.#writeParts.onMemberDone(slot, member, this.#rounds.nowMs);
     if ((flags & FLAGS_REFUSED) === 0) {
       table.holders[slot]! |= 1 << member;
       if (memberCountOf(table.holders[slot]!) >= this.#quorum) this.#end(slot, 'ok');

@@ -179,6 +179,7 @@ export class Replica {
     const { words } = incoming.region;
     const { wordEnd, valueWordEnd } = incoming;
     let { word, valueWord } = incoming;
+    let isSpent = true;
     while (word < wordEnd) {
       // Groups of messages, so that what the store has to fetch from memory for each is fetched for all at once.
       let count = 0;
@@ -190,6 +191,7 @@ export class Replica {
         this.#groupWords[count] = word;
         this.#groupValueWords[count] = valueWord;
         this.#groupHashes[count] = this.#hashOf(words, word);
+        isSpent &&= isCopied(typeOf(words, word));
         count++;
         valueWord += alignUp(messageEnvelopeBytes(words, word)) >> 2;
         word += byteCount >> 2;
@@ -200,6 +202,7 @@ export class Replica {
       }
       if (isMalformed) return this.#drops.count('malformed');
     }
+    incoming.isSpent = isSpent;
   }
 
   /** Hash of a message's key; 0 when it has none. */
@@ -551,4 +554,9 @@ function isWritten(words: Int32Array, word: number, isFresh: boolean): boolean {
   const rmw = words[word + WORD_WRITE_RMW]!;
   if (readU53(words, word + WORD_WRITE_COUNTER) !== 0) return rmw === 0 || !isFresh;
   return rmw !== 0 && !isFresh && words[word + WORD_WRITE_WRITER] === 0 && words[word + WORD_WRITE_WRITER + 1] === 0;
+}
+
+/** Nothing of them is kept in the datagram. Small WRITEs come many in one: there is little to gain. */
+function isCopied(type: number): boolean {
+  return type === MESSAGE_WRITE_PART || type === MESSAGE_STAMP || type === MESSAGE_READ || type === MESSAGE_READ_PART;
 }

@@ -214,7 +214,7 @@ export class Rounds {
   #write(session: Session<Peer>, slot: number, member: number, flags: number): boolean {
     if (this.#requests.fits(session, slot)) return this.#requests.write(session, slot, MESSAGE_WRITE, flags);
     this.#table.byParts[slot]! |= 1 << member;
-    this.#writeParts.send(session, slot, member, flags);
+    this.#writeParts.send(session, slot, member, flags, this.nowMs);
     return true;
   }
 

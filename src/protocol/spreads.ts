@@ -54,7 +54,7 @@ export class Spreads {
 
   /** True when nobody lacks anything any more. */
   onReply(slot: number, member: number): boolean {
-    this.#writeParts.onMemberDone(slot, member);
+    this.#writeParts.onMemberDone(slot, member, this.#rounds.nowMs);
     return this.#writeParts.membersOf(slot) === 0;
   }
 
@@ -62,7 +62,7 @@ export class Spreads {
   onSilence(slot: number): boolean {
     const table = this.#table;
     if (table.attempt[slot]! >= SPREAD_ATTEMPTS_MAX) return true;
-    this.#writeParts.onSilence(slot);
+    this.#writeParts.onSilence(slot, this.#rounds.nowMs);
     table.attempt[slot]! += 1;
     this.#rounds.waitForTimeout(slot);
     return false;

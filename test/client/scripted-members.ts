@@ -163,6 +163,7 @@ export class ScriptedMembers {
         valueWord: 0,
         valueWordEnd: valueWords,
         epoch: EPOCH,
+        isSpent: false,
       },
       this.nowMs,
     );

@@ -200,6 +200,11 @@ export class SimulatedProcess implements Transport, Receiver {
     });
   }
 
+  /** Whoever still looks at it reads what nobody has sent. */
+  release(datagram: Uint8Array): void {
+    datagram.fill(0xdd);
+  }
+
   async close(): Promise<void> {
     this.kill();
   }

@@ -71,6 +71,8 @@ export class TestEnd implements EndpointApplication<TestPeer> {
   /** Called with each message; for answers. */
   onMessage: ((received: Received) => void) | undefined;
   handshakeCount = 0;
+  /** Said of each datagram of messages. */
+  isSpent = false;
 
   constructor(network: MemoryNetwork, name: string, port: number, options: EndOptions) {
     const { mode = 'secure' } = options;
@@ -172,6 +174,7 @@ export class TestEnd implements EndpointApplication<TestPeer> {
       valueWord += ((valueBytes + 7) & ~7) >> 2;
     }
     assert.equal(valueWord, incoming.valueWordEnd, 'the value part holds exactly the values');
+    incoming.isSpent = this.isSpent;
   }
 
   #judge(payload: Uint8Array): Admission<TestPeer> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { DATAGRAM_BYTES_ETHERNET, WIRE_VERSION } from '../../net/limits.ts';
+import { DATAGRAM_BYTES_ETHERNET, RELEASE_BYTES_MIN, WIRE_VERSION } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import { HEADER_BYTES, KIND_DATA, PREAMBLE_BYTES } from '../../net/wire.ts';
 import { seededBytes, seededRandom } from '../workers/random.ts';
@@ -46,6 +46,28 @@ for (const mode of SECURITY_MODES) {
       );
       assert.ok(b.received.every(({ epoch }) => epoch === 3) && a.received.every(({ epoch }) => epoch === 0xffff_ffff));
       a.assertDrops({});
+    });
+
+    test('should give a large datagram back to the transport once it is spent, and no other', () => {
+      const { world, a, b, session } = connectPair({ mode, datagramBytes: 16_384, receiveBufferBytes: 4_000_000 });
+      const released: number[] = [];
+      const release = b.transport.release.bind(b.transport);
+      b.transport.release = (datagram) => {
+        released.push(datagram.length);
+        release(datagram);
+      };
+      const spend = (isSpent: boolean, valueBytes: number): void => {
+        b.isSpent = isSpent;
+        assert.ok(a.send(session, 1, seededBytes(valueBytes, valueBytes)));
+        world.run(2);
+      };
+      spend(true, RELEASE_BYTES_MIN - 200);
+      spend(false, RELEASE_BYTES_MIN);
+      assert.deepEqual(released, []);
+      spend(true, RELEASE_BYTES_MIN);
+      assert.deepEqual(released, [overhead + MESSAGE_BYTES + RELEASE_BYTES_MIN]);
+      spend(false, RELEASE_BYTES_MIN);
+      assert.equal(released.length, 1, 'the next one is asked about anew');
     });
 
     test('should send what gathers in a turn as one datagram, and as few more as its size asks for', () => {

@@ -123,6 +123,18 @@ export function transportContract(name: string, makeKit: () => TransportKit): vo
         await kit.until(() => a.sent.length === 3 && b.heard.length === 1);
       }));
 
+    test('should take back the memory of a datagram, and no other: what it held is gone', () =>
+      pair(async (a, b, kit) => {
+        for (const token of [1, 2, 3]) a.send(token, FIRST_BYTES, 600, b.transport);
+        await kit.until(() => b.heard.length === 3);
+        b.transport.release(b.heard[1]!.bytes);
+        assert.notEqual(b.heard[1]!.bytes[1], FIRST_BYTES[1]);
+        for (const kept of [0, 2]) assert.deepEqual(Uint8Array.from(b.heard[kept]!.bytes), FIRST_BYTES);
+        a.send(1, FIRST_BYTES, 600, b.transport);
+        await kit.until(() => b.heard.length === 4);
+        assert.deepEqual(Uint8Array.from(b.heard[3]!.bytes), FIRST_BYTES);
+      }));
+
     test('should refuse an address that is in use', async () => {
       const kit = makeKit();
       const first = await kit.open();

@@ -22,3 +22,14 @@ test('should have the receive buffer that was asked for, where the system grants
   assert.ok(usual.receiveBufferBytes > bytes);
   await Promise.all([transport.close(), usual.close()]);
 });
+
+test('should give the memory of a datagram back to the system, unless others lie in it', async () => {
+  const transport = await UdpTransport.open({ host: '127.0.0.1', port: 0 });
+  const whole = new Uint8Array(8_192);
+  const { buffer } = whole;
+  const part = new Uint8Array(new ArrayBuffer(8_192), 0, 4_096);
+  const shared = new Uint8Array(new SharedArrayBuffer(8_192));
+  for (const datagram of [whole, part, shared]) transport.release(datagram);
+  assert.deepEqual([whole.length, buffer.byteLength, part.length, shared.length], [0, 0, 4_096, 8_192]);
+  await transport.close();
+});

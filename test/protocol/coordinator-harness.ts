@@ -238,15 +238,18 @@ export class CoordinatorHarness implements OperationSink {
     assert.equal(this.messenger.take().length, 0, 'nothing is asked');
   }
 
-  /** An answer of the member that was asked, or of another. */
-  answer(request: { readonly member: number }, message: Message, member = request.member, epoch = this.epoch): void {
-    this.coordinator.onMessages(incomingOf(this.#members[member]!, [message], epoch), this.nowMs);
+  /** An answer of the member that was asked, or of another. Returns whether its datagram is spent: it is overwritten. */
+  answer(request: { readonly member: number }, message: Message, member = request.member, epoch = this.epoch): boolean {
+    const incoming = incomingOf(this.#members[member]!, [message], epoch);
+    this.coordinator.onMessages(incoming, this.nowMs);
+    if (incoming.isSpent) incoming.region.bytes.fill(0xdd);
     this.sealing.drainValues(this.coordinator);
     this.coordinator.invariants();
+    return incoming.isSpent;
   }
 
-  answerRead(request: Asked, reply: ReadReply, member = request.member): void {
-    this.answer(request, readReply(request, reply), member);
+  answerRead(request: Asked, reply: ReadReply, member = request.member): boolean {
+    return this.answer(request, readReply(request, reply), member);
   }
 
   answerWrites(requests: readonly Asked[], flags = 0): void {

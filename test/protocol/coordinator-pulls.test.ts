@@ -6,6 +6,8 @@ import { FLAG_REPAIR, FLAG_WRITE_BACK, MESSAGE_READ } from '../../src/protocol/m
 import { CoordinatorHarness, flip, KEY, wantsValue } from './coordinator-harness.ts';
 import type { Asked, AskedReadPart, Copy } from './coordinator-harness.ts';
 import { NO_REF } from '../../src/store/host-memory.ts';
+import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
+import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { bytesOf, stampOf, writeReply } from './fixtures.ts';
 import { goneReply, partReply, partsReply, progressReply } from './part-fixtures.ts';
 
@@ -101,6 +103,43 @@ test('should ask the member that has the value for its parts, put them together 
     assert.equal(harness.coordinator.counters.writeBacks, 0);
     harness.assertIdle();
   }
+});
+
+test('should have done with a datagram of parts at once, and not with one whose value is still to be opened', () => {
+  const harness = harnessWith();
+  const large = harness.copyOf(VALUE, stampOf(7, 3, 4));
+  const [first] = getUntilParts(harness, large);
+  assert.equal(harness.answer(first!, partReply(first!, 0, large.envelope.subarray(0, PART_BYTES))), true);
+  harness.messenger.take();
+
+  const other = bytesOf('other');
+  const small = harness.copyOf('small', stampOf(8), other);
+  harness.get(other);
+  const reads = harness.asked(MESSAGE_READ);
+  const spent = reads.map((read) => harness.answerRead(read, wantsValue(read) ? small : { stamp: small.stamp }));
+  assert.deepEqual(
+    spent,
+    reads.map((read) => !wantsValue(read)),
+  );
+  assert.deepEqual(harness.ended, [{ token: 1, outcome: 'ok', value: 'small' }]);
+});
+
+test('should hand out a large value in plaintext that stays what it is when its reader starts a put at once', () => {
+  const harness = harnessWith({
+    wrapSealing: () => createInlineSealing({ mode: 'plaintext', dataKeys: DataKeyRing.of(1, new Uint8Array(32)) }),
+  });
+  harness.messenger.bytesMax = 1_016;
+  const value = VALUE.repeat(20);
+  const copy = { stamp: stampOf(7, 3, 4), envelope: bytesOf(value), tag: new Int32Array(4) };
+  let seen = '';
+  harness.onOperationEnded = (_token, _outcome, opened, openedBytes) => {
+    harness.put('z'.repeat(value.length));
+    seen = Buffer.from(opened.subarray(0, openedBytes)).toString();
+  };
+  sendAll(harness, getUntilParts(harness, copy), copy);
+  assert.equal(seen, value);
+  harness.coordinator.close();
+  assert.equal(harness.memory.usedBlocks, 0);
 });
 
 test('should ask at once, over all gets together, for what its window holds, and each get in turn', () => {

@@ -176,7 +176,7 @@ export function incomingOf(session: Session<Peer>, messages: readonly Message[],
     word += control.length;
   }
   const valueWordEnd = (24 + valueBytes) >> 2;
-  return { session, region, word: valueWordEnd + 2, wordEnd: word, valueWord: 6, valueWordEnd, epoch };
+  return { session, region, word: valueWordEnd + 2, wordEnd: word, valueWord: 6, valueWordEnd, epoch, isSpent: false };
 }
 
 export interface Stamp extends Writer {

@@ -9,14 +9,19 @@ import { bench } from './run-bench.ts';
  * Bytes of values that gets return, to the bytes that bare node:dgram moves between two processes in the same run, in
  * datagrams of the same size: what the message layer, the store and the client leave of the network.
  *
- * It is held in the datagrams that Ethernet carries. The larger ones, which loopback alone takes, stand beside it: there
- * a datagram of bare node:dgram costs no more than copying it twice, and each copy of ours shows.
+ * The larger the datagrams, the less bare node:dgram does for a byte, and the more what is ours shows: on two cores that four
+ * processes share, the round trip in which a get learns of a value's length, and what a datagram costs a replica.
  */
 const VALUE_BYTES = 64 * 1024;
 /** Ethernet's jumbo frames of 9,000 bytes, less 28 of headers. */
 const DATAGRAM_BYTES_JUMBO = 8_968;
-const OTHER_DATAGRAM_BYTES = [DATAGRAM_BYTES_JUMBO, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_MAX] as const;
-const OF_RAW_MIN = 0.6;
+/** What is reached, with the spread of a shared machine taken off. */
+const HELD = [
+  { datagramBytes: DATAGRAM_BYTES_ETHERNET, ofRawMin: 0.6 },
+  { datagramBytes: DATAGRAM_BYTES_LOOPBACK, ofRawMin: 0.4 },
+] as const;
+/** They stand beside it. */
+const OTHER_DATAGRAM_BYTES = [DATAGRAM_BYTES_JUMBO, DATAGRAM_BYTES_MAX] as const;
 const ROUNDS = 3;
 const DURATION_S = 3;
 const QUICK_DURATION_S = 2;
@@ -36,23 +41,31 @@ export const byteRate: Proof = {
 };
 
 async function proveByteRate(context: ProofContext): Promise<ClaimResult[]> {
-  const held = await measure(context, DATAGRAM_BYTES_ETHERNET);
+  const held: Rates[] = [];
+  for (const { datagramBytes } of HELD) held.push(await measure(context, datagramBytes));
   const others: Rates[] = [];
   for (const datagramBytes of OTHER_DATAGRAM_BYTES) others.push(await measure(context, datagramBytes));
-  const gets = held.runs.find(({ workload, mode }) => workload === 'C' && mode === 'plaintext');
-  if (gets === undefined) throw new Error('the bench reported no plaintext gets');
-  const ofRaw = gets.bytesPerSec.read / held.rawBytesPerSec;
-  return [
-    {
+  return HELD.map(({ datagramBytes, ofRawMin }, index) => {
+    const rates = held[index]!;
+    const readBytesPerSec = getsOf(rates);
+    const ofRaw = readBytesPerSec / rates.rawBytesPerSec;
+    const isLast = index === HELD.length - 1;
+    return {
       claim:
-        `plaintext gets of ${count(VALUE_BYTES)} bytes in datagrams of ${count(DATAGRAM_BYTES_ETHERNET)} move at least ` +
-        `${OF_RAW_MIN} of the bytes that raw node:dgram moves in the same run`,
-      ok: ofRaw >= OF_RAW_MIN,
-      figures: `${ofRaw.toFixed(2)}: ${megabytes(gets.bytesPerSec.read)} of ${megabytes(held.rawBytesPerSec)} MB/s`,
-      table: tableOf([held, ...others]),
-      data: { min: OF_RAW_MIN, rates: [held, ...others] },
-    },
-  ];
+        `plaintext gets of ${count(VALUE_BYTES)} bytes in datagrams of ${count(datagramBytes)} move at least ` +
+        `${ofRawMin} of the bytes that raw node:dgram moves in the same run`,
+      ok: ofRaw >= ofRawMin,
+      figures: `${ofRaw.toFixed(2)}: ${megabytes(readBytesPerSec)} of ${megabytes(rates.rawBytesPerSec)} MB/s`,
+      ...(isLast && { table: tableOf([...held, ...others]) }),
+      data: { min: ofRawMin, rates: isLast ? [rates, ...others] : [rates] },
+    };
+  });
+}
+
+function getsOf({ runs }: Rates): number {
+  const gets = runs.find(({ workload, mode }) => workload === 'C' && mode === 'plaintext');
+  if (gets === undefined) throw new Error('the bench reported no plaintext gets');
+  return gets.bytesPerSec.read;
 }
 
 async function measure(context: ProofContext, datagramBytes: number): Promise<Rates> {
