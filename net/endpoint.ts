@@ -140,9 +140,9 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     this.#outbox.epoch = epoch;
   }
 
-  /** When there is room again for requests that were refused for a while; Infinity when none were, or answers make room. */
+  /** When there is room again for requests that were refused, if answers make none before; Infinity when none were. */
   get roomAtMs(): number {
-    return this.#handshakes.restEndMs(this.#nowMs);
+    return this.#handshakes.roomAtMs(this.#nowMs);
   }
 
   /** Trusted bytes the endpoint needs at most: control parts in clear, and a full table of sessions. */

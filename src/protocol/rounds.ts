@@ -131,8 +131,9 @@ export class Rounds {
     table.sampled[slot] = this.ask(slot, members) & ~table.byParts[slot]!;
     // No hedge later than an answer is overdue: its delay follows how long phases take, and where more of them lose a
     // datagram than are to be hedged, it would follow itself up to its bound.
-    const rtoMs = this.picker.rtoMs(table.asked[slot]!, 0);
-    this.wait(slot, this.others(slot) === 0 ? rtoMs : Math.min(rtoMs, this.picker.hedgeDelayMs()));
+    const rtoMs = this.#rtoMs(slot);
+    const canHedge = table.asked[slot] !== 0 && this.others(slot) !== 0;
+    this.wait(slot, canHedge ? Math.min(rtoMs, this.picker.hedgeDelayMs()) : rtoMs);
   }
 
   /** Members that the request went out to. To the others it goes as soon as their sessions take it. */
@@ -161,6 +162,7 @@ export class Rounds {
     let kept = 0;
     this.#full = 0;
     for (const slot of unsent) {
+      const asked = table.asked[slot]!;
       let left = isAsking(table.phase[slot]!) ? table.unsent[slot]! & this.#eligible(slot) : 0;
       for (let member = 0; member < this.#membership.memberCount; member++) {
         if (!hasMember(left & ~this.#full, member)) continue;
@@ -173,6 +175,8 @@ export class Rounds {
       }
       table.unsent[slot] = left;
       if (left !== 0) unsent[kept++] = slot;
+      // Its timer was set when it was not under way: it has the time of a round trip from now on, as others have.
+      if (table.asked[slot] !== asked) this.waitForTimeout(slot);
     }
     unsent.length = kept;
   }
@@ -185,7 +189,7 @@ export class Rounds {
     const table = this.#table;
     const unsent = table.unsent[slot]!;
     if (unsent === 0 || (table.asked[slot]! & ~table.replied[slot]!) !== 0) return false;
-    return (unsent & ~this.picker.heardSince(table.phaseMs[slot]!)) === 0;
+    return (unsent & ~this.picker.heardSince(table.phaseMs[slot]!)) === 0 && (unsent & this.picker.silentMask) === 0;
   }
 
   #askOne(slot: number, member: number): boolean {
@@ -225,7 +229,13 @@ export class Rounds {
 
   /** From now on a whole time-out is waited for: parts are under way and some have come, or nothing has left yet. */
   waitForTimeout(slot: number): void {
-    this.wait(slot, this.picker.rtoMs(this.#table.asked[slot]!, this.#table.attempt[slot]!));
+    this.wait(slot, this.#rtoMs(slot));
+  }
+
+  /** Of those that were asked, and of those that will be when there is credit: a few milliseconds are too short for that, too. */
+  #rtoMs(slot: number): number {
+    const table = this.#table;
+    return this.picker.rtoMs(table.asked[slot]! | table.unsent[slot]!, table.attempt[slot]!);
   }
 
   /** Only the deadline is waited for: the operation is at the sealing. */
@@ -266,7 +276,7 @@ export class Rounds {
       this.#counters.retransmissions += memberCountOf(again);
       table.attempt[slot] = Math.min(table.attempt[slot]! + 1, 255);
     }
-    this.wait(slot, this.picker.rtoMs(table.asked[slot]!, table.attempt[slot]!));
+    this.waitForTimeout(slot);
   }
 
   /** Asks members that were not asked yet; returns those it could send to. */
