@@ -196,6 +196,10 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     return this.#outbox.valueBytesMax(session, controlBytes);
   }
 
+  hasRoom(session: Session<P>): boolean {
+    return this.#outbox.hasRoom(session);
+  }
+
   append(session: Session<P>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
     return this.#outbox.append(session, controlBytes, valueBytes, isBulk);
   }
