@@ -204,11 +204,12 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     return this.#outbox.append(session, controlBytes, valueBytes, isBulk);
   }
 
-  /** Sends what has gathered: the end of a turn. */
+  /** Sends what has gathered: the end of a turn. Only then strangers are looked at. */
   flush(nowMs: number): void {
     this.#setTime(nowMs);
     this.#outbox.flush();
     this.#sealing.drainDatagrams(this);
+    this.#inbox.turnRequests();
   }
 
   onDatagramSealed(slot: number): void {
