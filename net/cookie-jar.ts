@@ -1,11 +1,12 @@
 import { addressBlock } from './address-block.ts';
 import {
   COOKIE_HALF_OPEN_MIN,
+  COOKIE_HANDSHAKES_INTERVAL_MS,
   COOKIE_HANDSHAKES_MIN,
   COOKIE_INTERVAL_MS,
   COOKIE_SECRET_MS,
-  HANDSHAKES_MAX,
   HANDSHAKES_PER_HOST_MAX,
+  PROVED_HANDSHAKES_MAX,
 } from './limits.ts';
 import type { HandshakeCrypto } from './sealing.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -23,9 +24,9 @@ export class CookieJar {
   #secret: Uint8Array;
   #secretSinceMs = -Infinity;
   /** Handshakes without a cookie. */
-  readonly #unproved = new TokenBucket(COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS);
+  readonly #unproved = new TokenBucket(COOKIE_HANDSHAKES_MIN, COOKIE_HANDSHAKES_INTERVAL_MS);
   /** Further ones, whose hosts have returned one: all, and of the present interval by host. */
-  readonly #proved = new TokenBucket(HANDSHAKES_MAX - COOKIE_HANDSHAKES_MIN, COOKIE_INTERVAL_MS);
+  readonly #proved = new TokenBucket(PROVED_HANDSHAKES_MAX, COOKIE_INTERVAL_MS);
   readonly #handshakesByHost = new Map<string, number>();
   #intervalSinceMs = -Infinity;
 

@@ -141,9 +141,9 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     this.#outbox.epoch = epoch;
   }
 
-  /** When there is room again for requests that were refused for a while; Infinity when none were, or answers make room. */
+  /** When there is room again for requests that were refused, if answers make none before; Infinity when none were. */
   get roomAtMs(): number {
-    return this.#handshakes.restEndMs(this.#nowMs);
+    return this.#handshakes.roomAtMs(this.#nowMs);
   }
 
   /** Trusted bytes the endpoint needs at most: control parts in clear, and a full table of sessions. */
@@ -197,15 +197,20 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     return this.#outbox.valueBytesMax(session, controlBytes);
   }
 
+  hasRoom(session: Session<P>): boolean {
+    return this.#outbox.hasRoom(session);
+  }
+
   append(session: Session<P>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
     return this.#outbox.append(session, controlBytes, valueBytes, isBulk);
   }
 
-  /** Sends what has gathered: the end of a turn. */
+  /** Sends what has gathered: the end of a turn. Only then strangers are looked at. */
   flush(nowMs: number): void {
     this.#setTime(nowMs);
     this.#outbox.flush();
     this.#sealing.drainDatagrams(this);
+    this.#inbox.turnRequests();
   }
 
   onDatagramSealed(slot: number): void {

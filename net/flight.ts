@@ -48,7 +48,7 @@ export class Flight {
   #burstBytes = 0;
   #burstMs = 0;
   #restUntilMs = -Infinity;
-  /** Something was refused in the rest. */
+  /** Something was refused, and nothing taken since. */
   #isAwaited = false;
 
   readonly #datagramBytesMax: number;
@@ -65,9 +65,15 @@ export class Flight {
     return this.#sentBytes - this.#goneBytes;
   }
 
-  /** When there is room again for what was refused while the sender rests; Infinity when nothing was. */
-  restEndMs(nowMs: number): number {
-    return this.#isAwaited && this.#restUntilMs > nowMs ? this.#restUntilMs : Infinity;
+  /**
+   * When there is room again for what was refused, if no acknowledgement makes it before: the end of the rest, or when what
+   * is in flight is given up. Infinity when nothing was refused, or that time has come.
+   */
+  roomAtMs(nowMs: number): number {
+    if (!this.#isAwaited) return Infinity;
+    if (this.#restUntilMs > nowMs) return this.#restUntilMs;
+    const givenUpMs = this.#progressMs + this.#timeoutMs;
+    return givenUpMs > nowMs ? givenUpMs : Infinity;
   }
 
   /**
@@ -84,7 +90,8 @@ export class Flight {
     this.#isAwaited = nowMs < this.#restUntilMs;
     if (this.#isAwaited) return 0;
     const roomBytes = this.#roomBytes(neededBytes, isBulk);
-    if (roomBytes >= neededBytes || nowMs - this.#progressMs < this.#timeoutMs) return roomBytes;
+    this.#isAwaited = roomBytes < neededBytes;
+    if (!this.#isAwaited || nowMs - this.#progressMs < this.#timeoutMs) return roomBytes;
     // No answer for so long: take all of it as lost, and try again with less.
     this.#goneBytes = this.#sentBytes;
     this.#goneNumber = this.#sentNumber;
@@ -92,6 +99,7 @@ export class Flight {
     this.#progressMs = nowMs;
     this.#timeoutMs = Math.min(this.#timeoutMs * 2, FLIGHT_TIMEOUT_MS_MAX);
     this.#halve();
+    this.#isAwaited = false;
     return this.#roomBytes(neededBytes, isBulk);
   }
 

@@ -131,11 +131,11 @@ export class Handshakes<P> {
     return link;
   }
 
-  /** When something that links' sessions refused for a rest can be sent; Infinity when nothing was. */
-  restEndMs(nowMs: number): number {
-    let endMs = Infinity;
-    for (const { session } of this.#links) endMs = Math.min(endMs, session?.flight?.restEndMs(nowMs) ?? Infinity);
-    return endMs;
+  /** When links' sessions take again what they refused; Infinity when they refused nothing. */
+  roomAtMs(nowMs: number): number {
+    let atMs = Infinity;
+    for (const { session } of this.#links) atMs = Math.min(atMs, session?.flight?.roomAtMs(nowMs) ?? Infinity);
+    return atMs;
   }
 
   tick(nowMs: number): void {

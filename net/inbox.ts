@@ -30,6 +30,7 @@ import {
  *     turn()              a few at a time: header checked, session found, handed to the sealing to open
  *     onDatagramOpened()  replay window committed, messages handed to the application; its memory is given back when it
  *                         is large and spent
+ *     turnRequests()      the end of the turn: message 1 of strangers, when those with sessions have their answers
  */
 
 /**
@@ -65,6 +66,12 @@ export interface InboxOptions<P> {
   onDeadSessionIdle(session: Session<P>): void;
 }
 
+interface Arrived {
+  readonly datagram: Uint8Array;
+  readonly host: string;
+  readonly port: number;
+}
+
 /** Datagrams that were handled and still lie in the queue: seldom enough that what waits behind them is moved up. */
 const HANDLED_KEPT_MAX = 64;
 
@@ -74,7 +81,8 @@ export class Inbox<P> {
   readonly #options: InboxOptions<P>;
   readonly #sealing: DatagramSealing;
   readonly #drops: DropCounters;
-  readonly #queue: { datagram: Uint8Array; host: string; port: number }[] = [];
+  readonly #queue: Arrived[] = [];
+  readonly #requests: Arrived[] = [];
   /** The first of the queue that waits. */
   #next = 0;
   readonly #openRegions: (Region | undefined)[] = Array.from<Region | undefined>({ length: RECEIVE_SLOTS });
@@ -91,8 +99,10 @@ export class Inbox<P> {
   }
 
   queue(datagram: Uint8Array, host: string, port: number): void {
-    if (this.waitingCount >= RECEIVE_SLOTS) this.#drops.count('receive-slots-full');
-    else this.#queue.push({ datagram, host, port });
+    const isRequest = datagram[OFFSET_KIND] === KIND_REQUEST;
+    const waitingCount = isRequest ? this.#requests.length : this.waitingCount;
+    if (waitingCount >= RECEIVE_SLOTS) this.#drops.count('receive-slots-full');
+    else (isRequest ? this.#requests : this.#queue).push({ datagram, host, port });
   }
 
   /** Datagrams that wait for their turn. */
@@ -110,6 +120,12 @@ export class Inbox<P> {
     }
     if (this.#next === this.#queue.length || this.#next >= HANDLED_KEPT_MAX) this.#forgetHandled();
     return count;
+  }
+
+  /** Each costs hashes and an answer, or Diffie-Hellman, and its sender has proved nothing yet. */
+  turnRequests(): void {
+    for (const { datagram, host, port } of this.#requests) this.#receive(datagram, host, port);
+    this.#requests.length = 0;
   }
 
   #forgetHandled(): void {

@@ -1,7 +1,7 @@
 import { alignUp } from './bytes.ts';
 import type { Region } from './bytes.ts';
 import type { DropCounters } from './drops.ts';
-import { SEND_SLOTS, SEND_SLOTS_OF_SESSIONS } from './limits.ts';
+import { DATAGRAM_BYTES_MIN, SEND_SLOTS, SEND_SLOTS_OF_SESSIONS } from './limits.ts';
 import type { DatagramSealing } from './sealing.ts';
 import type { Session } from './session.ts';
 import { SlotRing } from './slot-ring.ts';
@@ -114,6 +114,14 @@ export class Outbox<P> {
     session.controlEnd += controlBytes;
     session.valueEnd += valuePadded;
     return true;
+  }
+
+  /** Whether a message of the smallest path's datagram could be appended now. */
+  hasRoom(session: Session<P>): boolean {
+    if (session.slot !== -1) return true;
+    if (!session.canSend()) return false;
+    const roomBytes = session.flight?.roomBytes(DATAGRAM_BYTES_MIN, this.nowMs) ?? Infinity;
+    return roomBytes >= DATAGRAM_BYTES_MIN;
   }
 
   #beginDatagram(session: Session<P>, neededBytes: number, isBulk: boolean): boolean {

@@ -124,6 +124,10 @@ class LocalQueue implements Messenger {
     return this.#options.remote.valueBytesMax(session, controlBytes);
   }
 
+  hasRoom(session: Session<Peer>): boolean {
+    return session === this.#options.session || this.#options.remote.hasRoom(session);
+  }
+
   append(session: Session<Peer>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
     if (session !== this.#options.session) {
       const { remote } = this.#options;

@@ -167,6 +167,7 @@ export class Coordinator {
       options,
       quorum,
       counters,
+      options.messenger,
     );
     this.#writeParts = writeParts;
     this.#rounds = rounds;

@@ -64,6 +64,14 @@ export class MemberPicker {
     return mask;
   }
 
+  /** Members that were heard within the time that their answers take. */
+  answeringMask(nowMs: number): number {
+    let mask = 0;
+    for (let member = 0; member < this.#rtts.length; member++)
+      if (nowMs - this.#heardMs[member]! <= this.#rtts[member]!.rtoMs(0)) mask |= 1 << member;
+    return mask & ~this.#silentMask;
+  }
+
   onRoundTrip(member: number, rttMs: number): void {
     this.#nearOf = NOT_LOOKED_AT;
     this.#rtts[member]!.sample(rttMs);

@@ -10,6 +10,8 @@ export interface Messenger {
   fits(session: Session<Peer>, controlBytes: number, valueBytes: number): boolean;
   /** Largest value part, a multiple of 8, that one datagram to this peer holds beside so many control bytes. */
   valueBytesMax(session: Session<Peer>, controlBytes: number): number;
+  /** Whether the session takes a small message now. */
+  hasRoom(session: Session<Peer>): boolean;
   /**
    * False when nothing can be sent to the session now; requests are repeated later, lost answers are asked for again.
    * @param isBulk A part of something large: leaves a share of the credit to small messages.

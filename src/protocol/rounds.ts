@@ -1,6 +1,7 @@
 import type { Session } from '../../net/session.ts';
 import type { ValueSealing } from '../../workers/sealing.ts';
 import type { MemberPicker } from './member-picker.ts';
+import type { Messenger } from './messenger.ts';
 import { FLAG_WRITE_BACK, MESSAGE_WRITE } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
 import {
@@ -71,10 +72,13 @@ export class Rounds {
   readonly #quorum: number;
   readonly #counters: RoundCounters;
   readonly #writeParts: WriteParts;
+  readonly #messenger: Messenger;
   /** Slots whose requests a session did not take, in the order of asking. */
   readonly #unsent: number[] = [];
   /** Members whose sessions took nothing more: further requests wait behind those in #unsent. */
   #full = 0;
+  /** Members from which answers came of late. */
+  #answering = 0;
 
   constructor(
     table: OperationTable,
@@ -86,7 +90,9 @@ export class Rounds {
     membership: Membership,
     quorum: number,
     counters: RoundCounters,
+    messenger: Messenger,
   ) {
+    this.#messenger = messenger;
     this.#table = table;
     this.#requests = requests;
     this.#rmwRequests = rmwRequests;
@@ -131,20 +137,15 @@ export class Rounds {
     table.sampled[slot] = this.ask(slot, members) & ~table.byParts[slot]!;
     // No hedge later than an answer is overdue: its delay follows how long phases take, and where more of them lose a
     // datagram than are to be hedged, it would follow itself up to its bound.
-    const rtoMs = this.picker.rtoMs(table.asked[slot]!, 0);
-    this.wait(slot, this.others(slot) === 0 ? rtoMs : Math.min(rtoMs, this.picker.hedgeDelayMs()));
+    const rtoMs = this.#rtoMs(slot);
+    const canHedge = table.asked[slot] !== 0 && this.others(slot) !== 0;
+    this.wait(slot, canHedge ? Math.min(rtoMs, this.picker.hedgeDelayMs()) : rtoMs);
   }
 
   /** Members that the request went out to. To the others it goes as soon as their sessions take it. */
   ask(slot: number, members: number): number {
     const table = this.#table;
-    let sent = 0;
-    for (let member = 0; member < this.#membership.memberCount; member++) {
-      if (!hasMember(members & ~this.#full, member)) continue;
-      if (this.#askOne(slot, member)) sent |= 1 << member;
-      else this.#full |= 1 << member;
-    }
-    table.asked[slot]! |= sent;
+    const sent = this.#send(slot, members);
     const before = table.unsent[slot]!;
     const unsent = (before | members) & ~sent;
     if (unsent !== before) {
@@ -160,21 +161,49 @@ export class Rounds {
     const table = this.#table;
     let kept = 0;
     this.#full = 0;
+    if (unsent.length === 0) return;
+    this.#lookForRoom();
     for (const slot of unsent) {
-      let left = isAsking(table.phase[slot]!) ? table.unsent[slot]! & this.#eligible(slot) : 0;
-      for (let member = 0; member < this.#membership.memberCount; member++) {
-        if (!hasMember(left & ~this.#full, member)) continue;
-        if (!this.#askOne(slot, member)) this.#full |= 1 << member;
-        else {
-          left &= ~(1 << member);
-          table.asked[slot]! |= 1 << member;
-          if (table.attempt[slot] === 0) table.sampled[slot]! |= (1 << member) & ~table.byParts[slot]!;
-        }
-      }
-      table.unsent[slot] = left;
-      if (left !== 0) unsent[kept++] = slot;
+      const wanted = isAsking(table.phase[slot]!) ? table.unsent[slot]! & this.#eligible(slot) : 0;
+      const sent = this.#send(slot, wanted);
+      table.unsent[slot] = wanted & ~sent;
+      if (table.unsent[slot] !== 0) unsent[kept++] = slot;
+      if (sent === 0) continue;
+      if (table.attempt[slot] === 0) table.sampled[slot]! |= sent & ~table.byParts[slot]!;
+      // Its timer was set when it was not under way: it has the time of a round trip from now on, as others have.
+      this.waitForTimeout(slot);
     }
     unsent.length = kept;
+  }
+
+  #send(slot: number, members: number): number {
+    if (this.#waitsForAll(members)) return 0;
+    let sent = 0;
+    for (let member = 0; member < this.#membership.memberCount; member++) {
+      if (!hasMember(members & ~this.#full, member)) continue;
+      if (this.#askOne(slot, member)) sent |= 1 << member;
+      else this.#full |= 1 << member;
+    }
+    this.#table.asked[slot]! |= sent;
+    return sent;
+  }
+
+  #lookForRoom(): void {
+    this.#answering = this.picker.answeringMask(this.nowMs);
+    for (let member = 0; member < this.#membership.memberCount; member++) {
+      const session = this.#membership.session(member);
+      if (session === undefined || !this.#messenger.hasRoom(session)) this.#full |= 1 << member;
+    }
+  }
+
+  /**
+   * Whether a request waits for a member that takes nothing now and will soon. It is then sent to none of them: a write
+   * that some members have long before the others makes every get in between write back what it finds.
+   */
+  #waitsForAll(members: number): boolean {
+    if ((members & this.#full & this.#answering) === 0) return false;
+    this.#full |= members;
+    return true;
   }
 
   /**
@@ -225,7 +254,13 @@ export class Rounds {
 
   /** From now on a whole time-out is waited for: parts are under way and some have come, or nothing has left yet. */
   waitForTimeout(slot: number): void {
-    this.wait(slot, this.picker.rtoMs(this.#table.asked[slot]!, this.#table.attempt[slot]!));
+    this.wait(slot, this.#rtoMs(slot));
+  }
+
+  /** Of those that were asked, and of those that will be when there is credit: a few milliseconds are too short for that, too. */
+  #rtoMs(slot: number): number {
+    const table = this.#table;
+    return this.picker.rtoMs(table.asked[slot]! | table.unsent[slot]!, table.attempt[slot]!);
   }
 
   /** Only the deadline is waited for: the operation is at the sealing. */
@@ -266,7 +301,7 @@ export class Rounds {
       this.#counters.retransmissions += memberCountOf(again);
       table.attempt[slot] = Math.min(table.attempt[slot]! + 1, 255);
     }
-    this.wait(slot, this.picker.rtoMs(table.asked[slot]!, table.attempt[slot]!));
+    this.waitForTimeout(slot);
   }
 
   /** Asks members that were not asked yet; returns those it could send to. */

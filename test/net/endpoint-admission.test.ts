@@ -17,7 +17,7 @@ import {
   WIRE_VERSION,
 } from '../../net/limits.ts';
 import { Session } from '../../net/session.ts';
-import { COOKIE_OFFSET, KIND_COOKIE, KIND_REQUEST, KIND_RESPONSE, MAC_BYTES } from '../../net/wire.ts';
+import { COOKIE_OFFSET, KIND_COOKIE, KIND_DATA, KIND_REQUEST, KIND_RESPONSE, MAC_BYTES } from '../../net/wire.ts';
 import { keyedMac } from '../../workers/handshake-macs.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
@@ -265,6 +265,23 @@ test('should let a client in during a flood of spoofed requests, also of some in
   }
   assert.equal(b.numbers.length, 50);
   assert.equal(link.session, session);
+});
+
+test('should answer who has a session before it looks at the requests of strangers that came with it', () => {
+  const pair = connectPair();
+  const { world, a, b, session } = pair;
+  b.onMessage = ({ session: from, number }) => b.send(from, number);
+  const { stranger, requests } = manyRequests(pair, 40);
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  const sent = world.record(() => {
+    for (const request of spoofed(requests, 0)) world.network.inject(request);
+    a.send(session, 1);
+    a.endpoint.flush(world.nowMs);
+    world.run(2);
+  });
+  const [first, ...others] = sent.filter(({ fromPort }) => fromPort === b.transport.port);
+  assert.equal(kindOf(first!), KIND_DATA);
+  assert.equal(others.length, 40);
 });
 
 test('should bound what hosts that prove their addresses, and finish nothing, hold together', () => {

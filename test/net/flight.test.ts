@@ -285,16 +285,26 @@ test('should rest after such a datagram, so that in flight is the share on avera
   const flight = sharing(40);
   const sentMs = 10;
   flight.onSent(40, 5 * COST - DATAGRAM_RECORD_BYTES, sentMs);
-  assert.equal(allows(flight, 8, sentMs + 1), false);
   const acknowledgedMs = sentMs + 2;
   flight.onAcknowledged(40, acknowledgedMs);
   const restEndMs = sentMs + 5 * 2;
-  assert.equal(flight.restEndMs(acknowledgedMs), Infinity, 'nobody waits');
+  assert.equal(flight.roomAtMs(acknowledgedMs), Infinity, 'nobody waits');
   assert.equal(allows(flight, 8, acknowledgedMs), false);
-  assert.equal(flight.restEndMs(acknowledgedMs), restEndMs);
+  assert.equal(flight.roomAtMs(acknowledgedMs), restEndMs);
   assert.equal(allows(flight, 8, restEndMs - 0.01), false);
   assert.equal(allows(flight, 8, restEndMs), true);
-  assert.equal(flight.restEndMs(restEndMs), Infinity);
+  assert.equal(flight.roomAtMs(restEndMs), Infinity);
+});
+
+test('should tell when what it refused can go, though no answer comes any more', () => {
+  const flight = sharing(40);
+  flight.onSent(40, 5 * COST - DATAGRAM_RECORD_BYTES, 10);
+  assert.equal(flight.roomAtMs(11), Infinity, 'nobody waits');
+  assert.equal(allows(flight, 8, 11), false);
+  assert.equal(flight.roomAtMs(11), 10 + FLIGHT_TIMEOUT_MS_MIN);
+  assert.equal(allows(flight, 8, 10 + FLIGHT_TIMEOUT_MS_MIN - 0.01), false);
+  assert.equal(allows(flight, 8, 10 + FLIGHT_TIMEOUT_MS_MIN), true);
+  assert.equal(flight.roomAtMs(10 + FLIGHT_TIMEOUT_MS_MIN), Infinity);
 });
 
 test('should not rest for longer than the bound, nor after a datagram within the share', () => {

@@ -133,8 +133,8 @@ test('should name every limit that the other end can notice, as the code has it'
       `| ${limits.HALF_OPEN_MAX}, ${limits.HALF_OPEN_PER_HOST_MAX} of one host, ${limits.HALF_OPEN_TIMEOUT_MS / 1_000} s each |`,
     ],
     [
-      'HANDSHAKES_MAX',
-      `| ${limits.COOKIE_HANDSHAKES_MIN} at once and each ${limits.COOKIE_INTERVAL_MS} ms without a cookie, ${limits.HANDSHAKES_MAX - limits.COOKIE_HANDSHAKES_MIN} with one, ${limits.HANDSHAKES_PER_HOST_MAX} of these of one host |`,
+      'PROVED_HANDSHAKES_MAX',
+      `| ${limits.COOKIE_HANDSHAKES_MIN} at once and a second without a cookie, ${limits.PROVED_HANDSHAKES_MAX} at once and each ${limits.COOKIE_INTERVAL_MS} ms with one, ${limits.HANDSHAKES_PER_HOST_MAX} of these of one host |`,
     ],
     [
       'COOKIE_HALF_OPEN_MIN',

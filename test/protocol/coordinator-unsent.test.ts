@@ -33,6 +33,59 @@ test('should send what was held back in the order of asking, as room comes, with
   assert.equal(harness.coordinator.counters.retransmissions, 0);
 });
 
+test('should send a write to all members or to none, while one that answers takes nothing', () => {
+  const harness = new CoordinatorHarness();
+  harness.put('x');
+  harness.turn(0);
+  const stamps = harness.asked(MESSAGE_STAMP);
+  setRoom(harness, 0);
+  for (const request of stamps) harness.answer(request, stampReply(request, 4));
+  harness.turn(0);
+  const [answering] = stamps;
+  for (const member of [0, 1, 2]) harness.setRoom(member, member === answering!.member ? 0 : 100);
+  harness.turn(0);
+  // Nor does what comes later take the room of those that the write waits for, or it would wait for ever.
+  const later = harness.get(bytesOf('later'));
+  harness.turn(0);
+  harness.assertNothingAsked();
+  harness.coordinator.cancel(later);
+  harness.setRoom(answering!.member, 100);
+  harness.turn(0);
+  assert.deepEqual(
+    harness.asked(MESSAGE_WRITE).map(({ member }) => member),
+    [0, 1, 2],
+  );
+});
+
+test('should not wait for one that takes nothing and has not answered for a while', () => {
+  const harness = new CoordinatorHarness();
+  harness.put('x');
+  harness.turn(0);
+  const stamps = harness.asked(MESSAGE_STAMP);
+  setRoom(harness, 0);
+  for (const request of stamps) harness.answer(request, stampReply(request, 4));
+  harness.run(300);
+  harness.setRoom(1, 100);
+  harness.setRoom(2, 100);
+  harness.turn(0);
+  assert.deepEqual(
+    harness.asked(MESSAGE_WRITE).map(({ member }) => member),
+    [1, 2],
+  );
+});
+
+test('should leave a request that was held back the time of a round trip once it has left', () => {
+  const harness = new CoordinatorHarness();
+  setRoom(harness, 0);
+  harness.get();
+  harness.run(140);
+  setRoom(harness, 100);
+  harness.turn(0);
+  assert.equal(harness.asked(MESSAGE_READ).length, 2);
+  harness.run(100);
+  harness.assertNothingAsked();
+});
+
 test('should not hold up a member for another one that takes nothing', () => {
   const harness = new CoordinatorHarness();
   setRoom(harness, 0);

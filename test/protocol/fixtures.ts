@@ -123,6 +123,10 @@ export class MessageRecorder implements Messenger {
     return (this.bytesMax - controlBytes) & ~7;
   }
 
+  hasRoom(session: Session<Peer>): boolean {
+    return !this.full && this.room.get(session) !== 0;
+  }
+
   append(session: Session<Peer>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
     assert.equal(controlBytes % 8, 0, 'messages are multiples of 8 bytes');
     if (this.full || !this.fits(session, controlBytes, valueBytes)) return false;
