@@ -48,10 +48,7 @@ const PLACES_PER_MS = 1_000;
 const PLACES_MAX = 20_000;
 /** An empty place takes 1 or 2 ns, a value with its cache misses 150. */
 const VALUE_PLACES = 16;
-/**
- * Values started together share datagrams: one by one each of them costs replicas some 0.2 ms. More at once would hold up
- * everything else.
- */
+/** Values started together share datagrams; more at once would hold up everything else. */
 const BURST_MAX = 32;
 const BURSTS_PER_SECOND = 10;
 /** After a pass that found nothing; after one that could do nothing about what it found. */

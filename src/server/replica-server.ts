@@ -28,7 +28,7 @@ export interface ReplicaServerOptions extends WorkerOptions {
   readonly hostBytesMax?: number;
   /** Keep the keys in order for scans, some 13 bytes of trusted memory a key; default: true. */
   readonly scans?: boolean;
-  /** Values that are sealed anew a second, at most, when a data key retires; default: 500. */
+  /** Values that are sealed anew a second, at most, when a data key retires; default: 200. */
   readonly resealsPerSecond?: number;
   readonly datagramBytes?: number;
   /** Asked of the system for the socket; default 4 MiB. It may grant less. */
