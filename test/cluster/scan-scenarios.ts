@@ -107,7 +107,7 @@ export function putHasReachedOne(seed: number): string | undefined {
  */
 export function oneReachesFurther(seed: number): string | undefined {
   const cluster = formed({ seed });
-  const keys = [...'abcdefg'].map((name) => name.padEnd(300, '.'));
+  const keys = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => name.padEnd(300, '.'));
   cluster.scannedKeys = keys;
   const [writer, reader] = [connected(cluster), connected(cluster)];
   const lacking = keys.slice(2, 4);
