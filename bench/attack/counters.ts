@@ -1,37 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { alignUp, writeU53 } from '../../net/bytes.ts';
 import { stampOf } from '../../src/client/version.ts';
 import { COUNTER_STEP_MAX } from '../../src/protocol/counter-guard.ts';
-import {
-  FLAG_TOMBSTONE,
-  FLAG_WRITE_BACK,
-  MESSAGE_WRITE,
-  WORD_KEY_BYTES,
-  WORD_WRITE_COUNTER,
-  WORD_WRITE_KEY,
-  WORD_WRITE_WRITER,
-  WRITE_BYTES,
-  writeHead,
-} from '../../src/protocol/messages.ts';
-import {
-  ACCEPT_BYTES,
-  COMMIT_BYTES,
-  MESSAGE_ACCEPT,
-  MESSAGE_COMMIT,
-  WORD_ACCEPT_BALLOT,
-  WORD_ACCEPT_COUNTER,
-  WORD_ACCEPT_ID,
-  WORD_ACCEPT_KEY,
-  WORD_ACCEPT_SLOT,
-  WORD_ACCEPT_WRITER,
-  WORD_COMMIT_COUNTER,
-  WORD_COMMIT_KEY,
-  WORD_COMMIT_WRITER,
-} from '../../src/protocol/rmw-messages.ts';
+import { FLAG_WRITE_BACK } from '../../src/protocol/messages.ts';
 import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
 import type { Attack, Moved } from './attack.ts';
 import { UNNOTICED, VALUE_BYTES } from './attack.ts';
 import { Insider } from './insider.ts';
+import { sendAccept, sendCommit, sendWrite } from './insider-messages.ts';
 import type { Scene } from './scene.ts';
 import { dropsMoved } from './scene.ts';
 
@@ -53,7 +28,7 @@ export const poisonedCounter: Attack = {
     for (const member of members) before.push(await scene.dropsOf(member, 'counter-too-far'));
     const insider = await Insider.open(scene);
     try {
-      for (const member of members) poison(insider, member, Buffer.from(key));
+      for (const member of members) poison(insider, member, key);
       for (const member of members) await scene.settled(member);
       await scene.client.put(key, value, { deadlineMs: PUT_DEADLINE_MS });
       let harm = (await scene.wrongValueOf(key, value)) ?? (await lostCounters(scene, key));
@@ -83,60 +58,15 @@ async function lostCounters(scene: Scene, key: string): Promise<string | undefin
   return counter <= bound ? undefined : `the counter is ${counter}, after ${Math.round(seconds)} s: it will be used up`;
 }
 
-function poison(insider: Insider, member: number, key: Buffer): void {
+function poison(insider: Insider, member: number, key: string): void {
   const counters = [
     STAMP_COUNTER_MAX,
     ...Array.from({ length: STEPS }, (_, step) => Math.min((step + 2) * COUNTER_STEP_MAX, STAMP_COUNTER_MAX)),
   ];
   for (const counter of counters) {
-    sendWrite(insider, member, key, counter, 0);
-    sendWrite(insider, member, key, counter, FLAG_WRITE_BACK);
+    sendWrite(insider, member, key, counter, 0, insider);
+    sendWrite(insider, member, key, counter, FLAG_WRITE_BACK, insider);
   }
-  sendAccept(insider, member, key);
-  sendCommit(insider, member, key);
-}
-
-/** It deletes the key. */
-function sendWrite(insider: Insider, member: number, key: Buffer, counter: number, flags: number): void {
-  insider.send(member, WRITE_BYTES + alignUp(key.length), 0, ({ control, word }) => {
-    const { words } = control;
-    writeHead(words, word, MESSAGE_WRITE, flags | FLAG_TOMBSTONE, 0, 0);
-    words[word + WORD_KEY_BYTES] = key.length;
-    writeU53(words, word + WORD_WRITE_COUNTER, counter);
-    writeWriter(insider, words, word + WORD_WRITE_WRITER);
-    control.bytes.set(key, 4 * (word + WORD_WRITE_KEY));
-  });
-}
-
-function sendAccept(insider: Insider, member: number, key: Buffer): void {
-  insider.send(member, ACCEPT_BYTES + alignUp(key.length), 0, ({ control, word }) => {
-    const { words } = control;
-    writeHead(words, word, MESSAGE_ACCEPT, FLAG_TOMBSTONE, 0, 0);
-    words[word + WORD_KEY_BYTES] = key.length;
-    writeU53(words, word + WORD_ACCEPT_SLOT, 1);
-    writeU53(words, word + WORD_ACCEPT_BALLOT, 1);
-    writeWriter(insider, words, word + WORD_ACCEPT_BALLOT + 2);
-    writeWriter(insider, words, word + WORD_ACCEPT_ID);
-    writeU53(words, word + WORD_ACCEPT_ID + 2, 1);
-    writeU53(words, word + WORD_ACCEPT_COUNTER, STAMP_COUNTER_MAX);
-    writeWriter(insider, words, word + WORD_ACCEPT_WRITER);
-    control.bytes.set(key, 4 * (word + WORD_ACCEPT_KEY));
-  });
-}
-
-/** Of no slot: it only brings the stamp. */
-function sendCommit(insider: Insider, member: number, key: Buffer): void {
-  insider.send(member, COMMIT_BYTES + alignUp(key.length), 0, ({ control, word }) => {
-    const { words } = control;
-    writeHead(words, word, MESSAGE_COMMIT, FLAG_TOMBSTONE, 0, 0);
-    words[word + WORD_KEY_BYTES] = key.length;
-    writeU53(words, word + WORD_COMMIT_COUNTER, STAMP_COUNTER_MAX);
-    writeWriter(insider, words, word + WORD_COMMIT_WRITER);
-    control.bytes.set(key, 4 * (word + WORD_COMMIT_KEY));
-  });
-}
-
-function writeWriter({ writerLow, writerHigh }: Insider, words: Int32Array, word: number): void {
-  words[word] = writerLow;
-  words[word + 1] = writerHigh;
+  sendAccept(insider, member, key, STAMP_COUNTER_MAX, insider);
+  sendCommit(insider, member, key, STAMP_COUNTER_MAX, insider);
 }
