@@ -143,6 +143,7 @@ function countersOf(windows: readonly ClientWindow[]): ClientCounters {
     tampered: sum('tampered'),
     repairs: sum('repairs'),
     writeBacks: sum('writeBacks'),
+    resolves: sum('resolves'),
     partsRepeated: sum('partsRepeated'),
     helped: sum('helped'),
     backOffs: sum('backOffs'),

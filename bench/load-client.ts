@@ -182,6 +182,7 @@ function countersSince(before: ClientCounters, now: Readonly<ClientCounters>): C
     tampered: now.tampered - before.tampered,
     repairs: now.repairs - before.repairs,
     writeBacks: now.writeBacks - before.writeBacks,
+    resolves: now.resolves - before.resolves,
     partsRepeated: now.partsRepeated - before.partsRepeated,
     helped: now.helped - before.helped,
     backOffs: now.backOffs - before.backOffs,

@@ -45,10 +45,14 @@ export const DROP_REASONS = [
   /** A fresh WRITE with another writer's stamp. */
   'wrong-writer',
   'not-permitted',
+  /** A new value under a data key that is unknown here, or about to be destroyed. */
+  'old-data-key',
   /** A WRITE with a known stamp and another tag. */
   'stamp-conflict',
   /** A PREPARE or ACCEPT whose ballot number is far above all that were met before. */
   'ballot-too-far',
+  /** A stamp whose counter is further above those known than writes can have brought it. */
+  'counter-too-far',
   /** An answer to an operation or phase that has ended. */
   'late-answer',
   /** A call that was followed by another in its slot. */

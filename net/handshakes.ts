@@ -82,6 +82,8 @@ export class Link<P> {
 interface Attempt<P> {
   readonly session: Session<P>;
   readonly initiator: HandshakeInitiator;
+  /** The application's in the request. */
+  readonly payload: Uint8Array;
   /** The whole request; mac2 is filled in when a cookie comes. */
   readonly request: Uint8Array;
   nextSendMs: number;
@@ -167,6 +169,10 @@ export class Handshakes<P> {
     // The session's age counts from its beginning: one that comes about minutes later would expire at once.
     if (nowMs - link.attempt.session.createdMs >= HANDSHAKE_GIVE_UP_MS) return this.#abandon(link);
     if (nowMs < link.attempt.nextSendMs) return;
+    // What it says of us has changed, a certificate was renewed: the old one may be refused by now.
+    if (Buffer.compare(link.attempt.payload, this.#options.application.requestPayload()) !== 0) {
+      return this.#abandon(link);
+    }
     link.attempt.takesCookie = true;
     this.#sendRequest(link, link.attempt, nowMs);
   }
@@ -179,8 +185,8 @@ export class Handshakes<P> {
       (index) => new Session(index, 'initiating', link.host, link.port, datagramBytes, nowMs),
     );
     if (session === undefined) return this.#options.drops.count('sessions-full');
-    const payload = this.#withTerms(application.requestPayload());
-    const initiator = crypto.initiate(link.staticKey, this.#prologue, payload);
+    const payload = application.requestPayload();
+    const initiator = crypto.initiate(link.staticKey, this.#prologue, this.#withTerms(payload));
     const request = this.#header(
       KIND_REQUEST,
       session.index,
@@ -191,6 +197,7 @@ export class Handshakes<P> {
     link.attempt = {
       session,
       initiator,
+      payload,
       request,
       nextSendMs: nowMs,
       retryMs: HANDSHAKE_RETRY_MS_MIN,

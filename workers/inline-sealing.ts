@@ -73,6 +73,10 @@ export class InlineSealing implements Sealing, KeyRegistry {
     return this.#values.valueOffsetOf(valueBytes);
   }
 
+  isUnderCurrentKey(...envelope: Parameters<Sealing['isUnderCurrentKey']>): boolean {
+    return this.#values.isUnderCurrentKey(...envelope);
+  }
+
   get openedValue(): Uint8Array {
     return this.#opened.openedValue;
   }

@@ -80,6 +80,18 @@ export interface ValueSealing {
     keyBytes: number,
   ): void;
 
+  /**
+   * Whether an envelope names the data key that new values of the pair are sealed under; true in plaintext. Reads its first
+   * word only: for one that has opened.
+   */
+  isUnderCurrentKey(
+    envelope: Region,
+    envelopeWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): boolean;
+
   /** During onValueOpened(token, true): the value is openedValue[0 .. openedValueBytes). Valid in that call only. */
   readonly openedValue: Uint8Array;
   readonly openedValueBytes: number;
@@ -120,7 +132,7 @@ export interface DataKeys {
    * process has none. Allocates nothing.
    */
   currentId(keyWords: Int32Array, keyWord: number, keyBytes: number): number;
-  /** 32-byte key of an id, undefined when unknown. Stays the owner's: read in place, never kept or erased. */
+  /** 32-byte key of an id, undefined when unknown or destroyed. Stays the owner's: read in place, never kept or erased. */
   key(id: number): Uint8Array | undefined;
 }
 

@@ -39,6 +39,13 @@ export interface ValueCipher extends OpenedValue {
   readonly chunks: ChunkedValues | undefined;
   /** The first of `count` nonces in a row, one for each chunk; taken when a job is submitted. */
   takeNonces(count: number): number;
+  isUnderCurrentKey(
+    envelope: Region,
+    envelopeWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): boolean;
   /** Erases what was derived from data keys that are no more. Called once a turn; does nothing when none has changed. */
   followKeys(): void;
   /** False: there is no data key for the pair, and nothing was written. */
@@ -103,6 +110,17 @@ export class SealedValues implements ValueCipher {
     this.#nonces = nonces;
     this.#generation = dataKeys.generation;
     this.#writerKeys = new WriterKeys(dataKeys, randomBytes(SALT_BYTES));
+  }
+
+  isUnderCurrentKey(
+    envelope: Region,
+    envelopeWord: number,
+    keyWords: Int32Array,
+    keyWord: number,
+    keyBytes: number,
+  ): boolean {
+    const keyId = envelope.words[envelopeWord + KEY_ID]! >>> 0;
+    return keyId === this.#dataKeys.currentId(keyWords, keyWord, keyBytes);
   }
 
   followKeys(): void {
@@ -260,6 +278,10 @@ export class ClearValues implements ValueCipher {
 
   takeNonces(): number {
     return 0;
+  }
+
+  isUnderCurrentKey(): boolean {
+    return true;
   }
 
   followKeys(): void {}

@@ -63,6 +63,10 @@ export class WorkerSealing implements Sealing, KeyRegistry, JobOwner {
     return this.#inline.valueOffsetOf(valueBytes);
   }
 
+  isUnderCurrentKey(...envelope: Parameters<Sealing['isUnderCurrentKey']>): boolean {
+    return this.#inline.isUnderCurrentKey(...envelope);
+  }
+
   get openedValue(): Uint8Array {
     return this.#values.openedValue ?? this.#inline.openedValue;
   }

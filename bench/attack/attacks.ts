@@ -9,6 +9,7 @@ import {
 } from './admission.ts';
 import type { Attack } from './attack.ts';
 import { oldCasState } from './cas-disk.ts';
+import { poisonedCounter } from './counters.ts';
 import { changeInFlight, forgeDatagrams, replayDatagrams } from './datagrams.ts';
 import { foreignKey, plaintextClient, replayHandshake } from './handshakes.ts';
 import { flipValue, oldValue, swapValues } from './host-memory.ts';
@@ -40,6 +41,7 @@ export const ATTACKS: readonly Attack[] = [
   replayHandshake,
   foreignKey,
   plaintextClient,
+  poisonedCounter,
   prefixOverstepped,
   anothersWriterId,
   ...CHAIN_ATTACKS,

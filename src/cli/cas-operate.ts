@@ -1,7 +1,7 @@
 import { CasConnection, parseCasReference } from '../trust/chain/cas-connection.ts';
 import { judgementOf, openPlatform, readText } from '../trust/chain/chain-access.ts';
 import { NEW_POLICY_CHARS_MAX } from '../trust/chain/messages.ts';
-import type { OperatorCommand } from '../trust/chain/messages.ts';
+import type { CasDocument, OperatorCommand } from '../trust/chain/messages.ts';
 import { newOperatorKeys, operatorName, readOperatorFile, writeOperatorFile } from '../trust/chain/operator-file.ts';
 import { giveShare, readRecoveryShares } from '../trust/chain/recovery.ts';
 import { sendCommand } from '../trust/chain/operator.ts';
@@ -32,12 +32,19 @@ export async function show(options: CasCallOptions): Promise<void> {
       ['to replace the policy', `${document.policyThreshold} of ${document.operators.length} operators`],
       ['state counter', String(document.stateCounter)],
       ['audit head', `${document.auditCount}:${document.auditHead}`],
+      ...document.dataKeys.map((key) => [`data key ${key.id}`, describeKey(key)]),
+      ...(document.destroyedKeys.length > 0 ? [['destroyed keys', document.destroyedKeys.join(', ')]] : []),
     ];
     process.stdout.write(`accepted as CAS\n\n${formatTable(rows.map(([name, value]) => [`  ${name}`, value!]))}`);
     process.stdout.write(`\nVerified facts:\n${describeFacts(facts)}`);
   } finally {
     cas.close();
   }
+}
+
+function describeKey({ space, phase, waitsFor }: CasDocument['dataKeys'][number]): string {
+  const waits = waitsFor.length === 0 ? '' : `, waits for ${waitsFor.map((member) => `replica ${member}`).join(', ')}`;
+  return `of key space ${space}: ${phase}${waits}`;
 }
 
 export function makeOperatorKey(path: string): void {

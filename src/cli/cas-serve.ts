@@ -33,6 +33,7 @@ export async function serveNew(directory: string, options: CasNewOptions): Promi
     policy,
     admission: options.admission,
     certificateSeconds: options.certificateHours * SECONDS_AN_HOUR,
+    refreshSeconds: options.refreshSeconds,
     ...(options.profile !== undefined && { profiles: options.profile }),
     ...(options.space !== undefined && { spaces: options.space }),
     operators: operators.map(({ signing }) => signing),
@@ -119,6 +120,8 @@ function describe(event: CasEvent): string {
       const about = Object.entries(event.about).map(([name, value]) => `${name} ${String(value)}`);
       return `refused ${about.join(', ')} by rule ${event.rule}: allowed ${event.allowed}; seen ${event.seen}`;
     }
+    case 'data-key':
+      return `data key ${event.id} of key space ${event.space} is ${event.phase}`;
     case 'serving':
       return `serves, confirmed by ${event.confirmedBy}`;
     case 'overtaken':

@@ -37,6 +37,7 @@ export interface CasNewOptions extends CasRunOptions {
   readonly certificateHours: number;
   readonly profile?: Profile[];
   readonly space?: KeySpace[];
+  readonly refreshSeconds: number;
   readonly operator: string[];
   readonly operatorThreshold?: number;
 }
@@ -57,6 +58,8 @@ export interface CasProfileOptions extends CasCallOptions {
 }
 
 const CERTIFICATE_HOURS_DEFAULT = 24;
+const REFRESH_SECONDS_DEFAULT = 10;
+const REFRESH_SECONDS_MAX = 60;
 const CERTIFICATE_HOURS_MAX = 24 * 365;
 
 export function casCommand(): Command {
@@ -70,6 +73,7 @@ export function casCommand(): Command {
     .addCommand(revokeLasCommand())
     .addCommand(setPolicyCommand())
     .addCommand(reFormCommand())
+    .addCommand(rotateCommand())
     .addCommand(setProfileCommand())
     .addCommand(removeProfileCommand())
     .addCommand(enrolmentKeyCommand())
@@ -116,6 +120,12 @@ function newCommand(): Command {
       '--profile <name=grants>',
       'what clients that name it may do: RIGHTS:PREFIX,... with rights r, w, a; may be given several times (default: default=rwa:)',
       profileGiven,
+    )
+    .option(
+      '--refresh-seconds <seconds>',
+      'how often members and clients look for revocations and new data keys',
+      wholeNumberBetween(1, REFRESH_SECONDS_MAX),
+      REFRESH_SECONDS_DEFAULT,
     )
     .option(
       '--space <name=prefix>',
@@ -259,6 +269,27 @@ Examples:
     )
     .action(async (options: CasCallOptions) =>
       (await import('./cas-operate.ts')).operate(options, { type: 're-form' }),
+    );
+}
+
+function rotateCommand(): Command {
+  return operatorCall(new Command('rotate'))
+    .description(
+      'Bring the next data key of a key space into service, and destroy the present one once nothing needs it.',
+    )
+    .argument('[space]', 'of the keys', 'default')
+    .addHelpText(
+      'after',
+      `
+Members and clients fetch the new key, then use it; members seal anew what lies under the old one. avocado cas show
+tells how far that has come and whom it waits for, avocado status how many values are left.
+
+Examples:
+  avocado cas rotate --cas https://10.0.0.1:7480#<key> --operator-key operator.json
+  avocado cas rotate billing --cas https://10.0.0.1:7480#<key> --operator-key operator.json`,
+    )
+    .action(async (space: string, options: CasCallOptions) =>
+      (await import('./cas-operate.ts')).operate(options, { type: 'rotate-key', space }),
     );
 }
 

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { WorkerSetting } from '../../workers/worker-count.ts';
+import { RESEALS_PER_SECOND_DEFAULT } from '../server/replica-node.ts';
 import { runReplica } from '../server/replica-server.ts';
 import { HOST_BYTES_MAX } from '../store/host-memory.ts';
 import { TRUSTED_BYTES_DEFAULT } from '../store/trusted-budget.ts';
@@ -30,6 +31,7 @@ import { untilStopSignal } from './stop-signal.ts';
 
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
+const RESEAL_RATE_MAX = 1_000_000;
 
 interface BindAddress {
   readonly host: string;
@@ -47,6 +49,7 @@ interface ReplicaCommandOptions {
   readonly workers: WorkerSetting;
   readonly workersFrom?: number;
   readonly scans: boolean;
+  readonly resealRate: number;
   readonly allowPlaintext?: boolean;
   readonly bind?: BindAddress;
   readonly cas?: string;
@@ -82,6 +85,12 @@ export function replicaCommand(): Command {
     .addOption(workersOption())
     .addOption(workersFromOption())
     .addOption(scansOption())
+    .option(
+      '--reseal-rate <values>',
+      'values sealed anew a second, at most, after avocado cas rotate',
+      wholeNumberBetween(1, RESEAL_RATE_MAX),
+      RESEALS_PER_SECOND_DEFAULT,
+    )
     .option(
       '--bind <address[:port]>',
       'where to listen, in place of the address in cluster.json: behind a port forwarder, or 0.0.0.0 for all interfaces',
@@ -129,6 +138,7 @@ async function replica(options: ReplicaCommandOptions): Promise<void> {
     allowPlaintext: options.allowPlaintext ?? false,
     workers: options.workers,
     scans: options.scans,
+    resealsPerSecond: options.resealRate,
     ...(options.workersFrom !== undefined && { workersFromBytes: options.workersFrom }),
     ...(options.datagramBytes !== undefined && { datagramBytes: options.datagramBytes }),
     ...(options.receiveBuffer !== undefined && { receiveBufferBytes: options.receiveBuffer }),

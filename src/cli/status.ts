@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { randomBytes } from '../../workers/signing.ts';
 import type { WorkerFigures } from '../../workers/process-sealing.ts';
 import { openEngine } from '../client/engine.ts';
-import type { Engine, MemberStatus, OperationSink, Outcome, RmwFigures } from '../client/operations.ts';
+import type { DataKeyFigures, Engine, MemberStatus, OperationSink, Outcome, RmwFigures } from '../client/operations.ts';
 import type { Route } from '../client/route.ts';
 import { formatBytes } from './bytes.ts';
 import { CommandFailure, EXIT_FAILED } from './failure.ts';
@@ -168,6 +168,7 @@ function memberNotes(member: MemberStatus): string[] {
   const notes: string[] = [];
   if (member.reason !== undefined) notes.push(`replica ${member.index} is ${member.state}: ${member.reason}\n`);
   if (member.rmw !== undefined) notes.push(`replica ${member.index} has ${describeRmw(member.rmw)}\n`);
+  if (member.dataKeys !== undefined) notes.push(`replica ${member.index} ${describeDataKeys(member.dataKeys)}\n`);
   if (member.workers !== undefined) notes.push(`replica ${member.index} has ${describeWorkers(member.workers)}\n`);
   const drops = Object.entries(member.drops ?? {});
   if (drops.length > 0) {
@@ -181,6 +182,22 @@ function describeRmw({ keys, decided, nacked, helped, backOffs }: RmwFigures): s
   const counts = [keys, decided, nacked, helped, backOffs].map((value) => value.toLocaleString('en'));
   const coordinating = helped + backOffs === 0 ? '' : `; coordinating ${counts[3]} helped, ${counts[4]} waits`;
   return `${counts[0]} ${keys === 1 ? 'key' : 'keys'} with read-modify-writes: ${counts[1]} decided, ${counts[2]} ballots lost${coordinating}`;
+}
+
+/** E.g. "takes values away from data key 1: 1,200 sealed anew, 3 left that are too large for that; 0 keys destroyed". */
+function describeDataKeys({ retiring, left, tooLarge, resealed, failed, destroyed }: DataKeyFigures): string {
+  const counts = [resealed, left, tooLarge, failed].map((value) => value.toLocaleString('en'));
+  const keys = retiring.length === 1 ? 'data key' : 'data keys';
+  const from =
+    retiring.length === 0
+      ? 'has no data key to take values away from'
+      : `takes values away from ${keys} ${retiring.join(', ')}`;
+  const large =
+    tooLarge === 0
+      ? ''
+      : `, ${counts[2]} of them larger than a datagram: they keep the old key until they are written anew`;
+  const again = failed === 0 ? '' : `, ${counts[3]} attempts failed`;
+  return `${from}: ${counts[0]} sealed anew, ${counts[1]} left${large}${again}; ${destroyed} ${destroyed === 1 ? 'key' : 'keys'} destroyed`;
 }
 
 /** E.g. "2 workers, from 24,576 bytes on: 1,234 jobs". */

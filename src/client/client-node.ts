@@ -23,6 +23,7 @@ import type { Peer } from '../protocol/peer.ts';
 import { HostMemory } from '../store/host-memory.ts';
 import { TrustedBudget } from '../store/trusted-budget.ts';
 import type { Authority } from '../trust/authority.ts';
+import { OwnRights } from '../trust/own-rights.ts';
 import { quorumOf } from '../protocol/quorum.ts';
 import { ClusterView } from './cluster-view.ts';
 import type { OperationCore, Route } from './route.ts';
@@ -58,6 +59,8 @@ export interface ClientNodeOptions {
   /** The sealing has workers. */
   readonly sharedBuffers?: boolean;
   randomBytes(count: number): Uint8Array;
+  /** Unix time, for the dates of certificates. */
+  nowSeconds(): number;
   /** In each turn, before what has gathered is sent. */
   onTick(nowMs: number): void;
   /** A STATUS message; operations know nothing of it. */
@@ -117,7 +120,8 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
   }
 
   #createCoordinator(): Coordinator {
-    const { capacity, sealing, sink } = this.#options;
+    const { authority, capacity, sealing, sink } = this.#options;
+    const rights = new OwnRights(authority, () => this.#options.nowSeconds());
     return new Coordinator({
       memberCount: this.links.length,
       capacity,
@@ -132,6 +136,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       sink,
       readyMask: () => this.view.readyMask,
       epoch: () => this.view.epoch,
+      mayWrite: (words, keyWord, keyBytes) => rights.mayWrite(words, keyWord, keyBytes),
       session: (member) => this.links[member]!.session,
       onOtherMessage: (incoming, word) => this.#onOtherMessage(incoming, word),
     });

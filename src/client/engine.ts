@@ -110,6 +110,7 @@ class UdpEngine implements Engine, Operations {
       pinnedInstance: options.instance,
       sharedBuffers: processSealing.figures() !== undefined,
       randomBytes,
+      nowSeconds: () => Date.now() / 1000,
       onTick: (nowMs) => this.#statusQueries.tick(nowMs),
       onStatus: (incoming, word) => this.#statusQueries.onStatus(incoming, word),
     });

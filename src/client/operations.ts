@@ -46,6 +46,20 @@ export interface Operations {
 
 export type ClientCounters = CoordinatorCounters;
 
+/** Of data keys that were rotated, since the replica's start. */
+export interface DataKeyFigures {
+  /** Ids of those that values are being taken away from. */
+  readonly retiring: readonly number[];
+  /** Values that the last whole look at the store left under them; of these, values that are larger than a datagram. */
+  readonly left: number;
+  readonly tooLarge: number;
+  /** Values sealed anew; attempts that came to nothing and are made again. */
+  readonly resealed: number;
+  readonly failed: number;
+  /** Keys that were destroyed here. */
+  readonly destroyed: number;
+}
+
 /** Of read-modify-writes, since the replica's start. */
 export interface RmwFigures {
   /** That had one; each takes trusted memory for good. */
@@ -92,6 +106,8 @@ export interface MemberStatus {
   calls?: number;
   /** Left out while no key ever had a read-modify-write. */
   rmw?: RmwFigures;
+  /** Left out while no data key was ever rotated. */
+  dataKeys?: DataKeyFigures;
 }
 
 /** A connected client without promises on its hot path. */

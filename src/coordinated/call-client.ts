@@ -89,6 +89,7 @@ export class CallClient {
     tampered: 0,
     repairs: 0,
     writeBacks: 0,
+    resolves: 0,
     partsRepeated: 0,
     helped: 0,
     backOffs: 0,

@@ -5,18 +5,26 @@ import type { Sealing } from '../../workers/sealing.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from '../protocol/call-messages.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
 import type { CoordinatorCounters } from '../protocol/coordinator.ts';
+import type { CounterGuard } from '../protocol/counter-guard.ts';
+import { MESSAGE_COUNTERS } from '../protocol/counters-message.ts';
 import type { Formation } from '../protocol/formation.ts';
-import { MESSAGE_STATE, typeOf } from '../protocol/messages.ts';
+import { MESSAGE_STATE, OPERATION_SLOTS_MAX, typeOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
+import type { OperationSink, Outcome } from '../protocol/outcome.ts';
 import type { Peer } from '../protocol/peer.ts';
 import type { Writer } from '../protocol/put-flow.ts';
+import { RESEAL_TOKEN } from '../protocol/resealer.ts';
+import { MESSAGE_RESOLVE } from '../protocol/resolve-messages.ts';
 import { RMW_OPERATION_BYTES } from '../protocol/rmw-operation.ts';
+import { CONDITION_NONE, RMW_RESEAL } from '../protocol/rmw-request.ts';
+import type { RmwRequest } from '../protocol/rmw-request.ts';
 import { Permissions } from '../trust/permissions.ts';
 import { HostMemory } from '../store/host-memory.ts';
 import { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallServer } from './call-server.ts';
 import { LOOPBACK_BYTES, Loopback } from './loopback.ts';
 import { ReplicaMembership } from './replica-membership.ts';
+import { ResolveServer } from './resolve-server.ts';
 
 /**
  * The coordinated route in a replica: clients that hold a session only call it, and it coordinates for them, as the
@@ -25,6 +33,7 @@ import { ReplicaMembership } from './replica-membership.ts';
  *     CALL  -> CallServer      once for each call
  *           -> Coordinator     asks a quorum: other replicas over this one's links, its own replica in memory (Loopback)
  *           -> CallServer      CALL_REPLY
+ *     RESOLVE -> ResolveServer -> Coordinator -> RESOLVE_REPLY, for clients that coordinate themselves and may not write
  *
  * Values are in clear here until they are sealed, and once they were opened: in trusted memory, which is taken when the
  * first client calls. A replica that nobody calls spends nothing on this.
@@ -34,6 +43,7 @@ export interface ReplicaRouteOptions {
   readonly memberCount: number;
   readonly writer: Writer;
   readonly formation: Formation;
+  readonly guard: CounterGuard;
   /** By member; undefined at the own place. */
   readonly links: readonly (Link<Peer> | undefined)[];
   readonly messenger: Messenger;
@@ -43,6 +53,7 @@ export interface ReplicaRouteOptions {
   readonly sealing: Sealing;
   readonly drops: DropCounters;
   readonly budget: TrustedBudget;
+  onResealed(outcome: Outcome): void;
   /** The replica of this process. */
   serve(incoming: Incoming<Peer>): void;
 }
@@ -64,14 +75,36 @@ const OPERATION_BYTES = 192 + RMW_OPERATION_BYTES;
 const FREE_SHARE = 2;
 
 const ACCOUNT = 'coordinated operations';
+/** Calls have one token for each place of the coordinator's table; these lie behind them. */
+const RESOLVE_TOKENS = OPERATION_SLOTS_MAX;
+
+const NO_BYTES = new Uint8Array(0);
+const RESEAL: RmwRequest = {
+  change: RMW_RESEAL,
+  condition: CONDITION_NONE,
+  value: NO_BYTES,
+  expected: NO_BYTES,
+  version: undefined,
+  delta: 0n,
+};
+const RESEAL_DEADLINE_MS = 10_000;
 
 export class ReplicaRoute {
   readonly calls: CallServer;
+  readonly resolves: ResolveServer;
   readonly loopback: Loopback;
   readonly membership: ReplicaMembership;
   readonly #options: ReplicaRouteOptions;
   #coordinator: Coordinator | undefined;
   #nowMs = 0;
+  /** Three start operations: clients' calls, their RESOLVEs, and the replica itself, for values under an old data key. */
+  readonly #sink: OperationSink = {
+    onOperationEnded: (token, outcome, value, valueBytes) => {
+      if (token === RESEAL_TOKEN) this.#options.onResealed(outcome);
+      else if (token >= RESOLVE_TOKENS) this.resolves.onOperationEnded(token, outcome);
+      else this.calls.onOperationEnded(token, outcome, value, valueBytes);
+    },
+  };
   readonly #toReplica = (incoming: Incoming<Peer>): void => this.#options.serve(incoming);
   readonly #toCoordinator = (incoming: Incoming<Peer>): void => this.#coordinator!.onMessages(incoming, this.#nowMs);
 
@@ -101,6 +134,12 @@ export class ReplicaRoute {
       messenger,
       drops: options.drops,
       budget: options.budget,
+      coordinator: () => (this.#coordinator ??= this.#createCoordinator()),
+    });
+    this.resolves = new ResolveServer({
+      messenger,
+      drops: options.drops,
+      firstToken: RESOLVE_TOKENS,
       coordinator: () => (this.#coordinator ??= this.#createCoordinator()),
     });
   }
@@ -148,20 +187,29 @@ export class ReplicaRoute {
       messenger: this.loopback.requests,
       sealing,
       drops,
-      sink: this.calls,
+      sink: this.#sink,
       onOtherMessage: (incoming, word) => this.#onOtherMessage(incoming, word),
     });
   }
 
+  /** Seals a value anew, under the data key that is current; false when there is no room for that now. */
+  startReseal(key: Uint8Array, nowMs: number): boolean {
+    this.#coordinator ??= this.#createCoordinator();
+    if (this.#coordinator === undefined) return false;
+    return this.#coordinator.startRmw(RESEAL_TOKEN, key, RESEAL, RESEAL_DEADLINE_MS, nowMs) !== -1;
+  }
+
   // -- messages ---------------------------------------------------------------------------------------------------
 
-  /** A CALL or CALL_OPEN. */
+  /** A CALL, CALL_OPEN or RESOLVE. */
   onCall(incoming: Incoming<Peer>, word: number, nowMs: number): void {
     switch (typeOf(incoming.region.words, word)) {
       case MESSAGE_CALL_OPEN:
         return this.calls.onOpen(incoming, word, nowMs);
       case MESSAGE_CALL:
         return this.calls.onCall(incoming, word, nowMs);
+      case MESSAGE_RESOLVE:
+        return this.resolves.onResolve(incoming, word, nowMs);
       default:
         this.#options.drops.count('unexpected-message');
     }
@@ -176,8 +224,15 @@ export class ReplicaRoute {
 
   #onOtherMessage(incoming: Incoming<Peer>, word: number): void {
     const { words } = incoming.region;
-    if (typeOf(words, word) !== MESSAGE_STATE) return this.#options.drops.count('unexpected-message');
-    this.#options.formation.onState(incoming.session, words, word);
+    const { formation, guard, messenger, drops } = this.#options;
+    switch (typeOf(words, word)) {
+      case MESSAGE_STATE:
+        return formation.onState(incoming.session, words, word);
+      case MESSAGE_COUNTERS:
+        return guard.onCounters(incoming.session, messenger, words, word);
+      default:
+        drops.count('unexpected-message');
+    }
   }
 
   // -- the turn ---------------------------------------------------------------------------------------------------

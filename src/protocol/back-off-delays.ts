@@ -1,7 +1,7 @@
 /**
  * How long a coordinator waits when another one was in its way: a random time, from a span that doubles with each time that
  * this happens. 64 coordinators on one key so find a turn each, and one that is alone is not held up. They ask one replica
- * alone (rmw-flow.ts), so the span stays short: with 200 ms the slowest of 64 waited twice as long.
+ * alone (rmw-gate.ts), so the span stays short: with 200 ms the slowest of 64 waited twice as long.
  *
  * Who has sent a proposal comes back soon: replicas remember the last few decisions only, and while a key is contended those
  * of some milliseconds (measured with 64 coordinators: with long waits the fate of one proposal in ten was forgotten).

@@ -31,8 +31,6 @@ import {
   OPERATION_SCAN,
   OPERATION_SCAN_READ,
   OperationTable,
-  PHASE_ACCEPT,
-  PHASE_COMMIT,
   PHASE_ENDED,
   PHASE_FETCH,
   PHASE_FREE,
@@ -40,7 +38,7 @@ import {
   PHASE_PREPARE,
   PHASE_PULL,
   PHASE_READ,
-  PHASE_RMW_FETCH,
+  PHASE_RESOLVE,
   PHASE_SCAN,
   PHASE_SCAN_READS,
   PHASE_SEAL,
@@ -51,29 +49,24 @@ import {
 } from './operation-table.ts';
 import type { EndOperation, EndedStamp, OperationSink, Outcome, ScanOutcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
+import { answers, isRmwAnswer } from './phase-answers.ts';
 import type { PullCounters } from './pull-flow.ts';
 import type { Writer } from './put-flow.ts';
 import { PutFlow } from './put-flow.ts';
 import { hasMember, quorumOf } from './quorum.ts';
 import { Requests } from './requests.ts';
-import type { RmwCounters } from './rmw-flow.ts';
+import { MESSAGE_RESOLVE_REPLY } from './resolve-messages.ts';
 import { RmwFlow } from './rmw-flow.ts';
-import {
-  MESSAGE_ACCEPTED,
-  MESSAGE_BEHIND,
-  MESSAGE_COMMITTED,
-  MESSAGE_COMMIT_REPLY,
-  MESSAGE_NACK,
-  MESSAGE_PROMISE,
-} from './rmw-messages.ts';
 import { RmwOperations } from './rmw-operation.ts';
 import type { RmwRequest } from './rmw-request.ts';
 import { RmwRequests } from './rmw-requests.ts';
+import type { RmwCounters } from './rmw-steps.ts';
 import type { Membership, RoundCounters } from './rounds.ts';
 import { Rounds } from './rounds.ts';
 import { SCAN_READS_MAX, ScanFlow } from './scan-flow.ts';
 import { MESSAGE_SCAN_REPLY } from './scan-messages.ts';
 import type { ScanRequest } from './scan-request.ts';
+import { SPREADS_MAX, Spreads } from './spreads.ts';
 import { TimerWheel } from './timer-wheel.ts';
 import type { WritePartsCounters } from './write-parts.ts';
 import { WriteParts } from './write-parts.ts';
@@ -98,19 +91,13 @@ export interface CoordinatorOptions extends Membership, Writer {
   readonly sink: OperationSink;
   /** Whether it has places in its table for the gets of scans; default: not. */
   readonly takesScans?: boolean;
+  /** Whether this process may write the key: whoever may not has replicas write back what it reads. Default: it may. */
+  mayWrite?(words: Int32Array, keyWord: number, keyBytes: number): boolean;
   /** A message that answers no operation. */
   onOtherMessage(incoming: Incoming<Peer>, word: number): void;
 }
 
 export type CoordinatorCounters = RoundCounters & GetCounters & WritePartsCounters & PullCounters & RmwCounters;
-
-/**
- * So many large values at once go on to the rest of the members after their operation has ended; they have places of
- * their own in the table. Beyond that a member that is slower than the quorum lacks values until they are read.
- */
-const SPREADS_MAX = 16;
-/** So many time-outs in a row without a word: members that are still to get a large value whole are given up. */
-const SPREAD_ATTEMPTS_MAX = 2;
 
 /** A page of a scan has its range elsewhere (scan-flow.ts); its place in the table holds this. */
 const SCAN_KEY = new Uint8Array(1);
@@ -122,6 +109,7 @@ export class Coordinator {
     tampered: 0,
     repairs: 0,
     writeBacks: 0,
+    resolves: 0,
     partsRepeated: 0,
     helped: 0,
     backOffs: 0,
@@ -139,8 +127,7 @@ export class Coordinator {
   /** The answer of a read-modify-write, while it is told. */
   #answer = new Uint8Array(0);
   readonly #scans: ScanFlow | undefined;
-  readonly #spreadsMax: number;
-  #spreadCount = 0;
+  readonly #spreads: Spreads;
   #closed = false;
   /** Of the datagram at hand: its answers count; a round trip may be taken from it (one is enough). */
   #answersCount = false;
@@ -156,9 +143,9 @@ export class Coordinator {
     const end: EndOperation = (slot, outcome) => this.#end(slot, outcome);
     const takesScans = options.takesScans === true;
     const scanReadsMax = takesScans ? SCAN_READS_MAX : 0;
-    this.#spreadsMax = Math.min(SPREADS_MAX, OPERATION_SLOTS_MAX - options.capacity - scanReadsMax);
-    assert(this.#spreadsMax >= 0, 'there are slots for the gets of scans');
-    const slotCount = options.capacity + this.#spreadsMax + scanReadsMax;
+    const spreadsMax = Math.min(SPREADS_MAX, OPERATION_SLOTS_MAX - options.capacity - scanReadsMax);
+    assert(spreadsMax >= 0, 'there are slots for the gets of scans');
+    const slotCount = options.capacity + spreadsMax + scanReadsMax;
     const table = new OperationTable(slotCount, options.memory);
     const requests = new Requests(table, options.messenger);
     const picker = new MemberPicker(options.memberCount);
@@ -181,16 +168,17 @@ export class Coordinator {
     );
     this.#writeParts = writeParts;
     this.#rounds = rounds;
+    this.#spreads = new Spreads(table, rounds, writeParts, spreadsMax);
     const parts = { table, requests, rounds, writeParts, membership: options, sealing, quorum, end };
-    this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax);
+    this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax, (slot) => this.#mayWrite(slot));
     this.#puts = new PutFlow(parts, options);
-    this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, counters);
+    this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, this.#puts, counters);
     if (takesScans) this.#scans = new ScanFlow(parts, this.#gets, options.messenger, drops, this.#scanHost);
   }
 
   /** Operations that have not ended. */
   get active(): number {
-    return this.#table.active - this.#spreadCount - (this.#scans?.readCount ?? 0);
+    return this.#table.active - this.#spreads.count - (this.#scans?.readCount ?? 0);
   }
 
   get capacity(): number {
@@ -199,7 +187,7 @@ export class Coordinator {
 
   /** Operations that have ended for their callers, while their large values still go to some members. */
   get spreadCount(): number {
-    return this.#spreadCount;
+    return this.#spreads.count;
   }
 
   // -- starting and ending ----------------------------------------------------------------------------------------
@@ -266,6 +254,13 @@ export class Coordinator {
     },
     dropRead: (slot: number): void => this.#release(slot),
   };
+
+  #mayWrite(slot: number): boolean {
+    const { memory } = this.#options;
+    const keyRef = this.#table.keyRef[slot]!;
+    const { words } = memory.region(keyRef);
+    return this.#options.mayWrite?.(words, memory.wordOffset(keyRef), this.#table.keyBytes[slot]!) ?? true;
+  }
 
   #operationId(slot: number): number {
     return this.#table.serial[slot]! * OPERATION_SLOTS_MAX + slot;
@@ -339,7 +334,7 @@ export class Coordinator {
     const kind = table.kind[slot]!;
     this.#tellStamp(slot, outcome);
     if (this.#isRmw(slot)) return this.#endRmw(slot, token, outcome);
-    if (table.movesByParts[slot] === 1 && this.#hasRest(slot, outcome)) this.#spread(slot);
+    if (table.movesByParts[slot] === 1 && this.#spreads.isDue(slot, outcome)) this.#spreads.begin(slot);
     else this.#release(slot);
     // Last of all: the sink may start operations.
     if (kind >= OPERATION_SCAN) return this.#onScanPartEnded(slot, kind, outcome);
@@ -389,7 +384,7 @@ export class Coordinator {
     const table = this.#table;
     this.#rounds.stop(slot);
     if (table.movesByParts[slot] === 1) {
-      if (table.phase[slot] === PHASE_SPREAD) this.#spreadCount--;
+      if (table.phase[slot] === PHASE_SPREAD) this.#spreads.onOver();
       this.#writeParts.stop(slot);
       this.#gets.pulls.stop(slot);
     }
@@ -400,25 +395,6 @@ export class Coordinator {
   #free(slot: number): void {
     if (this.#isRmw(slot)) this.#rmws.clear(slot);
     this.#table.release(slot);
-  }
-
-  #hasRest(slot: number, outcome: Outcome): boolean {
-    const isWhole = outcome === 'ok' || outcome === 'absent';
-    return isWhole && this.#writeParts.membersOf(slot) !== 0 && this.#spreadCount < this.#spreadsMax;
-  }
-
-  /**
-   * A quorum has all of a large value, or its only reader: the others, who have most of it or a bad copy, get the rest
-   * while its owner goes on.
-   */
-  #spread(slot: number): void {
-    const table = this.#table;
-    table.phase[slot] = PHASE_SPREAD;
-    this.#spreadCount++;
-    table.replied[slot] = 0;
-    table.attempt[slot] = 0;
-    table.asked[slot] = this.#writeParts.membersOf(slot);
-    this.#rounds.waitForTimeout(slot);
   }
 
   // -- answers ----------------------------------------------------------------------------------------------------
@@ -459,7 +435,7 @@ export class Coordinator {
     else if (type === MESSAGE_STAMP_REPLY) this.#puts.onStampReply(slot, member, words, word);
     else if (table.phase[slot] === PHASE_WRITE) this.#puts.onWriteReply(slot, member, flagsOf(words, word));
     else if (table.phase[slot] === PHASE_WRITE_BACK) this.#gets.onWriteBackReply(slot, member, flagsOf(words, word));
-    else this.#onSpreadReply(slot, member);
+    else if (this.#spreads.onReply(slot, member)) this.#release(slot);
   }
 
   /** Answers about parts, and what answers no operation. */
@@ -470,6 +446,7 @@ export class Coordinator {
       type !== MESSAGE_READ_PART_REPLY &&
       type !== MESSAGE_WRITE_PROGRESS &&
       type !== MESSAGE_SCAN_REPLY &&
+      type !== MESSAGE_RESOLVE_REPLY &&
       !isRmwAnswer(type)
     ) {
       return this.#options.onOtherMessage(incoming, word);
@@ -480,7 +457,8 @@ export class Coordinator {
     if (type === MESSAGE_SCAN_REPLY) {
       const outcome = this.#scans!.onReply(slot, member, incoming, word, valueWord);
       if (outcome !== undefined) this.#endScan(slot, outcome);
-    } else if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(slot, member, words, word);
+    } else if (type === MESSAGE_RESOLVE_REPLY) this.#gets.onResolveReply(slot, member, words, word);
+    else if (type === MESSAGE_WRITE_PROGRESS) this.#onProgress(slot, member, words, word);
     else this.#gets.pulls.onPartReply(slot, incoming, word, valueWord);
   }
 
@@ -524,11 +502,6 @@ export class Coordinator {
     this.#rounds.waitForTimeout(slot);
   }
 
-  #onSpreadReply(slot: number, member: number): void {
-    this.#writeParts.onMemberDone(slot, member);
-    if (this.#writeParts.membersOf(slot) === 0) this.#release(slot);
-  }
-
   /** The epoch has changed: what was gathered in this phase does not count; phases before it stand. */
   #restartPhase(slot: number): void {
     if (this.#isRmw(slot)) return this.#rmws.restart(slot);
@@ -544,6 +517,8 @@ export class Coordinator {
       case PHASE_WRITE_BACK:
         this.#table.holders[slot] = 0;
         return this.#gets.writeBack(slot);
+      case PHASE_RESOLVE:
+        return this.#gets.resolve(slot);
       case PHASE_SCAN:
         return this.#scans!.ask(slot);
       default:
@@ -583,17 +558,12 @@ export class Coordinator {
     if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
     this.#rounds.onSilence(slot);
     if (phase === PHASE_PULL) return this.#gets.pulls.onSilence(slot);
-    if (phase === PHASE_SPREAD) return this.#onSpreadSilence(slot);
+    if (phase === PHASE_SPREAD) {
+      if (this.#spreads.onSilence(slot)) this.#release(slot);
+      return;
+    }
     if (phase === PHASE_FETCH && this.#gets.onFetchSilence(slot)) return;
     this.#rounds.askAgain(slot);
-  }
-
-  #onSpreadSilence(slot: number): void {
-    const table = this.#table;
-    if (table.attempt[slot]! >= SPREAD_ATTEMPTS_MAX) return this.#release(slot);
-    this.#writeParts.onSilence(slot);
-    table.attempt[slot]! += 1;
-    this.#rounds.waitForTimeout(slot);
   }
 
   /**
@@ -647,42 +617,6 @@ export class Coordinator {
       if (this.#isRmw(slot) && phase !== PHASE_ENDED) this.#rmws.invariants(slot);
       if (phase === PHASE_OPEN) assert(table.jobPending[slot] === 1, 'an opening is at the sealing');
     }
-    assert(spreadCount === this.#spreadCount, 'operations that spread are counted');
+    assert(spreadCount === this.#spreads.count, 'operations that spread are counted');
   }
-}
-
-/** Whether a message of this type answers what the phase asks. */
-function answers(type: number, phase: number): boolean {
-  switch (phase) {
-    case PHASE_READ:
-    case PHASE_FETCH:
-      return type === MESSAGE_READ_REPLY;
-    case PHASE_STAMP:
-      return type === MESSAGE_STAMP_REPLY;
-    case PHASE_PULL:
-      return type === MESSAGE_READ_PART_REPLY;
-    case PHASE_WRITE:
-    case PHASE_WRITE_BACK:
-    case PHASE_SPREAD:
-      return type === MESSAGE_WRITE_REPLY || type === MESSAGE_WRITE_PROGRESS;
-    case PHASE_PREPARE:
-    case PHASE_RMW_FETCH:
-      return type === MESSAGE_PROMISE || isHindrance(type);
-    case PHASE_ACCEPT:
-      return type === MESSAGE_ACCEPTED || isHindrance(type);
-    case PHASE_COMMIT:
-      return type === MESSAGE_COMMIT_REPLY;
-    case PHASE_SCAN:
-      return type === MESSAGE_SCAN_REPLY;
-    default:
-      return false;
-  }
-}
-
-function isRmwAnswer(type: number): boolean {
-  return type === MESSAGE_PROMISE || type === MESSAGE_ACCEPTED || type === MESSAGE_COMMIT_REPLY || isHindrance(type);
-}
-
-function isHindrance(type: number): boolean {
-  return type === MESSAGE_COMMITTED || type === MESSAGE_BEHIND || type === MESSAGE_NACK;
 }

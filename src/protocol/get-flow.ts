@@ -5,6 +5,7 @@ import type { ValueSealing } from '../../workers/sealing.ts';
 import { compareStamps } from '../stamp.ts';
 import {
   FLAGS_REFUSED,
+  FLAG_BUSY,
   FLAG_NOT_PERMITTED,
   FLAG_PARTS,
   FLAG_REPAIR,
@@ -19,7 +20,7 @@ import {
   flagsOf,
 } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
-import { NO_MEMBER, PHASE_FETCH, PHASE_OPEN, PHASE_READ, PHASE_WRITE_BACK } from './operation-table.ts';
+import { NO_MEMBER, PHASE_FETCH, PHASE_OPEN, PHASE_READ, PHASE_RESOLVE, PHASE_WRITE_BACK } from './operation-table.ts';
 import type { EndOperation } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import type { Peer } from './peer.ts';
@@ -27,6 +28,7 @@ import type { PullCounters } from './pull-flow.ts';
 import { PullFlow } from './pull-flow.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { Requests } from './requests.ts';
+import { WORD_RESOLVED_COUNTER, WORD_RESOLVED_RMW, WORD_RESOLVED_WRITER } from './resolve-messages.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
 import type { WriteParts } from './write-parts.ts';
 
@@ -39,6 +41,7 @@ import type { WriteParts } from './write-parts.ts';
  *     OPEN        the value is at the sealing, to be checked
  *     WRITE_BACK  when less than a quorum is known to hold the newest stamp: it is written to the others, before the
  *                 answer, so that no later get returns an older value
+ *     RESOLVE     the same for who may not write: a replica sees to it (src/coordinated/resolve-server.ts)
  *
  * A copy that does not open loses its value, not its stamp: another member's copy under the same stamp and tag is taken,
  * and REPAIR is sent to the bad one.
@@ -50,7 +53,12 @@ export interface GetCounters {
   repairs: number;
   /** Gets that had to write the newest value back before they answered. */
   writeBacks: number;
+  /** Gets that had a replica do that. */
+  resolves: number;
 }
+
+/** A replica that is asked to RESOLVE reads, fetches and writes back before it answers. */
+const RESOLVE_ROUNDS = 3;
 
 export class GetFlow {
   readonly #table: OperationTable;
@@ -63,11 +71,21 @@ export class GetFlow {
   readonly #allMask: number;
   readonly #counters: GetCounters;
   readonly #writeParts: WriteParts;
+  readonly #mayWrite: (slot: number) => boolean;
   readonly #end: EndOperation;
   readonly pulls: PullFlow;
 
-  /** @param pullBytesMax What answers by parts may take of the receive buffer. */
-  constructor(parts: FlowParts, drops: DropCounters, counters: GetCounters & PullCounters, pullBytesMax: number) {
+  /**
+   * @param pullBytesMax What answers by parts may take of the receive buffer.
+   * @param mayWrite Whether this process may write the key of an operation.
+   */
+  constructor(
+    parts: FlowParts,
+    drops: DropCounters,
+    counters: GetCounters & PullCounters,
+    pullBytesMax: number,
+    mayWrite: (slot: number) => boolean,
+  ) {
     this.#table = parts.table;
     this.#rounds = parts.rounds;
     this.#requests = parts.requests;
@@ -78,6 +96,7 @@ export class GetFlow {
     this.#quorum = parts.quorum;
     this.#allMask = (1 << parts.membership.memberCount) - 1;
     this.#counters = counters;
+    this.#mayWrite = mayWrite;
     this.#end = parts.end;
     this.pulls = new PullFlow(
       parts,
@@ -105,6 +124,7 @@ export class GetFlow {
     table.tombstone[slot] = 1;
     table.sealed[slot] = 0;
     table.holders[slot] = 0;
+    table.resolved[slot] = 0;
     table.bad[slot] = 0;
     table.lacking[slot] = 0;
     table.partsMember[slot] = NO_MEMBER;
@@ -179,6 +199,7 @@ export class GetFlow {
     table.bad[slot] = 0;
     table.lacking[slot] = 0;
     table.partsMember[slot] = NO_MEMBER;
+    table.resolved[slot] = 0;
     table.holders[slot] = holders;
     table.valueMember[slot] = member;
     this.#open(slot);
@@ -324,6 +345,7 @@ export class GetFlow {
   // -- WRITE_BACK -------------------------------------------------------------------------------------------------
 
   writeBack(slot: number): void {
+    if (!this.#mayWrite(slot)) return this.resolve(slot);
     this.#counters.writeBacks++;
     this.#rounds.enter(slot, PHASE_WRITE_BACK);
     this.#rounds.askFirst(slot, this.#membership.readyMask() & ~this.#table.holders[slot]!);
@@ -332,18 +354,63 @@ export class GetFlow {
   onWriteBackReply(slot: number, member: number, flags: number): void {
     const table = this.#table;
     this.#writeParts.onMemberDone(slot, member);
+    // Its rights have changed meanwhile.
+    if ((flags & FLAG_NOT_PERMITTED) !== 0) return this.resolve(slot);
     if ((flags & FLAGS_REFUSED) !== 0) {
       if (!this.#rounds.refuse(slot, member)) this.#end(slot, refusalOf(flags));
       return;
     }
     table.holders[slot]! |= 1 << member;
-    if (!this.#isHeldByQuorum(slot)) return;
-    if (table.tombstone[slot] === 1) return this.#end(slot, 'absent');
+    if (this.#isHeldByQuorum(slot)) this.#answer(slot);
+  }
+
+  #answer(slot: number): void {
+    if (this.#table.tombstone[slot] === 1) return this.#end(slot, 'absent');
     // Others have been opened since it was checked: it is opened once more, to answer with it.
     this.#open(slot);
   }
 
   #isHeldByQuorum(slot: number): boolean {
-    return memberCountOf(this.#table.holders[slot]!) >= this.#quorum;
+    return this.#table.resolved[slot] === 1 || memberCountOf(this.#table.holders[slot]!) >= this.#quorum;
+  }
+
+  // -- RESOLVE ----------------------------------------------------------------------------------------------------
+
+  /** Asks one replica, one that holds the newest stamp if there is: that meets it for certain. */
+  resolve(slot: number): void {
+    const table = this.#table;
+    const { picker } = this.#rounds;
+    this.#counters.resolves++;
+    if (table.movesByParts[slot] === 1) this.#writeParts.stop(slot);
+    this.#rounds.enter(slot, PHASE_RESOLVE);
+    const ready = this.#membership.readyMask();
+    const holders = ready & table.holders[slot]!;
+    const candidates = holders === 0 ? ready : holders;
+    this.#rounds.ask(slot, candidates === 0 ? 0 : 1 << picker.first(candidates));
+    this.#rounds.wait(slot, RESOLVE_ROUNDS * picker.rtoMs(table.asked[slot]!, 0));
+  }
+
+  /** At least the stamp in the answer is held by a quorum. */
+  onResolveReply(slot: number, member: number, words: Int32Array, word: number): void {
+    const table = this.#table;
+    const flags = flagsOf(words, word);
+    // No answer, then: it is asked again in time, and others are.
+    if ((flags & FLAG_BUSY) !== 0) return;
+    table.replied[slot]! |= 1 << member;
+    if ((flags & FLAGS_REFUSED) !== 0) return this.#end(slot, refusalOf(flags));
+    const order = compareStamps(
+      readU53(words, word + WORD_RESOLVED_COUNTER),
+      words[word + WORD_RESOLVED_WRITER + 1]!,
+      words[word + WORD_RESOLVED_WRITER]!,
+      words[word + WORD_RESOLVED_RMW]!,
+      table.counter[slot]!,
+      table.writerHigh[slot]!,
+      table.writerLow[slot]!,
+      table.rmw[slot]!,
+    );
+    // It has not met what was read here.
+    if (order < 0) return this.read(slot);
+    table.resolved[slot] = 1;
+    this.#answer(slot);
   }
 }

@@ -10,6 +10,7 @@ import {
   MESSAGE_CALL_REPLY,
   callMessageBytes,
 } from './call-messages.ts';
+import { MESSAGE_COUNTERS, countersBytes } from './counters-message.ts';
 import {
   KEY_BYTES_MAX,
   WORD_KEY_BYTES,
@@ -21,6 +22,7 @@ import {
   typeOf,
   writeHead,
 } from './message-fields.ts';
+import { MESSAGE_RESOLVE, MESSAGE_RESOLVE_REPLY, resolveBytes, resolveReplyBytes } from './resolve-messages.ts';
 import { rmwEnvelopeBytes, rmwMessageBytes } from './rmw-messages.ts';
 import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY, WORD_SCAN_VALUE_BYTES, scanBytes, scanReplyBytes } from './scan-messages.ts';
 
@@ -60,18 +62,18 @@ export const FLAG_VALUE = 1;
 export const FLAG_TOMBSTONE = 2;
 /** WRITE: a value that was read, under the stamp it was read with. */
 export const FLAG_WRITE_BACK = 4;
-/** STAMP_REPLY, WRITE_REPLY: no room, nothing was written. */
+/** STAMP_REPLY, WRITE_REPLY, RESOLVE_REPLY: no room, nothing was written. */
 export const FLAG_TRUSTED_FULL = 8;
 export const FLAG_HOST_FULL = 16;
-/** STAMP_REPLY, WRITE_REPLY, READ_REPLY: the certificate does not permit it. */
+/** STAMP_REPLY, WRITE_REPLY, READ_REPLY, RESOLVE_REPLY: the certificate does not permit it. */
 export const FLAG_NOT_PERMITTED = 32;
-/** WRITE_REPLY: the stamp is known with another tag. */
+/** WRITE_REPLY: the stamp is known with another tag. RESOLVE_REPLY: no copy of the newest value opens. */
 export const FLAG_CONFLICT = 64;
 /** READ_REPLY: the value does not fit into a datagram to the asker, who may ask for its parts. */
 export const FLAG_PARTS = 128;
 /** WRITE_PART: of a REPAIR. */
 export const FLAG_REPAIR = 1;
-/** WRITE_PROGRESS: over the replica's limits, to be sent again later. */
+/** WRITE_PROGRESS, RESOLVE_REPLY: over the replica's limits, to be sent again later. */
 export const FLAG_BUSY = 1;
 /** READ_PART_REPLY: the value is no longer the one that was asked for. */
 export const FLAG_GONE = 1;
@@ -234,6 +236,12 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
     case MESSAGE_CALL_OPEN:
     case MESSAGE_CALL_OPENED:
       return callMessageBytes(words, word, bytesLeft);
+    case MESSAGE_RESOLVE:
+      return resolveBytes(words, word, bytesLeft);
+    case MESSAGE_RESOLVE_REPLY:
+      return resolveReplyBytes(words, word, bytesLeft);
+    case MESSAGE_COUNTERS:
+      return countersBytes(words, word, bytesLeft);
     case MESSAGE_SCAN:
       return scanBytes(words, word, bytesLeft);
     case MESSAGE_SCAN_REPLY:

@@ -36,6 +36,9 @@ export const PHASE_SCAN = 11;
 /** scan: the gets of its page are under way. */
 export const PHASE_SCAN_READS = 12;
 
+/** get: a replica is asked to see to it that a quorum holds the newest value, which this client may not write back. */
+export const PHASE_RESOLVE = 13;
+
 /** Phases of a read-modify-write (rmw-flow.ts): all from this one on. A slot's promises are gathered. */
 export const PHASE_PREPARE = 32;
 /** The value under the newest stamp is asked of who has it. */
@@ -107,6 +110,8 @@ export class OperationTable {
   readonly lacking: Uint8Array;
   /** get: how often a last look was taken at members that lacked the value. */
   readonly rereads: Uint8Array;
+  /** get: 1 when a replica has said that a quorum holds the newest stamp, or a greater one. */
+  readonly resolved: Uint8Array;
   /** Members that refused the write. */
   readonly refused: Uint8Array;
   /** Flags of the latest refusal, when there is one. */
@@ -163,6 +168,7 @@ export class OperationTable {
     this.bad = new Uint8Array(capacity);
     this.rereads = new Uint8Array(capacity);
     this.lacking = new Uint8Array(capacity);
+    this.resolved = new Uint8Array(capacity);
     this.refused = new Uint8Array(capacity);
     this.refusalFlags = new Uint8Array(capacity);
     this.unsent = new Uint8Array(capacity);

@@ -36,6 +36,7 @@ import {
 import type { Messenger } from './messenger.ts';
 import type { Session } from '../../net/session.ts';
 import type { Peer } from './peer.ts';
+import { MESSAGE_RESOLVE, MESSAGE_RESOLVE_REPLY, RESOLVE_REPLY_BYTES, WORD_RESOLVE_KEY } from './resolve-messages.ts';
 import {
   COMMIT_REPLY_BYTES,
   MESSAGE_ACCEPT,
@@ -69,6 +70,9 @@ export function isPermitted(permissions: Permissions, words: Int32Array, word: n
       return allowsKey(permissions, RIGHT_WRITE, words, word, WORD_ASK_KEY);
     case MESSAGE_WRITE:
       return allowsKey(permissions, RIGHT_WRITE, words, word, WORD_WRITE_KEY);
+    // It tells the stamp, and changes nothing but who holds what was written: as reading does.
+    case MESSAGE_RESOLVE:
+      return allowsKey(permissions, RIGHT_READ, words, word, WORD_RESOLVE_KEY);
     case MESSAGE_READ_PART:
       return allowsKey(permissions, RIGHT_READ, words, word, WORD_READ_PART_KEY);
     case MESSAGE_WRITE_PART:
@@ -138,6 +142,7 @@ const DENIALS: ReadonlyMap<number, readonly [type: number, byteCount: number, fl
   [MESSAGE_WRITE_PART, [MESSAGE_WRITE_REPLY, WRITE_REPLY_BYTES, 0]],
   // The reader begins again with a READ, and is told then.
   [MESSAGE_READ_PART, [MESSAGE_READ_PART_REPLY, READ_PART_REPLY_BYTES, FLAG_GONE]],
+  [MESSAGE_RESOLVE, [MESSAGE_RESOLVE_REPLY, RESOLVE_REPLY_BYTES, 0]],
   [MESSAGE_SCAN, [MESSAGE_SCAN_REPLY, SCAN_REPLY_BYTES, 0]],
   [MESSAGE_PREPARE, [MESSAGE_NACK, NACK_BYTES, 0]],
   [MESSAGE_ACCEPT, [MESSAGE_NACK, NACK_BYTES, 0]],

@@ -35,7 +35,7 @@ export class PutFlow {
   readonly #end: EndOperation;
   /** Puts whose value is to be sealed after this turn's datagrams have left. */
   readonly #unsealed: number[] = [];
-  /** The greatest counter this writer has allocated: no two of its writes share a stamp. */
+  /** The greatest counter this writer has allocated, or proposed a read-modify-write under: no two of its writes share a stamp. */
   #ownCounter = 0;
 
   constructor(parts: FlowParts, writer: Writer) {
@@ -52,6 +52,14 @@ export class PutFlow {
 
   get ownCounter(): number {
     return this.#ownCounter;
+  }
+
+  /**
+   * Later writes of this process get counters above this one: that of a read-modify-write's proposal, so that they supersede it
+   * however late it is decided.
+   */
+  raiseOwnCounter(counter: number): void {
+    this.#ownCounter = Math.max(this.#ownCounter, counter);
   }
 
   // -- STAMP ------------------------------------------------------------------------------------------------------

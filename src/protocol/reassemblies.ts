@@ -105,8 +105,8 @@ export class Reassembly {
 export interface ReassemblyOwner {
   /** Part 0 has come: flags to answer with when the rest is not needed (the stamp is known), or undefined. */
   answerEarly(reassembly: Reassembly): number | undefined;
-  /** All has come. Takes the block over, or gives it back; returns the flags to answer with. */
-  onWhole(reassembly: Reassembly): number;
+  /** All has come. Takes the block over, or gives it back; returns the flags to answer with, undefined: none. */
+  onWhole(reassembly: Reassembly): number | undefined;
 }
 
 export class Reassemblies {
@@ -236,6 +236,7 @@ export class Reassemblies {
     if (!reassembly.isWhole) return;
     const { ref } = reassembly;
     const answer = this.#owner.onWhole(reassembly);
+    if (answer === undefined) return this.#release(reassembly);
     if (reassembly.ref === ref) return this.#finish(reassembly, answer);
     // The owner has it now.
     this.#openCount--;

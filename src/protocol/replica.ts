@@ -8,6 +8,8 @@ import type { Store } from '../store/store.ts';
 import { NO_ENTRY, TOUCH_COUNT_MAX } from '../store/trusted-index.ts';
 import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from './call-messages.ts';
+import type { CounterGuard } from './counter-guard.ts';
+import { MESSAGE_COUNTERS } from './counters-message.ts';
 import type { Formation } from './formation.ts';
 import {
   FLAG_CONFLICT,
@@ -72,7 +74,9 @@ import { deny, isPermitted } from './permissions.ts';
 import { Reassemblies } from './reassemblies.ts';
 import type { Reassembly } from './reassemblies.ts';
 import type { Repairs } from './repairs.ts';
+import { MESSAGE_RESOLVE } from './resolve-messages.ts';
 import { RmwAcceptor } from './rmw-acceptor.ts';
+import type { TakesDataKey } from './rmw-acceptor.ts';
 import { MESSAGE_ACCEPT, MESSAGE_COMMIT, MESSAGE_PREPARE } from './rmw-messages.ts';
 import { ScanAnswers } from './scan-answers.ts';
 import { MESSAGE_SCAN } from './scan-messages.ts';
@@ -109,10 +113,13 @@ export interface ReplicaOptions {
   readonly local?: { readonly session: Session<Peer>; readonly messenger: Messenger } | undefined;
   readonly drops: DropCounters;
   readonly repairs: Repairs;
+  readonly guard: CounterGuard;
   /** Bytes of the trusted budget that only writes already let through may use. */
   readonly trustedMarginBytes: number;
+  /** Left out: values are not sealed. */
+  readonly takesDataKey?: TakesDataKey | undefined;
   onStatusRequest(session: Session<Peer>, slot: number, generation: number): void;
-  /** A CALL or CALL_OPEN (src/coordinated/). */
+  /** A CALL, CALL_OPEN or RESOLVE (src/coordinated/). */
   onCall(incoming: Incoming<Peer>, word: number): void;
 }
 
@@ -123,6 +130,7 @@ export class Replica {
   #messenger: Messenger;
   readonly #drops: DropCounters;
   readonly #repairs: Repairs;
+  readonly #guard: CounterGuard;
   readonly #options: ReplicaOptions;
   readonly reassemblies: Reassemblies;
   readonly acceptor: RmwAcceptor;
@@ -143,7 +151,14 @@ export class Replica {
     this.#messenger = options.messenger;
     this.#drops = options.drops;
     this.#repairs = options.repairs;
-    this.acceptor = new RmwAcceptor(options.store, options.drops, options.trustedMarginBytes);
+    this.#guard = options.guard;
+    this.acceptor = new RmwAcceptor(
+      options.store,
+      options.guard,
+      options.drops,
+      options.trustedMarginBytes,
+      options.takesDataKey,
+    );
     this.#scans = new ScanAnswers(options.store);
     this.reassemblies = new Reassemblies(options.store, options.local?.messenger ?? options.messenger, {
       answerEarly: (write) => this.#answerEarly(write),
@@ -245,6 +260,12 @@ export class Replica {
       case MESSAGE_CALL:
       case MESSAGE_CALL_OPEN:
         if (this.#serves(incoming)) this.#options.onCall(incoming, word);
+        return;
+      case MESSAGE_RESOLVE:
+        if (this.#takes(incoming, word)) this.#options.onCall(incoming, word);
+        return;
+      case MESSAGE_COUNTERS:
+        if (this.#serves(incoming)) this.#guard.onCounters(session, this.#messenger, words, word);
         return;
       case MESSAGE_STATE_REQUEST:
         return this.#tellState(session);
@@ -374,6 +395,7 @@ export class Replica {
 
   #onWrite(session: Session<Peer>, words: Int32Array, word: number, valueWord: number, hash: number): void {
     if (!this.#mayWrite(session, words, word)) return;
+    if (words[word + WORD_ENVELOPE_BYTES]! > 0 && !this.#takesKeyOf(words[valueWord]!)) return;
     this.#operationCount++;
     const counter = readU53(words, word + WORD_WRITE_COUNTER);
     const writerHigh = words[word + WORD_WRITE_WRITER + 1]!;
@@ -383,6 +405,17 @@ export class Replica {
 
   #onWritePart(session: Session<Peer>, words: Int32Array, word: number, valueWord: number): void {
     if (this.#mayWrite(session, words, word)) this.reassemblies.onPart(session, words, word, valueWord, this.#nowMs);
+  }
+
+  /**
+   * A value under a data key that is about to be destroyed, or was, is not kept: nobody could read it. It is not answered:
+   * its writer has not heard of a change for long, or reads what is being sealed anew.
+   * @param firstWord Of the envelope: the key's id.
+   */
+  #takesKeyOf(firstWord: number): boolean {
+    if (this.#options.takesDataKey?.(firstWord >>> 0) !== false) return true;
+    this.#drops.count('old-data-key');
+    return false;
   }
 
   /** Whether the peer may write under this stamp; if not, that was counted. */
@@ -402,7 +435,7 @@ export class Replica {
       this.#drops.count('wrong-writer');
       return false;
     }
-    return true;
+    return this.#guard.takes(readU53(words, word + WORD_WRITE_COUNTER));
   }
 
   /** Flags of the answer: 0 when the replica now holds this stamp or a greater one. */
@@ -466,13 +499,15 @@ export class Replica {
   }
 
   /** A value is whole: the entry takes its block over, if the stamp is still greater. */
-  #onWhole(write: Reassembly): number {
+  #onWhole(write: Reassembly): number | undefined {
     if (write.isRepair) {
       if (this.#repairs.onWhole(write)) write.ref = NO_REF;
       return 0;
     }
     const answer = this.#answerEarly(write);
     if (answer !== undefined) return answer;
+    // The host may have changed it since; then the value does not open, whatever is said of it here.
+    if (!this.#takesKeyOf(this.#store.hostRegion(write.ref).words[this.#store.hostWord(write.ref)]!)) return undefined;
     this.#operationCount++;
     const result = this.#store.adopt(
       write.keyWords,

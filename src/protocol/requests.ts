@@ -33,6 +33,7 @@ import {
 import type { Messenger } from './messenger.ts';
 import type { OperationTable } from './operation-table.ts';
 import type { Peer } from './peer.ts';
+import { MESSAGE_RESOLVE } from './resolve-messages.ts';
 
 /** Writes an operation's requests from its place in the table. False when the session takes nothing now. */
 export class Requests {
@@ -51,6 +52,11 @@ export class Requests {
   /** Tells what the WRITE will bring, so that it can be refused before it is sent. */
   stamp(session: Session<Peer>, slot: number): boolean {
     return this.#ask(session, slot, MESSAGE_STAMP, 0, this.#table.envelopeBytes[slot]!);
+  }
+
+  /** A replica is to see to it that a quorum holds what it reads. */
+  resolve(session: Session<Peer>, slot: number): boolean {
+    return this.#ask(session, slot, MESSAGE_RESOLVE, 0, 0);
   }
 
   /** WRITE or REPAIR: key, stamp, tag and envelope as they stand in the table. */

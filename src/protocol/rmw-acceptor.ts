@@ -30,6 +30,7 @@ import {
   flagsOf,
   typeOf,
 } from './messages.ts';
+import type { CounterGuard } from './counter-guard.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
 import {
@@ -95,8 +96,12 @@ const BALLOT_STEP_MAX = 2 ** 20;
 /** Some round trips of a busy local network; of a longer way the first round trip only is protected, or nothing. */
 const FRESH_MS = 5;
 
+/** Whether new values under a data key are kept; by its id. */
+export type TakesDataKey = (id: number) => boolean;
+
 export class RmwAcceptor {
   readonly #store: Store;
+  readonly #guard: CounterGuard;
   readonly #drops: DropCounters;
   readonly #marginBytes: number;
   readonly #answers: RmwAnswers;
@@ -108,9 +113,22 @@ export class RmwAcceptor {
   /** No ballot number above it is taken. */
   #ballotNumberMax = BALLOT_STEP_MAX;
 
-  /** @param marginBytes Of the trusted budget, left to plain writes. */
-  constructor(store: Store, drops: DropCounters, marginBytes: number) {
+  readonly #takesDataKey: TakesDataKey | undefined;
+
+  /**
+   * @param marginBytes Of the trusted budget, left to plain writes.
+   * @param takesDataKey Of values that a proposer has made himself; what others proposed may have been decided.
+   */
+  constructor(
+    store: Store,
+    guard: CounterGuard,
+    drops: DropCounters,
+    marginBytes: number,
+    takesDataKey: TakesDataKey | undefined,
+  ) {
+    this.#takesDataKey = takesDataKey;
     this.#store = store;
+    this.#guard = guard;
     this.#drops = drops;
     this.#marginBytes = marginBytes;
     this.#answers = new RmwAnswers(store);
@@ -132,7 +150,7 @@ export class RmwAcceptor {
       case MESSAGE_ACCEPT:
         return this.#onAccept(session, messenger, words, word, valueWord);
       case MESSAGE_COMMIT:
-        return this.#answers.commitReply(session, messenger, words, word, this.#commit(words, word, valueWord));
+        return this.#onCommit(session, messenger, words, word, valueWord);
       default:
         this.#drops.count('unexpected-message');
     }
@@ -200,6 +218,9 @@ export class RmwAcceptor {
   #onAccept(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
     if (!this.#isInReach(readU53(words, word + WORD_ACCEPT_BALLOT))) return this.#drops.count('ballot-too-far');
+    if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
+    const isNew = words[word + WORD_ENVELOPE_BYTES]! > 0 && isOwn(session.peer, words, word + WORD_ACCEPT_ID);
+    if (isNew && this.#takesDataKey?.(words[valueWord]! >>> 0) === false) return this.#drops.count('old-data-key');
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = store.find(words, word + WORD_ACCEPT_KEY, keyBytes);
@@ -283,6 +304,11 @@ export class RmwAcceptor {
   }
 
   // -- COMMIT -----------------------------------------------------------------------------------------------------
+
+  #onCommit(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
+    if (!this.#guard.takes(readU53(words, word + WORD_COMMIT_COUNTER))) return;
+    this.#answers.commitReply(session, messenger, words, word, this.#commit(words, word, valueWord));
+  }
 
   /** Flags of the answer: 0 when slot and stamp here are at least those of the message. */
   #commit(words: Int32Array, word: number, valueWord: number): number {

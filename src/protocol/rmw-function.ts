@@ -6,6 +6,7 @@ import {
   CONDITION_VERSION,
   RMW_DELETE,
   RMW_INCREMENT,
+  RMW_RESEAL,
   RMW_SET,
 } from './rmw-request.ts';
 
@@ -27,8 +28,16 @@ const INTEGER_BYTES_MAX = 20;
 /** The one text of each integer, as Redis has it: no plus sign, no leading zeros, no "-0", no spaces. */
 const INTEGER_TEXT = /^(?:0|-?[1-9][0-9]*)$/;
 
-/** @param found Undefined: the key is absent. */
-export function applyRmw(request: RmwRequest, found: Uint8Array | undefined, stamp: Stamp): RmwResult {
+/**
+ * @param found Undefined: the key is absent.
+ * @param isUnderCurrentKey Whether what was found lies under the data key that is current.
+ */
+export function applyRmw(
+  request: RmwRequest,
+  found: Uint8Array | undefined,
+  stamp: Stamp,
+  isUnderCurrentKey: boolean,
+): RmwResult {
   if (!holds(request, found, stamp)) return MISMATCH;
   switch (request.change) {
     case RMW_SET:
@@ -37,6 +46,8 @@ export function applyRmw(request: RmwRequest, found: Uint8Array | undefined, sta
       return DELETE;
     case RMW_INCREMENT:
       return increment(found, request.delta);
+    case RMW_RESEAL:
+      return found === undefined || isUnderCurrentKey ? MISMATCH : { kind: 'set', value: found };
   }
 }
 

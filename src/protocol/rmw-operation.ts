@@ -3,6 +3,7 @@ import type { Region } from '../../net/bytes.ts';
 import { NO_REF } from '../store/host-memory.ts';
 import type { HostMemory } from '../store/host-memory.ts';
 import type { Outcome } from './outcome.ts';
+import type { Writer } from './put-flow.ts';
 import type { RmwRequest } from './rmw-request.ts';
 import { CONDITION_NONE, RMW_SET } from './rmw-request.ts';
 
@@ -122,11 +123,15 @@ export class RmwOperation {
    * decided something else sets it back.
    */
   sent = 0;
-  /** The own proposal was ever sent to somebody, in any slot. */
-  everSent = false;
   ballot = 0;
   /** Who is asked for its promise first, by all coordinators of the key; NO_MEMBER: all are asked at once. */
   gate = 0;
+  /** The gate has promised, and another member a greater ballot: all are asked at once, and nobody is yielded to. */
+  isLetThrough = false;
+  /** Whether the next one of its process and key waits for it. */
+  isQueued = false;
+  /** How many of its process and key before it have followed each other without a pause. */
+  inRow = 0;
   /** Back-offs so far: other coordinators are at work on the key. */
   attempts = 0;
 
@@ -169,11 +174,13 @@ export class RmwOperation {
   readonly answer = new Held();
   hasAnswer = false;
 
-  begin(): void {
+  /** False when memory is at its limit; then nothing is kept. @param sequence With the writer, the id. */
+  begin(memory: HostMemory, request: RmwRequest, writer: Writer, sequence: number): boolean {
     this.slot = 1;
     this.floor = 1;
     this.sent = 0;
-    this.everSent = false;
+    this.isQueued = true;
+    this.inRow = 0;
     this.promised = 0;
     this.attempts = 0;
     this.badAccepted = 0;
@@ -181,6 +188,22 @@ export class RmwOperation {
     this.hasAnswer = false;
     this.hasAccepted = false;
     this.current = this.own;
+    const id = this.own.words;
+    id[PROPOSAL_ID] = writer.writerLow;
+    id[PROPOSAL_ID + 1] = writer.writerHigh;
+    writeU53(id, PROPOSAL_ID + 2, sequence);
+    const isKept = this.value.set(memory, request.value) && this.expected.set(memory, request.expected);
+    if (!isKept) {
+      this.clear(memory);
+      return false;
+    }
+    this.request = { ...request, value: this.value.view(memory), expected: this.expected.view(memory) };
+    return true;
+  }
+
+  /** What was sent and is not known to have come to nothing may take effect. */
+  outcomeOfGivingUp(reason: Outcome): Outcome {
+    return this.sent === 0 ? reason : 'outcome-unknown';
   }
 
   get isHelping(): boolean {

@@ -4,13 +4,16 @@
  *     compareAndSet   SET, if VALUE or VERSION         getAndSet   SET, no condition; the value before is the answer
  *     putIfAbsent     SET, if ABSENT                   increment   INCREMENT, no condition; the new value is the answer
  *     deleteIf        DELETE, if VALUE or VERSION
+ *     re-sealing      RESEAL, no condition, when what is found lies under another data key than the current one
  */
 
 /** The change. INCREMENT takes the value for the decimal text of a signed 64-bit integer, an absent key for 0. */
 export const RMW_SET = 1;
 export const RMW_DELETE = 2;
 export const RMW_INCREMENT = 3;
-export type RmwChange = typeof RMW_SET | typeof RMW_DELETE | typeof RMW_INCREMENT;
+/** Leaves the value as it is, sealed under the data key that is current. Of replicas only: no client asks for it. */
+export const RMW_RESEAL = 4;
+export type RmwChange = typeof RMW_SET | typeof RMW_DELETE | typeof RMW_INCREMENT | typeof RMW_RESEAL;
 
 /** The condition. ABSENT: deleted, or never written. */
 export const CONDITION_NONE = 0;

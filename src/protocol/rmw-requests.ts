@@ -73,8 +73,8 @@ export class RmwRequests {
         // Only the slot itself tells what became of a proposal that was sent in it.
         const nextFlag = operation.sent === 0 ? FLAG_NEXT : 0;
         // Whom the gate has let through goes before those that it has not.
-        const { gate } = operation;
-        const yieldFlag = gate === NO_MEMBER || hasMember(operation.promised, gate) ? 0 : FLAG_YIELD;
+        const { gate, isLetThrough, promised } = operation;
+        const yieldFlag = gate === NO_MEMBER || isLetThrough || hasMember(promised, gate) ? 0 : FLAG_YIELD;
         return this.#prepare(session, slot, operation, valueFlag | nextFlag | yieldFlag, operation.slot);
       }
       case PHASE_RMW_FETCH:
@@ -151,10 +151,7 @@ export class RmwRequests {
     const keyBytes = table.keyBytes[slot]!;
     const proposal = operation.current;
     if (!this.#messenger.append(session, ACCEPT_BYTES + alignUp(keyBytes), proposal.envelopeBytes)) return false;
-    if (proposal === operation.own) {
-      operation.sent = operation.slot;
-      operation.everSent = true;
-    }
+    if (proposal === operation.own) operation.sent = operation.slot;
     const { out } = this.#messenger;
     const { words } = out.control;
     const { word } = out;

@@ -1,4 +1,5 @@
 import type { Incoming } from '../../net/inbox.ts';
+import { STAMP_COUNTER_MAX } from '../stamp.ts';
 import type { ValueSealing } from '../../workers/sealing.ts';
 import type { GetCounters } from './get-flow.ts';
 import { MESSAGE_REPAIR } from './messages.ts';
@@ -11,10 +12,11 @@ import type { Requests } from './requests.ts';
 import { applyRmw } from './rmw-function.ts';
 import type { RmwResult } from './rmw-function.ts';
 import { PROPOSAL_TAG } from './rmw-operation.ts';
-import type { CommitPurpose, OpenPurpose, Proposal, RmwOperation, RmwOperations } from './rmw-operation.ts';
+import type { OpenPurpose, Proposal, RmwOperation, RmwOperations } from './rmw-operation.ts';
 import { gatherRegister } from './rmw-promises.ts';
-import { RMW_INCREMENT, RMW_SET } from './rmw-request.ts';
+import { RMW_INCREMENT, RMW_RESEAL, RMW_SET } from './rmw-request.ts';
 import type { RmwRequests } from './rmw-requests.ts';
+import type { RmwSteps } from './rmw-steps.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /**
@@ -24,18 +26,6 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
  *     OPEN     that value is at the sealing; or that of another's proposal, which is not forwarded unless it opens
  *     SEAL     the new value, computed from it, is at the sealing, under a fresh nonce
  */
-
-/** What comes next (rmw-flow.ts). */
-export interface RmwSteps {
-  prepare(slot: number, operation: RmwOperation): void;
-  accept(slot: number, operation: RmwOperation, proposal: Proposal): void;
-  commit(slot: number, operation: RmwOperation, purpose: CommitPurpose, targets: number): void;
-  catchUp(slot: number, operation: RmwOperation): void;
-  /** A quorum holds what was found, and the condition does not hold. */
-  answerRead(slot: number, operation: RmwOperation): void;
-  giveUp(slot: number, reason: Outcome): void;
-  backOff(slot: number, operation: RmwOperation): void;
-}
 
 export class RmwValues {
   readonly #table: OperationTable;
@@ -169,12 +159,13 @@ export class RmwValues {
   #compute(slot: number, operation: RmwOperation, found: Uint8Array | undefined): void {
     const table = this.#table;
     const { memory } = table;
-    const result = applyRmw(operation.request!, found, {
+    const stamp = {
       counter: table.counter[slot]!,
       writerHigh: table.writerHigh[slot]!,
       writerLow: table.writerLow[slot]!,
       rmw: table.rmw[slot]!,
-    });
+    };
+    const result = applyRmw(operation.request!, found, stamp, found !== undefined && this.#isUnderCurrentKey(slot));
     const answer = answerOf(operation, found, result);
     operation.hasAnswer = answer !== undefined;
     // Memory is full of other operations' values: later there is room.
@@ -183,7 +174,9 @@ export class RmwValues {
     operation.own.words.fill(0, 4);
     if (result.kind === 'none') return this.#leaveAsIs(slot, operation, result.outcome);
     operation.outcome = 'ok';
-    if (table.rmw[slot] === RMW_NUMBER_MAX) return this.#steps.giveUp(slot, 'stamps-exhausted');
+    // As of a put: only a malicious writer gets there, and the own counter, which other keys need, must not.
+    const isExhausted = table.rmw[slot] === RMW_NUMBER_MAX || table.counter[slot]! >= STAMP_COUNTER_MAX;
+    if (isExhausted) return this.#steps.giveUp(slot, 'stamps-exhausted');
     operation.own.setStamp(
       table.counter[slot]!,
       table.writerHigh[slot]!,
@@ -195,29 +188,38 @@ export class RmwValues {
     this.#steps.accept(slot, operation, operation.own);
   }
 
-  /** The condition does not hold, or the change can't be made. */
+  /** Of what was found, which has opened. */
+  #isUnderCurrentKey(slot: number): boolean {
+    const table = this.#table;
+    const { memory } = table;
+    const keyRef = table.keyRef[slot]!;
+    return this.#sealing.isUnderCurrentKey(
+      table.envelopeRegion[slot]!,
+      table.envelopeWord[slot]!,
+      memory.region(keyRef).words,
+      memory.wordOffset(keyRef),
+      table.keyBytes[slot]!,
+    );
+  }
+
+  /**
+   * The condition does not hold, or the change can't be made: a read. What may ever have been sent is known to have come to
+   * nothing, as the function is computed in no slot that could still decide it.
+   */
   #leaveAsIs(slot: number, operation: RmwOperation, outcome: Outcome): void {
     const table = this.#table;
     operation.outcome = outcome;
-    if (!operation.everSent) {
-      if (table.tombstone[slot] === 0 && !this.fitsAll(slot, table.envelopeBytes[slot]!)) {
-        return this.#steps.giveUp(slot, 'value-too-large');
-      }
-      if (memberCountOf(table.holders[slot]!) >= this.#quorum) return this.#steps.answerRead(slot, operation);
-      this.#counters.writeBacks++;
-      return this.#steps.commit(slot, operation, 'read', this.#membership.readyMask() & ~table.holders[slot]!);
+    if (table.tombstone[slot] === 0 && !this.fitsAll(slot, table.envelopeBytes[slot]!)) {
+      return this.#steps.giveUp(slot, 'value-too-large');
     }
-    const { own } = operation;
-    own.setStamp(table.counter[slot]!, table.writerHigh[slot]!, table.writerLow[slot]!, table.rmw[slot]!);
-    own.isTombstone = table.tombstone[slot] === 1;
-    if (!own.isTombstone) {
-      own.setTag(table.tags, table.tagWord(slot));
-      own.region = table.envelopeRegion[slot];
-      own.word = table.envelopeWord[slot]!;
-      own.envelopeBytes = table.envelopeBytes[slot]!;
-      if (!this.fitsAll(slot, own.envelopeBytes)) return this.#steps.giveUp(slot, 'value-too-large');
+    // Re-sealing is for every member, not for a quorum: who lacks what was found has an old value.
+    const lacking = this.#membership.readyMask() & ~table.holders[slot]!;
+    const isForAll = operation.request!.change === RMW_RESEAL && lacking !== 0;
+    if (memberCountOf(table.holders[slot]!) >= this.#quorum && !isForAll) {
+      return this.#steps.answerRead(slot, operation);
     }
-    this.#steps.accept(slot, operation, own);
+    this.#counters.writeBacks++;
+    this.#steps.commit(slot, operation, 'read', lacking);
   }
 
   #seal(slot: number, operation: RmwOperation, value: Uint8Array): void {

@@ -9,6 +9,7 @@ import {
   PHASE_FETCH,
   PHASE_PREPARE,
   PHASE_READ,
+  PHASE_RESOLVE,
   PHASE_RMW_FETCH,
   PHASE_SCAN,
   PHASE_STAMP,
@@ -201,6 +202,8 @@ export class Rounds {
         return this.#write(session, slot, member, 0);
       case PHASE_WRITE_BACK:
         return this.#write(session, slot, member, FLAG_WRITE_BACK);
+      case PHASE_RESOLVE:
+        return this.#requests.resolve(session, slot);
       case PHASE_SCAN:
         return this.scans!.askOne(session, slot, this.#table.valueMember[slot] === member);
       default:
@@ -306,6 +309,7 @@ function isAsking(phase: number): boolean {
     phase === PHASE_STAMP ||
     phase === PHASE_WRITE ||
     phase === PHASE_WRITE_BACK ||
+    phase === PHASE_RESOLVE ||
     phase === PHASE_SCAN ||
     isRmwAsking(phase)
   );

@@ -24,6 +24,8 @@ import { measureOwnBuild } from '../trust/measure/own-build.ts';
 export interface EmbeddedChainOptions {
   /** Of the simulated vendor's service. */
   readonly vendorLatencyMs: number;
+  /** How long certificates are good for; they are renewed at half of it. */
+  readonly certificateSeconds?: number;
   /** On whose word CAS admits; default: LAS's. */
   readonly admission?: CasSettings['admission'];
   /** Between two looks of members and clients at CAS; default 10 s. */
@@ -74,7 +76,8 @@ export async function startEmbeddedChain(
     members,
     policy: policyOfBuild('simulated', measurement),
     admission: options.admission ?? 'las',
-    certificateSeconds: CERTIFICATE_SECONDS,
+    certificateSeconds: options.certificateSeconds ?? CERTIFICATE_SECONDS,
+    ...(options.refreshMs !== undefined && { refreshSeconds: Math.max(1, Math.ceil(options.refreshMs / 1_000)) }),
     ...(options.spaces !== undefined && { spaces: options.spaces }),
     ...(options.profiles !== undefined && { profiles: options.profiles }),
     operators: [hexOf(operator.signing.publicKey)],

@@ -27,6 +27,7 @@ export interface EmbeddedClusterOptions extends WorkerOptions {
   readonly hostBytesMax?: number;
   /** See ReplicaServerOptions. */
   readonly scans?: boolean;
+  readonly resealsPerSecond?: number;
   /** New directory for the cluster files, kept by stop(). Default: a temporary one, removed by stop(). */
   readonly directory?: string;
   /**
@@ -144,6 +145,7 @@ function startReplica(
     trustedBytesMax,
     hostBytesMax,
     scans,
+    resealsPerSecond,
     datagramBytes,
     receiveBufferBytes,
     workers,
@@ -160,6 +162,7 @@ function startReplica(
       ...(trustedBytesMax !== undefined && { trustedBytesMax }),
       ...(hostBytesMax !== undefined && { hostBytesMax }),
       ...(scans !== undefined && { scans }),
+      ...(resealsPerSecond !== undefined && { resealsPerSecond }),
       ...(datagramBytes !== undefined && { datagramBytes }),
       ...(receiveBufferBytes !== undefined && { receiveBufferBytes }),
       ...(workers !== undefined && { workers }),

@@ -16,6 +16,7 @@ export interface ChildOptions extends WorkerOptions {
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
   readonly scans?: boolean;
+  readonly resealsPerSecond?: number;
   readonly datagramBytes?: number;
   readonly receiveBufferBytes?: number;
   readonly bindPort?: number;

@@ -10,9 +10,10 @@ import type { Session } from '../../net/session.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
-import type { RmwFigures } from '../client/operations.ts';
+import type { DataKeyFigures, RmwFigures } from '../client/operations.ts';
 import { ReplicaRoute } from '../coordinated/replica-route.ts';
 import { AvocadoError } from '../errors.ts';
+import { CounterGuard } from '../protocol/counter-guard.ts';
 import { Formation } from '../protocol/formation.ts';
 import { acceptResponse, admitRequest, requestPayload, responsePayload } from '../protocol/handshake-payload.ts';
 import { toHex } from '../protocol/instance.ts';
@@ -22,6 +23,7 @@ import type { Writer } from '../protocol/put-flow.ts';
 import { REASSEMBLIES_MAX, REASSEMBLY_BYTES } from '../protocol/reassemblies.ts';
 import { REPAIR_TOKENS, Repairs } from '../protocol/repairs.ts';
 import { Replica, TRUSTED_MARGIN_BYTES } from '../protocol/replica.ts';
+import { Resealer } from '../protocol/resealer.ts';
 import type { MemberState } from '../protocol/state-message.ts';
 import { sendStatus } from '../protocol/status-message.ts';
 import { HostMemory } from '../store/host-memory.ts';
@@ -50,6 +52,8 @@ export interface ReplicaNodeOptions {
   readonly datagramBytes: number;
   readonly trustedBytesMax: number;
   readonly hostBytesMax: number;
+  /** Values that are sealed anew a second, at most, when a data key retires; default: 500. */
+  readonly resealsPerSecond?: number;
   /** Keep the keys in order for scans; default: true. */
   readonly scans?: boolean;
   /** Trusted memory of the sealing's workers; 0 when it has none. */
@@ -65,6 +69,8 @@ export interface ReplicaNodeOptions {
 /** What is left of a small budget, e.g. in tests, must not be all margin. */
 const MARGIN_SHARE = 8;
 const WRITER_BYTES = 8;
+/** A million values in eleven minutes, by three replicas. */
+export const RESEALS_PER_SECOND_DEFAULT = 500;
 /** Messages of coordinator and own replica in one turn: an operation has a few phases. What is left waits for the next. */
 const LOCAL_ROUNDS_MAX = 16;
 
@@ -72,11 +78,14 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   readonly drops = new DropCounters();
   readonly endpoint: Endpoint<Peer>;
   readonly formation: Formation;
+  readonly guard: CounterGuard;
   readonly hostMemory: HostMemory;
   readonly store: Store;
   readonly repairs: Repairs;
   readonly replica: Replica;
   readonly route: ReplicaRoute;
+  /** Undefined: values are not sealed. */
+  readonly #resealer: Resealer | undefined;
   readonly #options: ReplicaNodeOptions;
   /** By member; undefined at the own place. */
   readonly #links: (Link<Peer> | undefined)[];
@@ -87,6 +96,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.#options = options;
     const { authority, sealing, memberIndex, workerBytes = 0 } = options;
     const { configuration } = authority;
+    const isSealed = authority.mode !== 'plaintext';
     const writer = Buffer.from(options.randomBytes(WRITER_BYTES));
     this.#writer = { writerHigh: writer.readInt32LE(4), writerLow: writer.readInt32LE(0) };
     const budget = new TrustedBudget(options.trustedBytesMax);
@@ -142,11 +152,18 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       onStateChange: (state, reason) => options.onStateChange(state, reason),
       onNewIncarnation: () => this.endpoint.endAcceptedSessions(),
     });
+    this.guard = new CounterGuard({
+      messenger: this.endpoint,
+      drops: this.drops,
+      isActive: () => this.formation.isActive,
+      peerSessions: () => this.#peerSessions(),
+    });
     this.route = new ReplicaRoute({
       memberIndex,
       memberCount: configuration.members.length,
       writer: this.#writer,
       formation: this.formation,
+      guard: this.guard,
       links: this.#links,
       messenger: this.endpoint,
       datagramBytes: options.datagramBytes,
@@ -154,6 +171,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       sealing,
       drops: this.drops,
       budget,
+      onResealed: (outcome) => this.#resealer?.onOperationEnded(outcome),
       serve: (incoming) => this.replica.onMessages(incoming, this.endpoint.nowMs),
     });
     this.replica = new Replica({
@@ -163,11 +181,24 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       local: { session: this.route.loopback.session, messenger: this.route.loopback.answers },
       drops: this.drops,
       repairs: this.repairs,
+      guard: this.guard,
       trustedMarginBytes: Math.min(TRUSTED_MARGIN_BYTES, Math.floor(budget.available / MARGIN_SHARE)),
       onStatusRequest: (session, slot, generation) =>
         sendStatus(this.endpoint, session, slot, generation, this.#status()),
       onCall: (incoming, word) => this.route.onCall(incoming, word, this.endpoint.nowMs),
+      takesDataKey: isSealed ? (id) => authority.dataKeys.takesNewValues(id) : undefined,
     });
+    this.#resealer = !isSealed
+      ? undefined
+      : new Resealer({
+          store: this.store,
+          dataKeys: authority.dataKeys,
+          memberIndex,
+          memberCount: configuration.members.length,
+          valuesPerSecond: options.resealsPerSecond ?? RESEALS_PER_SECOND_DEFAULT,
+          envelopeBytesMax: options.datagramBytes,
+          start: (key, nowMs) => this.route.startReseal(key, nowMs),
+        });
     this.endpoint.epoch = configuration.epoch;
     if (!this.formation.isActive) {
       options.onStateChange('forming', `waits for all ${configuration.members.length} members`);
@@ -180,12 +211,15 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   }
 
   turn(nowMs: number): void {
+    this.guard.begin(nowMs);
     this.route.begin(nowMs);
     this.endpoint.turn(nowMs);
     this.#settle();
     this.endpoint.tick(nowMs);
     this.formation.tick(nowMs);
+    this.guard.tick(nowMs);
     this.route.tick(nowMs);
+    if (this.formation.isActive) this.#resealer?.tick(nowMs);
     this.#settle();
     this.endpoint.flush(nowMs);
     // New values are sealed while the first round of their puts is under way.
@@ -222,6 +256,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.endpoint.invariants();
     this.store.invariants();
     this.route.invariants();
+    this.guard.invariants();
   }
 
   /** One sealing serves both: repairs have tokens of their own. */
@@ -290,6 +325,16 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     return { rmw: { keys, decided: acceptor.decidedCount, nacked: acceptor.nackedCount, helped, backOffs } };
   }
 
+  /** Nothing, while no data key was ever rotated. */
+  #keyFigures(): { dataKeys?: DataKeyFigures } {
+    const { dataKeys } = this.#options.authority;
+    const reseal = this.#resealer?.figures;
+    if (reseal === undefined && dataKeys.retiringIds.length === 0 && dataKeys.destroyedCount === 0) return {};
+    const { left = 0, tooLarge = 0, resealed = 0, failed = 0 } = reseal ?? {};
+    const retiring = [...dataKeys.retiringIds];
+    return { dataKeys: { retiring, left, tooLarge, resealed, failed, destroyed: dataKeys.destroyedCount } };
+  }
+
   /** For `avocado status`; short enough for the smallest datagram. */
   #status(): Record<string, unknown> {
     const stats = this.store.stats();
@@ -310,6 +355,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       operations: this.replica.operationCount,
       calls: this.route.calls.callCount,
       ...this.#rmwFigures(),
+      ...this.#keyFigures(),
     };
   }
 }

@@ -28,6 +28,8 @@ export interface ReplicaServerOptions extends WorkerOptions {
   readonly hostBytesMax?: number;
   /** Keep the keys in order for scans, some 13 bytes of trusted memory a key; default: true. */
   readonly scans?: boolean;
+  /** Values that are sealed anew a second, at most, when a data key retires; default: 500. */
+  readonly resealsPerSecond?: number;
   readonly datagramBytes?: number;
   /** Asked of the system for the socket; default 4 MiB. It may grant less. */
   readonly receiveBufferBytes?: number;
@@ -155,6 +157,7 @@ class ReplicaServer implements RunningReplica {
       trustedBytesMax: options.trustedBytesMax ?? TRUSTED_BYTES_DEFAULT,
       hostBytesMax: options.hostBytesMax ?? HOST_BYTES_DEFAULT,
       ...(options.scans !== undefined && { scans: options.scans }),
+      ...(options.resealsPerSecond !== undefined && { resealsPerSecond: options.resealsPerSecond }),
       workerBytes: processSealing.trustedBytes,
       randomBytes,
       nowSeconds: () => Date.now() / 1000,

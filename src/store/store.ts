@@ -138,6 +138,16 @@ export class Store {
     );
   }
 
+  /** With entryInSlot(): goes through all entries, also bit by bit. */
+  get slotCount(): number {
+    return this.index.slotCount;
+  }
+
+  /** The entry in a slot, or NO_ENTRY. */
+  entryInSlot(at: number): number {
+    return this.index.entryInSlot(at);
+  }
+
   counter(entry: number): number {
     return readU53(this.entries.words(entry), this.entries.wordOffset(entry) + ENTRY_COUNTER);
   }

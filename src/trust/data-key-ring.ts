@@ -3,8 +3,10 @@ import { alignUp, regionOf } from '../../net/bytes.ts';
 import { NO_DATA_KEY } from '../../workers/sealing.ts';
 import type { DataKeys } from '../../workers/sealing.ts';
 import { erase } from '../../workers/signing.ts';
+import { hexOf } from './hex.ts';
 import { KeyPrefix } from './key-prefix.ts';
 import { DEFAULT_SPACE } from './key-space.ts';
+import type { KeyReport } from './key-report.ts';
 import type { KeySpace } from './key-space.ts';
 
 export interface CurrentSpace extends KeySpace {
@@ -17,6 +19,13 @@ export interface DataKey {
   readonly id: number;
   /** 32 bytes. */
   readonly key: Uint8Array;
+}
+
+export type DataKeyPhase = 'announced' | 'current' | 'retiring' | 'closing';
+
+export interface ListedKey {
+  readonly id: number;
+  readonly phase: DataKeyPhase;
 }
 
 interface Entry {
@@ -33,9 +42,17 @@ const DATA_KEY_BYTES = 32;
  */
 export class DataKeyRing implements DataKeys {
   generation = 0;
+  /** Keys that were here and are no more. */
+  destroyedCount = 0;
   readonly #keys = new Map<number, Uint8Array>();
   /** The longest prefix first. */
   #spaces: readonly Entry[] = [];
+  /** As CAS said last; a key that it never spoke of is current. */
+  #phases: ReadonlyMap<number, DataKeyPhase> = new Map();
+  /** Retiring keys that no value was found under; whether it was one that is taken no more. */
+  readonly #unused = new Map<number, { readonly wasClosing: boolean }>();
+  /** Told of an id that is not here: somebody else has a newer key. */
+  onUnknownKey: ((id: number) => void) | undefined;
 
   constructor(spaces: readonly CurrentSpace[], keys: readonly DataKey[]) {
     this.update(spaces, keys);
@@ -78,7 +95,14 @@ export class DataKeyRing implements DataKeys {
   }
 
   key(id: number): Uint8Array | undefined {
-    return this.#keys.get(id);
+    const key = this.#keys.get(id);
+    if (key === undefined) this.onUnknownKey?.(id);
+    return key;
+  }
+
+  /** Whether a new value under this key may still be kept: it is known, and not about to be destroyed. */
+  takesNewValues(id: number): boolean {
+    return this.#keys.has(id) && this.#phases.get(id) !== 'closing';
   }
 
   /**
@@ -91,10 +115,48 @@ export class DataKeyRing implements DataKeys {
       assert(key.length === DATA_KEY_BYTES, 'a data key has 32 bytes');
       if (!this.#keys.has(id)) this.#keys.set(id, key.slice());
     }
+    const before = this.#describe();
     this.#spaces = spaces
       .map(({ name, prefix, currentId }) => ({ name, prefix: new KeyPrefix(prefix), currentId: this.#held(currentId) }))
       .toSorted((a, b) => b.prefix.byteCount - a.prefix.byteCount);
-    this.generation++;
+    if (this.#describe() !== before) this.generation++;
+  }
+
+  /** Of what is current: whoever follows the generation is not woken when nothing has changed. */
+  #describe(): string {
+    return this.#spaces.map(({ name, prefix, currentId }) => `${name} ${hexOf(prefix.bytes)} ${currentId}`).join();
+  }
+
+  /** Spaces and keys as CAS has them now: those that are not listed any more are destroyed. */
+  follow(spaces: readonly CurrentSpace[], listed: readonly ListedKey[]): void {
+    const isNew = listed.some(({ id, phase }) => this.#phases.get(id) !== phase);
+    this.#phases = new Map(listed.map(({ id, phase }) => [id, phase]));
+    if (isNew) this.generation++;
+    for (const id of this.keyIds) if (!this.#phases.has(id)) this.destroy(id);
+    this.update(spaces, []);
+  }
+
+  // -- what a replica finds out, for CAS ---------------------------------------------------------------------------
+
+  /** Keys that values are to be taken away from. */
+  get retiringIds(): readonly number[] {
+    return this.keyIds.filter((id) => this.#phases.get(id) === 'retiring' || this.#phases.get(id) === 'closing');
+  }
+
+  isClosing(id: number): boolean {
+    return this.#phases.get(id) === 'closing';
+  }
+
+  /** What a whole look at the store came to. @param wasClosing When the look began. */
+  noteUse(id: number, valueCount: number, wasClosing: boolean): void {
+    if (valueCount > 0) this.#unused.delete(id);
+    else if (this.#keys.has(id)) this.#unused.set(id, { wasClosing });
+  }
+
+  report(): KeyReport {
+    const ascending = (ids: Iterable<number>): number[] => [...ids].toSorted((a, b) => a - b);
+    const closed = [...this.#unused].flatMap(([id, { wasClosing }]) => (wasClosing ? [id] : []));
+    return { held: ascending(this.keyIds), unused: ascending(this.#unused.keys()), closed: ascending(closed) };
   }
 
   /** Overwrites a key. What was derived from it goes with the next look at `generation`. */
@@ -103,6 +165,8 @@ export class DataKeyRing implements DataKeys {
     if (key === undefined) return;
     erase(key);
     this.#keys.delete(id);
+    this.#unused.delete(id);
+    this.destroyedCount++;
     this.#spaces = this.#spaces.map((space) => ({ ...space, currentId: this.#held(space.currentId) }));
     this.generation++;
   }

@@ -106,6 +106,7 @@ suite('attacks are caught', { concurrency: 2 }, () => {
       assert.deepEqual(movedBy(results, 'replay-datagrams'), OF_EACH_REPLICA('dropped replayed'));
       assert.deepEqual(movedBy(results, 'forge-datagrams'), OF_EACH_REPLICA('dropped forged'));
       assert.deepEqual(movedBy(results, 'foreign-key').slice(1), OF_EACH_REPLICA('dropped certificate-refused'));
+      assert.deepEqual(movedBy(results, 'poisoned-counter'), OF_EACH_REPLICA('dropped counter-too-far'));
       assert.deepEqual(movedBy(results, 'prefix-overstepped'), OF_EACH_REPLICA('dropped not-permitted'));
       assert.deepEqual(movedBy(results, 'anothers-writer-id'), OF_EACH_REPLICA('dropped wrong-writer'));
       assert.deepEqual(movedBy(results, 'plaintext-client').slice(1), OF_EACH_REPLICA('dropped wrong-mode'));

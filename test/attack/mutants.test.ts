@@ -85,6 +85,15 @@ const MUTANTS: readonly Mutant[] = [
     harm: { 'foreign-key': /took it for a client, and it deleted a key/ },
   },
   {
+    without: 'the ceiling of counters',
+    mode: 'secure',
+    substitutions: [
+      { file: 'src/protocol/counter-guard.js', find: 'if (counter > this.#ceiling)', replace: 'if (false)' },
+    ],
+    isStatic: true,
+    harm: { 'poisoned-counter': /operations of honest clients fail: STAMPS_EXHAUSTED/ },
+  },
+  {
     without: 'the check of permissions',
     mode: 'secure',
     substitutions: [

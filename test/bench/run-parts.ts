@@ -26,6 +26,7 @@ export function ranPart(change: Partial<Ran> = {}): Ran {
       tampered: 0,
       repairs: 0,
       writeBacks: 3,
+      resolves: 0,
       partsRepeated: 0,
       helped: 0,
       backOffs: 0,

@@ -40,6 +40,7 @@ export class FakeEngine implements Engine, Operations {
     tampered: 0,
     repairs: 0,
     writeBacks: 0,
+    resolves: 0,
     partsRepeated: 0,
     helped: 0,
     backOffs: 0,

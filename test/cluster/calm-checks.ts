@@ -1,4 +1,5 @@
 import { DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
+import { HOSTILE_KEYS } from './hostile-keys.ts';
 import { forgetParts } from './part-faults.ts';
 import type { Plan } from './plan.ts';
 import { SESSION_LIFE_MS } from './plan.ts';
@@ -56,7 +57,7 @@ export class CalmChecks {
     const writers = workers.filter((client) => !this.#isReader(client));
     const overrunCount = this.#cluster.observer.overrunCount;
     this.#disturbTransfers();
-    const puts = this.#forAll(writers, keys, (client, key, onEnd) =>
+    const puts = this.#forAll(writers, this.#writableKeys, (client, key, onEnd) =>
       client.tryStart('put', key, this.#newValue(), RECOVERY_MS_MAX, onEnd),
     );
     const gets = this.#forAll(workers, keys, (client, key, onEnd) =>
@@ -75,6 +76,12 @@ export class CalmChecks {
       (attempt) => !this.#isFine(attempt) && !this.#hasGoneWithItsReplica(attempt),
     );
     return failed === undefined ? undefined : `in calm a ${failed.kind} of ${failed.key} ends as ${failed.outcome}`;
+  }
+
+  /** Whatever hostile clients have put under a key, it can be written. */
+  get #writableKeys(): readonly string[] {
+    const { hostile, memory } = this.#plan;
+    return hostile && memory === 'ample' ? [...this.#work.keys, ...HOSTILE_KEYS] : this.#work.keys;
   }
 
   /** All at once change the same keys. */
@@ -162,9 +169,7 @@ export class CalmChecks {
     if (outcome === 'value-too-large' && (this.#hasLargeValues || this.#leavesNoRoom(key))) return true;
     // Put by a client of the direct route, over the space that a call has.
     if (kind === 'get' && isCoordinated && outcome === 'too-large') return true;
-    const { memory, hasReader, crashing } = this.#plan;
-    // Who may not write can't finish a read that meets a value on its way (design: RESOLVE, later).
-    if (kind === 'get' && hasReader && outcome === 'not-permitted') return true;
+    const { memory, crashing } = this.#plan;
     if (memory === 'ample' || this.#hasRoomyQuorum()) return false;
     // What had no room was refused, and what was there stays; a get that must write back needs room, too. With some members
     // gone there may be no quorum that has room, and nobody to say so.
@@ -180,7 +185,7 @@ export class CalmChecks {
     if (scanShare === 0 || memory !== 'ample' || hostile || crashing.length > 0) return undefined;
     const expected = this.#work.keys.toSorted().join(' ');
     for (const client of workers) {
-      if (client.node.route !== 'direct' || this.#isReader(client)) continue;
+      if (client.node.route !== 'direct') continue;
       const found: string[] = [];
       const outcome = this.#scanPages(client, '', found);
       if (outcome !== 'ok') return `in calm a scan ends as ${outcome}`;

@@ -62,7 +62,7 @@ export class ChangeObserver {
     const world = this.#world;
     if (outcome === 'ok' && ballots.size === 1 && !isTold && !isBehind) world.rule('read-modify-write in three rounds');
     if (outcome === 'mismatch') {
-      world.rule(id === undefined ? 'compare that fails is a read' : 'compare that fails is decided in a slot');
+      world.rule(id === undefined ? 'compare that fails is a read' : 'compare that fails after it was sent is a read');
     }
     if ((outcome === 'deadline' || outcome === 'aborted') && id === undefined) {
       world.rule('read-modify-write without effect for certain');

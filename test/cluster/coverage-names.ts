@@ -8,6 +8,9 @@ export const PROTOCOL_RULES = {
   'get begins again': 'a further READ phase to a quorum: what it wanted was overwritten, or is nowhere',
   'get writes back before it answers': 'WRITE with the flag write-back, then ok',
   'tombstone written back': 'the same with a tombstone, then absent',
+  'read finished by a replica': 'counter of the coordinator of a client that may not write',
+  'replica finishes a read': 'counter of the replica',
+  'replica finishes no further reads': 'counter of the replica',
   'absent: never written': 'absent, and every answer had counter 0',
   'absent: tombstone': 'absent, and some answer had a greater counter',
   'tampered copy noticed by a reader': 'counter of the coordinator',
@@ -67,10 +70,13 @@ export const PROTOCOL_RULES = {
   'told that the slot is decided': 'COMMITTED',
   'own id found in a ring': 'COMMITTED with its own id in the ring, and ended ok or mismatch',
   'compare that fails is a read': 'ended mismatch, and no ACCEPT of its own id was sent',
-  'compare that fails is decided in a slot': 'ended mismatch, and an ACCEPT of its own id was sent',
+  'compare that fails after it was sent is a read': 'ended mismatch, and an ACCEPT of its own id was sent',
   'read-modify-write without effect for certain':
     'ended by its deadline or cancelled, with no ACCEPT of its own id sent',
   'unknown read-modify-write that took effect': 'ended as outcome-unknown, and its value was read',
+  // Data keys.
+  'data key announced': 'as CAS decides it (trust/chain/key-rotation.ts)',
+  'data key destroyed': 'the same: no member has a value under it',
   // Operations.
   hedge: 'counter of the coordinator',
   retransmission: 'counter of the coordinator',

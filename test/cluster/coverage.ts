@@ -93,6 +93,8 @@ export class Coverage {
 export const OUT_OF_REACH: Readonly<Partial<Record<DropReason | MessageKind | Outcome, string>>> = {
   'sessions-full': 'takes 4,096 sessions at once, 13 s of Diffie-Hellman; test/net/endpoint-admission.test.ts has it',
   'HINT full': 'is sent with the drop reason sessions-full only',
+  'stamps-exhausted':
+    'no client can use counters up, and the other numbers would take a key that is written all the time; test/protocol/coordinator-put.test.ts and coordinator-rmw.test.ts have it',
   'done-too-large':
     'is met in one seed of some hundreds: a PROMISE holds the value, an answer to a call does not; test/coordinated/call-rmw.test.ts has it',
 };

@@ -2,12 +2,15 @@ import { checkHistory } from '../../bench/checker/check.ts';
 import { describeViolation } from '../../bench/checker/describe.ts';
 import type { Operation } from '../../bench/checker/operation.ts';
 
-/** The problem of a history that the checker can neither accept nor refuse within its bound. */
-export const UNDECIDED = /^the history of .+ could not be decided$/;
-
-/** What is wrong with the history of a simulated cluster, if anything; not knowing it is a failure too. */
+/** What is wrong with the history of a scripted cluster, if anything; it is short, so not knowing it is wrong, too. */
 export function historyProblem(history: readonly Operation[]): string | undefined {
-  const { violation, undecidedKeys } = checkHistory(history);
-  if (violation !== undefined) return describeViolation(violation);
-  return undecidedKeys.length === 0 ? undefined : `the history of ${undecidedKeys.join(', ')} could not be decided`;
+  const { verdict, violation, undecidedKeys } = checkHistory(history);
+  switch (verdict) {
+    case 'linearizable':
+      return undefined;
+    case 'violation':
+      return describeViolation(violation!);
+    case 'undecided':
+      return `the history of ${undecidedKeys.join(', ')} could not be decided`;
+  }
 }

@@ -49,7 +49,9 @@ import {
   commitRingWord,
 } from '../../src/protocol/rmw-messages.ts';
 import type { Dice } from './dice.ts';
+import { writeGarbage } from './garbage.ts';
 import type { OddClient } from './odd-client.ts';
+import { poisonedCounter } from './poison.ts';
 
 /** What a client with a valid key may try with read-modify-writes, on keys that are not judged. */
 const GARBAGE_BYTES = 64;
@@ -98,13 +100,13 @@ function sendAccept(client: OddClient, member: number, key: Buffer): void {
     writeU53(words, word + WORD_ACCEPT_SLOT, drawNumber(dice));
     writeBallot(client, words, word + WORD_ACCEPT_BALLOT);
     writeId(client, words, word + WORD_ACCEPT_ID);
-    writeU53(words, word + WORD_ACCEPT_COUNTER, dice.integer(0, 3));
+    writeU53(words, word + WORD_ACCEPT_COUNTER, dice.pick([0, 1, 2, 3, poisonedCounter(client)]));
     words[word + WORD_ACCEPT_WRITER] = writerLow;
     words[word + WORD_ACCEPT_WRITER + 1] = writerHigh;
     words[word + WORD_ACCEPT_RMW] = dice.integer(0, 2);
     words[word + WORD_ACCEPT_TAG] = dice.integer(1, 3);
     control.bytes.set(key, 4 * (word + WORD_ACCEPT_KEY));
-    if (!isTombstone) packet.words[valueWord] = dice.integer(0, 0x7fff_ffff);
+    if (!isTombstone) writeGarbage(packet.words, valueWord, dice);
   });
 }
 
@@ -122,7 +124,7 @@ function sendCommit(client: OddClient, member: number, key: Buffer): void {
     words[word + WORD_KEY_BYTES] = key.length;
     words[word + WORD_ENVELOPE_BYTES] = envelopeBytes;
     writeU53(words, word + WORD_COMMIT_SLOT, ringCount === 0 ? dice.pick([0, 1]) : drawNumber(dice));
-    writeU53(words, word + WORD_COMMIT_COUNTER, dice.pick([0, 1, 2, 3, NUMBER_MAX]));
+    writeU53(words, word + WORD_COMMIT_COUNTER, dice.pick([0, 1, 2, 3, poisonedCounter(client)]));
     words[word + WORD_COMMIT_WRITER] = writerLow;
     words[word + WORD_COMMIT_WRITER + 1] = writerHigh;
     words[word + WORD_COMMIT_RMW] = dice.pick([0, 1, 2, -1]);
@@ -134,7 +136,7 @@ function sendCommit(client: OddClient, member: number, key: Buffer): void {
       writeU53(words, ringWord + i * RING_ENTRY_WORDS, drawNumber(dice));
       writeId(client, words, ringWord + i * RING_ENTRY_WORDS + 2);
     }
-    if (envelopeBytes > 0) packet.words[valueWord] = dice.integer(0, 0x7fff_ffff);
+    if (envelopeBytes > 0) writeGarbage(packet.words, valueWord, dice);
   });
 }
 

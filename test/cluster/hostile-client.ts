@@ -52,24 +52,22 @@ import {
   partLengthBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
-import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
 import { sendHostileChange } from './hostile-changes.ts';
+import { writeGarbage } from './garbage.ts';
+import { HOSTILE_KEYS } from './hostile-keys.ts';
 import type { OddClient } from './odd-client.ts';
+import { poisonedCounter } from './poison.ts';
 
 /**
  * What a client with a valid key may try: every message that the protocol forbids, on keys that are not judged, for
  * whoever holds the data key can spoil what it may write. The replicas, and everybody else's keys, must not suffer.
  */
-export const HOSTILE_KEYS = ['hostile-conflict', 'hostile-greatest', 'hostile-garbage'] as const;
-
-export function isHostileKey(key: string): boolean {
-  return key.startsWith('hostile-');
-}
-
 const GARBAGE_BYTES = 64;
 const UNKNOWN_TYPE = 99;
 /** A WRITE of so many bytes more than its key needs. */
 const KEY_BYTES_TOO_MANY = 1_000_000;
+
+type Trick = (client: OddClient, member: number) => void;
 
 /** One hostile message to a member. */
 export function sendHostileMessage(client: OddClient, member: number): void {
@@ -77,13 +75,19 @@ export function sendHostileMessage(client: OddClient, member: number): void {
   dice.pick(TRICKS)(client, member);
 }
 
-type Trick = (client: OddClient, member: number) => void;
-
 const TRICKS: readonly Trick[] = [
   // Two values under one stamp.
   (client, member) => sendWrite(client, member, { key: 'hostile-conflict', counter: client.dice.integer(1, 3) }),
-  // The greatest stamp there is: nobody can write the key any more.
-  (client, member) => sendWrite(client, member, { key: 'hostile-greatest', counter: STAMP_COUNTER_MAX }),
+  // Counters that nobody could go beyond any more.
+  ...[0, 0, FLAG_WRITE_BACK].map(
+    (flags): Trick =>
+      (client, member) =>
+        sendWrite(client, member, { key: 'hostile-greatest', counter: poisonedCounter(client), flags }),
+  ),
+  (client, member) => {
+    const counter = poisonedCounter(client);
+    for (const part of [0, 1, 2, 3]) sendPart(client, member, { key: 'hostile-greatest', counter, part });
+  },
   // A value that nobody can open.
   (client, member) => sendWrite(client, member, { key: 'hostile-garbage', counter: client.dice.integer(1, 1_000) }),
   (client, member) =>
@@ -193,7 +197,7 @@ export function sendWrite(client: OddClient, member: number, write: Write): void
     words[word + WORD_WRITE_WRITER] = writerLow + (write.writerAhead ?? 0);
     words[word + WORD_WRITE_WRITER + 1] = writerHigh;
     words[word + WORD_WRITE_TAG] = dice.integer(0, 0x7fff_ffff);
-    packet.words[valueWord] = dice.integer(0, 0x7fff_ffff);
+    writeGarbage(packet.words, valueWord, dice);
     control.bytes.set(key, 4 * (word + WORD_WRITE_KEY));
   });
 }
@@ -225,7 +229,7 @@ export function sendPart(client: OddClient, member: number, write: Part): void {
     words[word + WORD_PART] = write.part | ((PART_BYTES / 8) << 16);
     words[word + WORD_WRITE_TAG] = write.tag ?? 1;
     if (isKey) out.control.bytes.set(key, 4 * (word + WORD_WRITE_KEY));
-    else if (pieceBytes > 0) out.packet.words[out.valueWord] = dice.integer(0, 0x7fff_ffff);
+    else if (pieceBytes > 0) writeGarbage(out.packet.words, out.valueWord, dice);
   });
 }
 

@@ -3,7 +3,6 @@ import type { Fault } from './coverage-names.ts';
 import type { Dice } from './dice.ts';
 import type { Address } from './lossy-network.ts';
 import type { Plan } from './plan.ts';
-import type { RecordedClient } from './recorded-client.ts';
 import type { SimulatedCluster } from './simulated-cluster.ts';
 
 /** Of links, when some are bad. */
@@ -19,7 +18,7 @@ export class LinkFaults {
   readonly #dice: Dice;
   readonly #keys: readonly string[];
   readonly #faults: Tally<Fault>;
-  readonly #writeBackCounts = new Map<RecordedClient, number>();
+  readonly #writeBackCounts = new Map<Address, number>();
 
   constructor(cluster: SimulatedCluster, plan: Plan, dice: Dice, keys: readonly string[]) {
     this.#cluster = cluster;
@@ -87,14 +86,24 @@ export class LinkFaults {
     return restMs;
   }
 
-  /** A client that has just begun to write a value back is cut off, with the datagram that it sends. */
+  /**
+   * Who has just begun to write a value back, or to have it written back, is cut off, with the datagram that it sends: a
+   * client, or a replica that does it for a client that may not write.
+   */
   interruptWriteBack(from: Address): void {
-    const { clients, replicas, network } = this.#cluster;
-    const client = clients.find(({ process }) => process === from);
-    const count = client?.node.core.counters.writeBacks ?? 0;
-    if (client === undefined || count === this.#writeBackCounts.get(client)) return;
-    this.#writeBackCounts.set(client, count);
+    const { replicas, network } = this.#cluster;
+    const count = this.#writeBacksOf(from);
+    if (count === (this.#writeBackCounts.get(from) ?? 0)) return;
+    this.#writeBackCounts.set(from, count);
     if (this.#dice.chance(0.5)) return;
-    for (const { process } of replicas) network.interrupt(client.process, process, this.#dice.between(0, 10));
+    for (const { process } of replicas) network.interrupt(from, process, this.#dice.between(0, 10));
+  }
+
+  #writeBacksOf(from: Address): number {
+    const { clients, replicas } = this.#cluster;
+    const client = clients.find(({ process }) => process === from);
+    if (client !== undefined) return client.node.core.counters.writeBacks + client.node.core.counters.resolves;
+    const replica = this.#plan.hasReader ? replicas.find(({ process }) => process === from) : undefined;
+    return replica?.node.route.counters?.writeBacks ?? 0;
   }
 }

@@ -9,6 +9,7 @@ import {
   WORD_CALL_ATTEMPT,
   WORD_CALL_KEY,
 } from '../../src/protocol/call-messages.ts';
+import { MESSAGE_COUNTERS, WORD_COUNTERS_CEILING } from '../../src/protocol/counters-message.ts';
 import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
@@ -52,6 +53,13 @@ import {
   slotOf,
   typeOf,
 } from '../../src/protocol/messages.ts';
+import {
+  MESSAGE_RESOLVE,
+  MESSAGE_RESOLVE_REPLY,
+  WORD_RESOLVED_COUNTER,
+  WORD_RESOLVED_WRITER,
+  WORD_RESOLVE_KEY,
+} from '../../src/protocol/resolve-messages.ts';
 import {
   FLAG_ACCEPTED,
   MESSAGE_ACCEPT,
@@ -148,6 +156,9 @@ export const MESSAGE_NAMES = {
   [MESSAGE_CALL_REPLY]: 'CALL_REPLY',
   [MESSAGE_CALL_OPEN]: 'CALL_OPEN',
   [MESSAGE_CALL_OPENED]: 'CALL_OPENED',
+  [MESSAGE_RESOLVE]: 'RESOLVE',
+  [MESSAGE_RESOLVE_REPLY]: 'RESOLVE_REPLY',
+  [MESSAGE_COUNTERS]: 'COUNTERS',
   [MESSAGE_PREPARE]: 'PREPARE',
   [MESSAGE_PROMISE]: 'PROMISE',
   [MESSAGE_COMMITTED]: 'COMMITTED',
@@ -217,6 +228,12 @@ function fieldsOf(type: number): readonly [number, number, number] {
       return [0, WORD_REPLY_COUNTER, WORD_REPLY_WRITER];
     case MESSAGE_STAMP_REPLY:
       return [0, WORD_STAMP_COUNTER, 0];
+    case MESSAGE_RESOLVE:
+      return [WORD_RESOLVE_KEY, 0, 0];
+    case MESSAGE_RESOLVE_REPLY:
+      return [0, WORD_RESOLVED_COUNTER, WORD_RESOLVED_WRITER];
+    case MESSAGE_COUNTERS:
+      return [0, WORD_COUNTERS_CEILING, 0];
     case MESSAGE_CALL:
       return [WORD_CALL_KEY, 0, 0];
     case MESSAGE_PREPARE:

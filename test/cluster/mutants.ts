@@ -16,6 +16,8 @@ export interface Mutant {
   /** The runs that show it soon; or a script of single steps, where chance would seldom bring it about. */
   readonly bias: Bias | Script;
   readonly substitutions: readonly Substitution[];
+  /** Where few runs show it: how many are looked at. */
+  readonly seedCountMax?: number;
 }
 
 const COORDINATOR = 'src/protocol/coordinator.js';
@@ -33,6 +35,7 @@ const CALL_TABLE = 'src/coordinated/call-table.js';
 
 const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written/;
 /** Or what shows first, when the runs have read-modify-writes, too: see change-mutants.ts. */
+const ONE_VERSION_TWICE = /two writes made one version/;
 const NOT_ONE_DECISION = /is decided twice|is decided as .* says/;
 const OLDER_THAN_SLOT = /a stamp older than what that slot made/;
 
@@ -95,6 +98,33 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'who may not write answers before a replica has finished its read',
+    bias: 'readers',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      { file: GET, find: '    resolve(slot) {', replace: `    resolve(slot) {\n        return ${ANSWER_READ}` },
+    ],
+  },
+  {
+    name: 'RESOLVE is answered before a quorum holds what was read',
+    bias: 'readers',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [
+      {
+        file: 'src/coordinated/resolve-server.js',
+        find: 'const operationId = this.#coordinator.startGet(',
+        replace:
+          'this.#reply(session, place.slot, place.generation, 0, { ...NONE, counter: 2 ** 53 - 1 });\n        const operationId = this.#coordinator.startGet(',
+      },
+    ],
+  },
+  {
+    name: 'a reader takes any stamp that a replica has made sure of for its own',
+    bias: 'readers',
+    failure: NOT_LINEARIZABLE,
+    substitutions: [{ file: GET, find: 'if (order < 0)\n            return this.read(slot);', replace: '' }],
+  },
+  {
     name: 'a quorum of one',
     bias: 'none',
     failure: either(NOT_LINEARIZABLE, NOT_ONE_DECISION),
@@ -118,7 +148,11 @@ export const mutants: readonly Mutant[] = [
     failure: NOT_LINEARIZABLE,
     substitutions: [
       { file: PUT, find: 'if (memberCountOf(table.holders[slot]) >= this.#quorum)', replace: 'if (true)' },
-      { file: GET, find: 'if (!this.#isHeldByQuorum(slot))', replace: 'if (false)' },
+      {
+        file: GET,
+        find: 'if (this.#isHeldByQuorum(slot))\n            this.#answer(slot);',
+        replace: 'this.#answer(slot);',
+      },
     ],
   },
   {
@@ -139,8 +173,9 @@ export const mutants: readonly Mutant[] = [
       },
       {
         file: GET,
-        find: 'table.holders[slot] |= 1 << member;\n        if (!this.#isHeldByQuorum(slot))',
-        replace: 'table.holders[slot] = (table.holders[slot] << 1) | 1;\n        if (!this.#isHeldByQuorum(slot))',
+        find: 'table.holders[slot] |= 1 << member;\n        if (this.#isHeldByQuorum(slot))\n            this.#answer(slot);',
+        replace:
+          'table.holders[slot] = (table.holders[slot] << 1) | 1;\n        if (this.#isHeldByQuorum(slot))\n            this.#answer(slot);',
       },
     ],
   },
@@ -350,7 +385,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a call's outcome is taken for that of the next call in its slot",
     bias: 'calls',
-    failure: NOT_LINEARIZABLE,
+    failure: either(NOT_LINEARIZABLE, ONE_VERSION_TWICE),
     substitutions: [{ file: CALL_CLIENT, find: 'calls.generation[slot] !== words[word + 1] ||', replace: '' }],
   },
   {

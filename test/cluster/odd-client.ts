@@ -40,6 +40,8 @@ export class OddClient implements EndpointApplication<Peer> {
   /** Its own writer id. */
   readonly writerLow: number;
   readonly writerHigh: number;
+  /** Simulated time, which is how long the cluster has been there. */
+  readonly elapsedMs: () => number;
   readonly #oddity: Oddity;
   readonly #endpoint: Endpoint<Peer>;
   readonly #epoch: number;
@@ -52,6 +54,7 @@ export class OddClient implements EndpointApplication<Peer> {
     this.#oddity = oddity;
     this.name = name;
     this.dice = dice;
+    this.elapsedMs = () => cluster.time.nowMs;
     this.writerLow = dice.integer(0, 0x7fff_ffff);
     this.writerHigh = dice.integer(0, 0x7fff_ffff);
     this.#certificate = authority.certificate;

@@ -108,6 +108,8 @@ export interface Plan {
   /** Members that have little. */
   readonly littleMemory: readonly number[];
   readonly hostile: boolean;
+  /** The data key is rotated meanwhile. */
+  readonly rotates: boolean;
   readonly strangers: boolean;
   readonly handshakeFlood: boolean;
   readonly garbageFloods: boolean;
@@ -190,6 +192,7 @@ export function drawPlan(dice: Dice): Omit<Plan, keyof ReturnType<typeof drawCha
     slowNodes: dice.chance(0.2),
     sendTrouble: dice.chance(0.15),
     partFaults: false,
+    rotates: false,
     clockJumpMsMax: dice.chance(0.2) ? dice.pick([50, 5_000, SESSION_LIFE_MS]) : 0,
     wallClockJumps: dice.chance(0.1),
     idleMs: dice.chance(0.01) ? dice.between(...dice.pick(IDLE_MS)) : 0,

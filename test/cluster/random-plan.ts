@@ -92,6 +92,24 @@ const BIASES = {
     thinkMsMax: 0,
     deleteShare: 0,
   }),
+  /** The same, and one of the readers may not write: replicas finish what it reads. */
+  readers: (dice: Dice) => ({
+    ...QUIET,
+    changeShare: 0,
+    keyCount: 1,
+    clientCount: 4,
+    links: dice.pick(['fine', 'fine', 'minority'] as const),
+    splits: true,
+    thinkMsMax: 0,
+    deleteShare: dice.pick([0, 0, 0.1]),
+    outstanding: dice.pick([2, 4]),
+    hasReader: true,
+    getShares: [0.3, 1, 0.9, 0.9, 0.9],
+    burstShare: dice.pick([0, 0.1, 0.2]),
+    largeShare: dice.pick([0, 0, 0.3]),
+    crashing: dice.chance(0.2) ? [dice.integer(0, 2)] : [],
+    scanShare: dice.pick([0, 0.1]),
+  }),
   /** On many keys what a replica lacks stays lacking, on few it is soon noticed. */
   restarts: (dice: Dice) => ({
     ...QUIET,
@@ -307,6 +325,27 @@ const BIASES = {
     hasteShare: dice.pick([0, 0.2]),
   }),
   scans: scansBias,
+  /** The data key is rotated: members seal anew what is read and written meanwhile. */
+  rotation: (dice: Dice) => ({
+    ...QUIET,
+    ...CHANGES,
+    rotates: true,
+    routes: drawRoutes(dice, dice.pick([0, 0.5])),
+    keyCount: dice.pick([2, 6, 12]),
+    clientCount: dice.integer(2, 4),
+    changeShare: dice.pick([0, 0.2, 0.5]),
+    changeFaults: dice.chance(0.3),
+    changeSchedule: dice.pick(['even', 'late commits', 'lost accepts'] as const),
+    deleteShare: dice.pick([0, 0.1]),
+    outstanding: 2,
+    thinkMsMax: dice.pick([4, 12]),
+    operationCount: dice.integer(40, 80),
+    splits: dice.chance(0.6),
+    links: dice.pick(['fine', 'fine', 'bad', 'minority'] as const),
+    newcomers: dice.chance(0.5),
+    crashing: dice.chance(0.1) ? [dice.integer(0, 2)] : [],
+    slowProcesses: new Set(dice.chance(0.2) ? PROCESSES : []),
+  }),
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
 
 function fewAtOnce(dice: Dice) {
@@ -324,6 +363,7 @@ export const biases = Object.keys(BIASES) as Bias[];
 /** How many shares a bias has among the seeds that draw their own, when more than one: what only it does must come. */
 const SHARES: Partial<Record<Bias, number>> = {
   none: 4,
+  readers: 2,
   schedules: 2,
   hostile: 2,
   clocks: 2,
@@ -334,6 +374,7 @@ const SHARES: Partial<Record<Bias, number>> = {
   contention: 2,
   'half changes': 2,
   scans: 2,
+  rotation: 2,
 };
 const SHARED_BIASES = biases.flatMap((bias) => Array.from({ length: SHARES[bias] ?? 1 }, () => bias));
 

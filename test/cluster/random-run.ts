@@ -1,12 +1,15 @@
+import { checkHistory } from '../../bench/checker/check.ts';
+import { describeViolation } from '../../bench/checker/describe.ts';
 import { HANDSHAKE_RETRY_MS_MIN } from '../../net/limits.ts';
 import { CalmChecks } from './calm-checks.ts';
 import type { Coverage } from './coverage.ts';
 import { Dice } from './dice.ts';
-import { historyProblem } from './history-problem.ts';
 import { shorten } from './messages-seen.ts';
+import { counterProblem } from './poison.ts';
 import { biasOf, drawBiasedPlan } from './random-plan.ts';
 import type { Bias } from './random-plan.ts';
 import { RandomFaults } from './random-faults.ts';
+import { RandomRotation } from './random-rotation.ts';
 import type { Plan } from './plan.ts';
 import { RandomWork } from './random-work.ts';
 import { SimulatedCluster } from './simulated-cluster.ts';
@@ -20,6 +23,8 @@ export interface RunResult {
   readonly bias: Bias;
   /** Undefined when all is well. */
   readonly failure: string | undefined;
+  /** Keys whose history the checker could neither accept nor refuse within its bound. */
+  readonly undecidedKeys: readonly string[];
   readonly operationCount: number;
   /** Simulated time. */
   readonly simulatedMs: number;
@@ -34,6 +39,7 @@ export interface RunResult {
 const STORM_MS_MAX = 1_000;
 /** Tells the seed's dice for read-modify-writes from its others. */
 const CHANGE_SEED = 0x7e57;
+const ROTATION_SEED = 0x0a7e;
 /** @param isTraced The trace shows each datagram and message. */
 export function runSeed(seed: number, bias: Bias = biasOf(seed), isTraced = false): RunResult {
   const run = new RandomRun(seed, bias, isTraced);
@@ -46,6 +52,7 @@ export function runSeed(seed: number, bias: Bias = biasOf(seed), isTraced = fals
   return {
     bias,
     failure,
+    undecidedKeys: run.undecidedKeys,
     operationCount: run.operationCount,
     simulatedMs: run.simulatedMs,
     recoveryMs: run.recoveryMs,
@@ -58,11 +65,14 @@ export function runSeed(seed: number, bias: Bias = biasOf(seed), isTraced = fals
 
 class RandomRun {
   recoveryMs = 0;
+  undecidedKeys: readonly string[] = [];
   readonly #dice: Dice;
   readonly #plan: Plan;
   readonly #cluster: SimulatedCluster;
   readonly #work: RandomWork;
   readonly #faults: RandomFaults;
+  /** Undefined: the data key stays. */
+  readonly #rotation: RandomRotation | undefined;
   readonly #isTraced: boolean;
 
   constructor(seed: number, bias: Bias, isTraced: boolean) {
@@ -81,6 +91,7 @@ class RandomRun {
     });
     this.#work = new RandomWork(this.#cluster, plan, this.#dice.split(), new Dice(seed ^ CHANGE_SEED));
     if (plan.changeShare > 0) this.#cluster.consensus.watchKeys(this.#work.keys);
+    this.#rotation = plan.rotates ? new RandomRotation(this.#cluster, new Dice(seed ^ ROTATION_SEED)) : undefined;
     this.#faults = new RandomFaults(this.#cluster, plan, this.#dice.split(), this.#work, new Dice(~seed ^ CHANGE_SEED));
   }
 
@@ -107,13 +118,14 @@ class RandomRun {
     if (plan.startsCalm) time.run(HANDSHAKE_RETRY_MS_MIN);
     time.run(plan.idleMs);
     this.#faults.begin();
+    this.#rotation?.begin();
     this.#work.begin();
     if (plan.newcomers) time.after(this.#dice.between(1, 100), () => this.#work.replaceClient());
     time.runUntil(() => this.#work.isDone, STORM_MS_MAX);
     this.#work.end();
     this.#faults.end();
     const calm = new CalmChecks(cluster, plan, this.#work);
-    const problem = calm.recover();
+    const problem = calm.recover() ?? this.#rotation?.finish(plan.crashing.length === 0, this.#work.keys);
     this.recoveryMs = calm.recoveryMs;
     cluster.invariants();
     this.#countRules();
@@ -130,12 +142,16 @@ class RandomRun {
     if (keys.some((key) => conflictingKeys.has(key)) || (!this.#plan.hostile && conflictCount > 0)) {
       return 'a stamp names two values';
     }
+    const poisoned = this.#plan.clockJumpMsMax === 0 ? counterProblem(this.#cluster, keys) : undefined;
+    if (poisoned !== undefined) return poisoned;
     const scanProblem = this.#cluster.clients
       .map(({ scans }) => scans.problem)
       .find((problem) => problem !== undefined);
     if (scanProblem !== undefined) return scanProblem;
     if (instances.size > 1) return `${instances.size} cluster instances have had a quorum`;
-    return historyProblem(this.#work.history());
+    const { violation, undecidedKeys } = checkHistory(this.#work.history());
+    this.undecidedKeys = undecidedKeys;
+    return violation === undefined ? undefined : describeViolation(violation);
   }
 
   /** What readers took for tampering when nobody tampers was done by the product itself. */
@@ -173,9 +189,13 @@ class RandomRun {
       observer.rule('part lost and sent again', counters.partsRepeated);
       observer.rule('tampered copy noticed by a reader', counters.tampered);
       observer.rule('repair sent', counters.repairs);
+      observer.rule('read finished by a replica', counters.resolves);
     }
     for (const { node, process } of replicas) {
-      if (process.isAlive) observer.rule('repair applied', node.repairs.repairedCount);
+      if (!process.isAlive) continue;
+      observer.rule('repair applied', node.repairs.repairedCount);
+      observer.rule('replica finishes a read', node.route.resolves.resolvedCount);
+      observer.rule('replica finishes no further reads', node.route.resolves.busyCount);
     }
     for (const { scans } of clients) {
       observer.rule('page of a scan that does not reach the end', scans.seen.cutShort);

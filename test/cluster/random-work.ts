@@ -3,7 +3,7 @@ import { WRITE_BYTES } from '../../src/protocol/messages.ts';
 import { memberCountOf } from '../../src/protocol/quorum.ts';
 import { ENVELOPE_HEADER_BYTES, VALUE_CHUNK_BYTES } from '../../workers/sealing.ts';
 import type { Dice } from './dice.ts';
-import { HOSTILE_KEYS, isHostileKey } from './hostile-client.ts';
+import { HOSTILE_KEYS, isHostileKey } from './hostile-keys.ts';
 import type { Operation } from '../../bench/checker/operation.ts';
 import type { Plan } from './plan.ts';
 import { RandomChanges } from './random-changes.ts';
@@ -65,9 +65,14 @@ export class RandomWork {
         ...(i === clientCount - 1 && smallDatagrams && { datagramBytes: 1_200 }),
         ...(mixedDatagrams && { datagramBytes: DATAGRAM_SIZES[i % DATAGRAM_SIZES.length]! }),
       });
-      client.namesVersions = this.#plan.changeShare > 0;
+      client.namesVersions = this.#namesVersions;
       if (startsCalm) this.#cluster.connect(client);
     }
+  }
+
+  /** Sealing anew gives a value another version, which no client has asked for. */
+  get #namesVersions(): boolean {
+    return this.#plan.changeShare > 0 && !this.#plan.rotates;
   }
 
   begin(): void {
@@ -108,7 +113,7 @@ export class RandomWork {
     const { routes } = this.#plan;
     const route = routes[this.#cluster.clients.length] ?? routes[0] ?? 'direct';
     const client = this.#cluster.addClient(undefined, { route });
-    client.namesVersions = this.#plan.changeShare > 0;
+    client.namesVersions = this.#namesVersions;
     return client;
   }
 

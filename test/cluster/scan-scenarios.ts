@@ -101,6 +101,24 @@ export function putHasReachedOne(seed: number): string | undefined {
   return historyProblem(cluster.history());
 }
 
+/**
+ * Of these keys three fill an answer. Member 1 lacks the third and the fourth, so that its answer reaches further than that of
+ * a member which has them all: of the fourth neither says anything.
+ */
+export function oneReachesFurther(seed: number): string | undefined {
+  const cluster = formed({ seed });
+  const keys = [...'abcdefg'].map((name) => name.padEnd(300, '.'));
+  cluster.scannedKeys = keys;
+  const [writer, reader] = [connected(cluster), connected(cluster)];
+  const lacking = keys.slice(2, 4);
+  for (const key of keys) if (!lacking.includes(key)) put(cluster, writer, key, `value of ${key[0]}`);
+  reach(cluster, writer, [0, 2]);
+  for (const key of lacking) put(cluster, writer, key, `value of ${key[0]}`);
+  reach(cluster, reader, [0, 1]);
+  if (scan(cluster, reader, { ...WHOLE, wantsValues: false }) === undefined) return 'the scan does not end';
+  return historyProblem(cluster.history());
+}
+
 /** What is seen of a problem in some runs of it. */
 export function problemOf(scenario: (seed: number) => string | undefined): string | undefined {
   for (let seed = 1; seed <= 20; seed++) {

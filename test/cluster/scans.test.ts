@@ -4,13 +4,21 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { withMutatedCopy } from '../tooling/mutated-copy.ts';
-import { deleteHasReachedOne, problemOf, putHasReachedOne, scan, twoWritersHaveOneCounter } from './scan-scenarios.ts';
+import {
+  deleteHasReachedOne,
+  oneReachesFurther,
+  problemOf,
+  putHasReachedOne,
+  scan,
+  twoWritersHaveOneCounter,
+} from './scan-scenarios.ts';
 import { connected, formed, put } from './steps.ts';
 
 test('what a scan does not find any more, or finds, is not found otherwise later', () => {
   assert.equal(problemOf(deleteHasReachedOne), undefined);
   assert.equal(problemOf(twoWritersHaveOneCounter), undefined);
   assert.equal(problemOf(putHasReachedOne), undefined);
+  assert.equal(problemOf(oneReachesFurther), undefined);
 });
 
 const PARTS = ['net', 'workers', 'src', 'bench/checker', 'test/cluster', 'test/workers'];
@@ -37,6 +45,10 @@ for (const { name, substitutions } of [
           '        if (first !== NO_POSITION && this.#store.isTombstone(view.entryAt(first))) first = this.#step(view, first);',
       },
     ],
+  },
+  {
+    name: 'the page is cut at the largest last key of the answers',
+    substitutions: [{ file: MERGE, find: 'this.#order(last, cut) < 0', replace: 'this.#order(last, cut) > 0' }],
   },
   {
     name: 'a key that is missing at a member is no opinion of it',

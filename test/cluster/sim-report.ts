@@ -1,6 +1,5 @@
 import { Coverage, OUT_OF_REACH } from './coverage.ts';
 import type { Tally } from './coverage.ts';
-import { UNDECIDED } from './history-problem.ts';
 import type { Bias } from './random-plan.ts';
 import type { RunResult } from './random-run.ts';
 
@@ -11,6 +10,11 @@ export interface Failure {
   readonly failure: string;
   /** The one command that runs it again. */
   readonly again: string;
+}
+
+/** A run without a failure, but with keys whose history the checker could neither accept nor refuse. */
+export interface Undecided extends Omit<Failure, 'failure'> {
+  readonly keys: readonly string[];
 }
 
 /**
@@ -25,8 +29,7 @@ const UNDECIDED_SHARE_MAX = 0.01;
 export class SimReport {
   readonly coverage = new Coverage();
   readonly failures: Failure[] = [];
-  /** Runs with a history that the checker could neither accept nor refuse. */
-  readonly undecided: Failure[] = [];
+  readonly undecided: Undecided[] = [];
   readonly biasCounts = new Map<Bias, number>();
   readonly commit: string;
   seedCount = 0;
@@ -40,16 +43,16 @@ export class SimReport {
   }
 
   add(seed: number, result: RunResult): void {
-    const { bias, failure } = result;
+    const { bias, failure, undecidedKeys } = result;
     this.seedCount++;
     this.biasCounts.set(bias, (this.biasCounts.get(bias) ?? 0) + 1);
     this.operationCount += result.operationCount;
     this.simulatedMs += result.simulatedMs;
     this.recoveryMs = Math.max(this.recoveryMs, result.recoveryMs);
     this.coverage.merge(result.coverage);
-    if (failure === undefined) return;
-    const list = UNDECIDED.test(failure) ? this.undecided : this.failures;
-    list.push({ seed, bias, failure, again: commandOf(seed, bias) });
+    const again = commandOf(seed, bias);
+    if (failure !== undefined) this.failures.push({ seed, bias, failure, again });
+    else if (undecidedKeys.length > 0) this.undecided.push({ seed, bias, keys: undecidedKeys, again });
   }
 
   /** What enough seeds should have met and did not; empty while there were too few to tell. */
@@ -135,8 +138,8 @@ export function describeFailure({ seed, bias, failure, again }: Failure): string
   return `FAILED seed ${seed}, bias ${bias}: ${failure}\n  again with: ${again}`;
 }
 
-function describeUndecided({ seed, bias, failure, again }: Failure): string {
-  return `undecided: seed ${seed}, bias ${bias}: ${failure}\n  again with: ${again}`;
+function describeUndecided({ seed, bias, keys, again }: Undecided): string {
+  return `undecided: seed ${seed}, bias ${bias}: the history of ${keys.join(', ')}\n  again with: ${again}`;
 }
 
 function listed<Name extends string>(title: string, tally: Tally<Name>): string {

@@ -77,6 +77,23 @@ test('a failure names seed, bias, commit and the command that shows it again, an
   assert.match(text, /npm run sim -- --seed 1 --bias 'half writes' --trace/);
 });
 
+test('a history that could not be decided is told, and fails a run only when there are many', () => {
+  const report = new SimReport('abc123');
+  const result = { ...runSeed(1, 'half writes'), undecidedKeys: ['key-1'] };
+  report.add(1, result);
+  assert.deepEqual([report.ok, report.failures.length, report.undecided[0]?.keys], [true, 0, ['key-1']]);
+  assert.match(report.toText(1, 1_000), /undecided: seed 1, bias half writes: the history of key-1\n.*--seed 1 --bias/);
+  report.add(2, result);
+  assert.equal(report.ok, false);
+  const other = new SimReport('abc123');
+  other.add(1, { ...result, failure: 'a stamp names two values' });
+  assert.deepEqual(
+    [other.failures.length, other.undecided.length],
+    [1, 0],
+    'a failure is one whatever else was not decided',
+  );
+});
+
 test('what is never met fails a run of enough seeds, by name, and not one of fewer', () => {
   const report = new SimReport('abc123');
   const result = runSeed(1, 'half writes');

@@ -74,6 +74,15 @@ const CLIENT_PORT_FIRST = 9_000;
 /** A slow sealing does half of its jobs a turn. */
 const CLOSING_TURNS_MAX = 64;
 
+export interface KeyHolder {
+  readonly process: SimulatedProcess;
+  readonly dataKeys: DataKeyRing;
+  /** Of a replica. */
+  readonly memberIndex: number | undefined;
+  /** A client of the coordinated route has none. */
+  readonly hasDataKeys: boolean;
+}
+
 export class SimulatedCluster {
   readonly memberCount: number;
   readonly dice: Dice;
@@ -92,6 +101,9 @@ export class SimulatedCluster {
   readonly conflictingKeys = new Set<string>();
   /** All keys that anybody writes, for clients that scan. */
   scannedKeys: readonly string[] = [];
+  /** Who has data keys, or none of them: each has a ring of its own. */
+  readonly keyHolders: KeyHolder[] = [];
+  onKeyHolder: (holder: KeyHolder) => void = () => {};
   readonly #options: ClusterOptions;
   /** Of the processes that are alive, or were. */
   readonly #sealings = new Map<SimulatedProcess, ObservedSealing>();
@@ -147,6 +159,7 @@ export class SimulatedCluster {
       sink: client,
       pinnedInstance: instance,
       randomBytes: dice.bytes,
+      nowSeconds: () => process.clock.wallSeconds,
       onTick: () => {},
       onStatus: () => {},
     });
@@ -166,8 +179,13 @@ export class SimulatedCluster {
   /** What every node takes, with dice of its own. */
   #partsOf(name: string, party: Parameters<typeof authorityOf>[2], process: SimulatedProcess, hasDataKeys = true) {
     const dice = this.dice.split();
-    const authority = authorityOf(this.mode, this.memberCount, party);
-    const sealing = this.createSealing(name, dice, process, this.mode, hasDataKeys);
+    const own = authorityOf(this.mode, this.memberCount, party);
+    const authority = hasDataKeys ? own : { ...own, dataKeys: DataKeyRing.empty() };
+    const { dataKeys } = authority;
+    const sealing = this.createSealing(name, dice, process, this.mode, dataKeys);
+    const holder = { process, dataKeys, memberIndex: typeof party === 'number' ? party : undefined, hasDataKeys };
+    this.keyHolders.push(holder);
+    this.onKeyHolder(holder);
     const crypto = createHandshakeCrypto({
       mode: this.mode,
       staticKeyPair: authority.staticKeyPair,
@@ -240,9 +258,8 @@ export class SimulatedCluster {
     dice: Dice,
     process?: SimulatedProcess,
     mode = this.mode,
-    hasDataKeys = true,
+    dataKeys = authorityOf(mode, this.memberCount, 'client').dataKeys,
   ): ObservedSealing {
-    const dataKeys = hasDataKeys ? authorityOf(mode, this.memberCount, 'client').dataKeys : DataKeyRing.empty();
     let sealing: Sealing & KeyRegistry = createInlineSealing({ mode, dataKeys, randomBytes: dice.bytes });
     if (this.isCryptoSlow(processName)) {
       this.observer.coverage.faults.add('late cryptography');

@@ -23,7 +23,8 @@ const PERMISSIONS: Readonly<Record<Exclude<OtherParty, 'stranger'>, Permissions>
   limited: new Permissions(parseGrants('rwa:hostile-,rw:nobody%00')),
 };
 const EPOCH = 1;
-const DATA_KEY_ID = 7;
+/** Values under any other are not kept. */
+export const DATA_KEY_ID = 7;
 /** Unix times between which certificates are valid; clocks that have jumped out of it refuse everybody. */
 export const VALID_UNTIL_SECONDS = 1_000_000;
 
@@ -37,7 +38,7 @@ const keyPairs: readonly KeyPair[] = Array.from({ length: MEMBERS_MAX + OTHERS.l
   const secretKey = seededBytes(STATIC_KEY_BYTES, 1_000 + i);
   return { publicKey: x25519PublicKey(secretKey), secretKey };
 });
-const dataKey = seededBytes(32, 2_000);
+export const dataKey = seededBytes(32, 2_000);
 const clusterId = seededBytes(16, 3_000);
 /** Handshake payloads are multiples of 8 bytes. */
 const certificate = new Uint8Array(8);

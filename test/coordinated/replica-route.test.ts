@@ -62,6 +62,7 @@ class World implements OperationSink {
       sink: this,
       pinnedInstance: undefined,
       randomBytes,
+      nowSeconds: () => 0,
       onTick() {},
       onStatus() {},
     });

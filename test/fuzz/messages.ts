@@ -68,6 +68,7 @@ import {
 import { alignUp, writeU53, regionOf } from '../../net/bytes.ts';
 import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY } from '../../src/protocol/scan-messages.ts';
 import type { Dice } from '../cluster/dice.ts';
+import { DATA_KEY_ID } from '../cluster/simulated-trust.ts';
 import { hostileScan } from './scan-messages.ts';
 
 export interface HostileMessage {
@@ -163,12 +164,19 @@ function call(dice: Dice): HostileMessage {
   return { control, value: new Uint8Array(0) };
 }
 
+/** Bytes that do not open; mostly under a data key of the simulated or of a real cluster, or they would not be kept. */
+function envelope(dice: Dice, byteCount: number): Uint8Array {
+  const bytes = dice.bytes(byteCount);
+  if (dice.chance(0.9)) bytes.fill(0, 0, 4).fill(dice.pick([1, DATA_KEY_ID]), 0, 1);
+  return bytes;
+}
+
 function keyed(dice: Dice, type: number, writerLow: number): HostileMessage {
   const isAsk = type === MESSAGE_READ || type === MESSAGE_STAMP;
   const keyBytes = dice.chance(0.9) ? dice.integer(9, 10) : dice.pick(KEY_LENGTHS);
   const control = new Int32Array(((isAsk ? ASK_BYTES : WRITE_BYTES) + alignUp(keyBytes)) / 4);
   writeHead(control, 0, type, dice.chance(0.95) ? dice.pick(FLAGS) : dice.integer(0, 255), 1, 1);
-  const value = isAsk || dice.chance(0.1) ? new Uint8Array(0) : dice.bytes(dice.integer(0, 200));
+  const value = isAsk || dice.chance(0.1) ? new Uint8Array(0) : envelope(dice, dice.integer(0, 200));
   control[WORD_KEY_BYTES] = keyBytes;
   control[WORD_ENVELOPE_BYTES] = dice.chance(0.9) ? value.length : value.length + dice.pick([1, 8, 16, 1_000]);
   if (!isAsk) {
@@ -216,7 +224,7 @@ function part(dice: Dice, type: number, writerLow: number): HostileMessage {
   control[WORD_PART] = index | (units << 16);
   if (isKey) new Uint8Array(control.buffer).set(key, 4 * WORD_WRITE_KEY);
   const pieceBytes = Math.max(0, partLengthBytes(index, 8 * units, envelopeBytes));
-  return { control, value: dice.bytes(alignUp(pieceBytes)) };
+  return { control, value: envelope(dice, alignUp(pieceBytes)) };
 }
 
 function unkeyed(dice: Dice, type: number): HostileMessage {

@@ -375,3 +375,18 @@ test('should forget a refusal once a session is there', () => {
   world.until(() => link.session !== undefined);
   assert.equal(link.refusal, undefined);
 });
+
+test('should begin a handshake anew when what it says of itself has changed, as a renewed certificate does', () => {
+  const { world, a, b, link } = openPair();
+  // The peer is away, and has an answer only for the renewed one.
+  world.network.route = () => [];
+  world.run(5_000, 10);
+  const judge = b.admit.bind(b);
+  b.admit = (payload) => (payload[0] === 0x72 ? judge(payload) : { ok: false, reason: 'it expired' });
+  const renewed = new Uint8Array(a.requestPayload().length);
+  renewed.set(Buffer.from('renewed'));
+  a.requestPayload = () => renewed;
+  world.network.route = perfectRoute;
+  world.until(() => link.session !== undefined, 3_000);
+  assert.equal(b.drops.of('certificate-refused'), 0);
+});

@@ -38,11 +38,14 @@ import { bytesOf, sealValue } from '../workers/sealing-driver.ts';
 import { CLUSTER_ID, keyPairOf, kindOf, TestWorld } from './endpoint-harness.ts';
 import type { TestEnd, TestPeer } from './endpoint-harness.ts';
 import { callAnswers, callMessages } from './golden-calls.ts';
+import { resolveAnswers, resolveRequests } from './golden-resolve.ts';
 import type { MemoryDatagram } from './memory-transport.ts';
 
 export const EPOCH = 1;
 const KEY = bytesOf('greeting');
 const VALUE = bytesOf('hello, world');
+/** Stamps have counters of more than 32 bits. */
+const COUNTER_CEILING = 2 ** 34;
 const INCARNATIONS = [1, 2, 3].map((number) => Buffer.from(seededBytes(16, number)).toString('hex'));
 export const CLUSTER_KEY = signingKeyPairOf(seededBytes(32, 20));
 export const CERTIFICATE_GRANTS = 'r:,rw:orders/';
@@ -178,7 +181,7 @@ export function clientMessages(mode: SecurityMode): Message[] {
 
 /** What a replica answers to them, and its STATE. */
 export function replicaMessages(mode: SecurityMode): Message[] {
-  const harness = new ReplicaHarness();
+  const harness = new ReplicaHarness({ counterCeiling: COUNTER_CEILING });
   const answers = harness.ask(clientMessages(mode));
   const recorder = new MessageRecorder();
   const state = {
@@ -218,7 +221,7 @@ export function partRequests(mode: SecurityMode): { first: Message[]; rest: Mess
 
 /** What a replica answers to them: progress; the write, the value's length, its parts in the order asked for. */
 export function partAnswers(mode: SecurityMode): { first: Message[]; rest: Message[] } {
-  const harness = new ReplicaHarness();
+  const harness = new ReplicaHarness({ counterCeiling: COUNTER_CEILING });
   harness.messenger.bytesMax = ANSWER_BYTES_MAX;
   const { first, rest } = partRequests(mode);
   const progress = harness.ask(first);
@@ -255,7 +258,7 @@ export function rmwRequests(mode: SecurityMode): Message[] {
 }
 
 export function rmwAnswers(mode: SecurityMode): Message[] {
-  return new ReplicaHarness().ask(rmwRequests(mode));
+  return new ReplicaHarness({ counterCeiling: COUNTER_CEILING }).ask(rmwRequests(mode));
 }
 
 /** Any keys, and behind the one that is there in reverse. */
@@ -268,7 +271,7 @@ export function scanRequests(): Message[] {
 
 /** The key with its value, then a deleted key and more. */
 export function scanAnswers(mode: SecurityMode): Message[] {
-  const harness = new ReplicaHarness();
+  const harness = new ReplicaHarness({ counterCeiling: COUNTER_CEILING });
   const tombstone = writeOf({ key: bytesOf('y'), stamp: { ...WRITER, counter: 3, rmw: 0 }, flags: FLAG_TOMBSTONE });
   harness.ask([...clientMessages(mode).slice(0, 4), tombstone]);
   return harness.ask(scanRequests());
@@ -309,6 +312,8 @@ export function recordGolden(mode: SecurityMode): Golden {
     ['data, answers to calls', replica, golden.replicaSession, callAnswers()],
     ['data, scans', client, session, scanRequests()],
     ['data, answers to scans', replica, golden.replicaSession, scanAnswers(mode)],
+    ['data, RESOLVE and COUNTERS', client, session, resolveRequests()],
+    ['data, answers to RESOLVE and COUNTERS', replica, golden.replicaSession, resolveAnswers()],
   ] as const) {
     const datagrams = world.record(() => {
       golden.send(from, to, messages);

@@ -28,6 +28,7 @@ import { verifyCertificate } from '../../src/trust/certificate.ts';
 import { parseGrants } from '../../src/trust/grant-text.ts';
 import { CLUSTER_ID, keyPairOf } from './endpoint-harness.ts';
 import { callAnswers, callMessages } from './golden-calls.ts';
+import { resolveAnswers, resolveRequests } from './golden-resolve.ts';
 import type { Golden } from './golden-recording.ts';
 
 /** From dist/test/net/. */
@@ -65,6 +66,8 @@ for (const mode of SECURITY_MODES) {
     deliver('data, answers to calls', to, from);
     deliver('data, scans', from, to);
     deliver('data, answers to scans', to, from);
+    deliver('data, RESOLVE and COUNTERS', from, to);
+    deliver('data, answers to RESOLVE and COUNTERS', to, from);
     assert.deepEqual(
       golden.received,
       [
@@ -80,6 +83,8 @@ for (const mode of SECURITY_MODES) {
         { at: 'client', messages: callAnswers() },
         { at: 'replica', messages: scanRequests() },
         { at: 'client', messages: scanAnswers(mode) },
+        { at: 'replica', messages: resolveRequests() },
+        { at: 'client', messages: resolveAnswers() },
       ].map(({ at, messages }) => ({
         at,
         epoch: EPOCH,
@@ -95,7 +100,8 @@ for (const mode of SECURITY_MODES) {
     const parts = [...requests.first, ...requests.rest, ...answers.first, ...answers.rest];
     const rmws = [...rmwRequests(mode), ...rmwAnswers(mode), ...callMessages(), ...callAnswers()];
     const scans = [...scanRequests(), ...scanAnswers(mode)];
-    const all = [...clientMessages(mode), ...replicaMessages(mode), ...parts, ...rmws, ...scans];
+    const resolves = [...resolveRequests(), ...resolveAnswers()];
+    const all = [...clientMessages(mode), ...replicaMessages(mode), ...parts, ...rmws, ...scans, ...resolves];
     const types = all.map(({ control, value }) => {
       assert.equal(messageBytes(control, 0, control.length, value.length), control.length * 4);
       assert.equal((messageEnvelopeBytes(control, 0) + 7) & ~7, value.length);
@@ -103,7 +109,7 @@ for (const mode of SECURITY_MODES) {
     });
     assert.deepEqual(
       [...new Set(types)].toSorted((a, b) => a - b),
-      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18, 19, 32, 33, 40, 41, 42, 43, 44, 45, 46, 47, 48],
+      [1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 32, 33, 40, 41, 42, 43, 44, 45, 46, 47, 48],
     );
   });
 }

@@ -11,7 +11,11 @@ import { CALL_DEADLINE_MS_MAX } from '../../src/coordinated/call-operations.ts';
 import { CALL_OUTCOMES } from '../../src/coordinated/call-outcome.ts';
 import { KEPT_BYTES } from '../../src/coordinated/kept-answers.ts';
 import { STREAMS_MAX, STREAM_BYTES_MAX, STREAM_IDLE_MS } from '../../src/coordinated/call-table.ts';
+import { RESOLVES_MAX, RESOLVES_PER_SESSION_MAX } from '../../src/coordinated/resolve-server.ts';
 import * as callMessages from '../../src/protocol/call-messages.ts';
+import { COUNTER_STEP_MAX } from '../../src/protocol/counter-guard.ts';
+import * as countersMessage from '../../src/protocol/counters-message.ts';
+import * as resolveMessages from '../../src/protocol/resolve-messages.ts';
 import * as scanMessages from '../../src/protocol/scan-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
@@ -78,10 +82,13 @@ test('should list every kind of datagram and every reason of a hint', () => {
 
 test('should list every message, flag and state', () => {
   const rows = rowsOf('Messages');
-  const types = [messages, callMessages, scanMessages, rmwMessages].flatMap((names) => numbersOf(names, 'MESSAGE_'));
+  const types = [messages, callMessages, resolveMessages, countersMessage, scanMessages, rmwMessages].flatMap((names) =>
+    numbersOf(names, 'MESSAGE_'),
+  );
   for (const [number, name] of [
     ...types,
     ...numbersOf(messages, 'FLAG_'),
+    ...numbersOf(countersMessage, 'FLAG_'),
     ...numbersOf(scanMessages, 'FLAG_'),
     ...numbersOf(rmwMessages, 'FLAG_'),
   ]) {
@@ -155,6 +162,11 @@ test('should name every limit that the other end can notice, as the code has it'
     ['BURST_REST_MS_MAX', `a rest, ${limits.BURST_REST_MS_MAX} ms at most,`],
     ['KEY_BYTES_MAX', `| key | 1 to ${said(messages.KEY_BYTES_MAX)} bytes |`],
     ['RING_COUNT', `of the last ${rmwMessages.RING_COUNT} slots`],
+    [
+      'RESOLVES_MAX',
+      `| RESOLVEs under way in a replica | ${RESOLVES_MAX}, of one session ${RESOLVES_PER_SESSION_MAX} |`,
+    ],
+    ['COUNTER_STEP_MAX', `by 2^${Math.log2(COUNTER_STEP_MAX)} a second`],
     ['SCAN_ENTRIES_MAX', `| entries of a SCAN | ${said(scanMessages.SCAN_ENTRIES_MAX)} |`],
     ['GRANTS_MAX', `| ${GRANTS_MAX}, with prefixes of up to ${KEY_PREFIX_BYTES_MAX} bytes |`],
     ['CERTIFICATE_BYTES', `| ${CERTIFICATE_BYTES_MIN} to ${CERTIFICATE_BYTES_MAX} | certificate |`],

@@ -38,6 +38,9 @@ export interface IncrementsOptions extends Omit<IncrementShare, 'route'> {
 export interface IncrementsResult extends Omit<IncrementsDone, 'type'> {
   readonly sum: bigint;
   readonly elapsedMs: number;
+  /** Acknowledged a second, before the strike and from then on. */
+  readonly rateBefore: number;
+  readonly rateAfter: number;
   /** An acknowledged increment counts once, one of unknown outcome once or not at all, any other not. */
   readonly isExact: boolean;
 }
@@ -57,15 +60,18 @@ const CHILD = fileURLToPath(new URL('increment-child.js', import.meta.url));
 export async function runIncrements(options: IncrementsOptions): Promise<IncrementsResult> {
   const { clusterDirectory, route = 'direct', clients, keys, increments, deadlineMs, processes, strikeAt } = options;
   const progress = new Array<number>(processes).fill(0);
-  let hasStruck = false;
-  const onProgress = (index: number, acknowledged: number): void => {
-    progress[index] = acknowledged;
-    if (hasStruck || progress.reduce((sum, each) => sum + each, 0) < strikeAt) return;
-    hasStruck = true;
-    options.strike();
-  };
   const children: ChildProcess[] = [];
   const startMs = performance.now();
+  let strikeMs: number | undefined;
+  let acknowledgedBefore = 0;
+  const onProgress = (index: number, acknowledged: number): void => {
+    progress[index] = acknowledged;
+    if (strikeMs !== undefined) return;
+    acknowledgedBefore = progress.reduce((sum, each) => sum + each, 0);
+    if (acknowledgedBefore < strikeAt) return;
+    strikeMs = performance.now();
+    options.strike();
+  };
   try {
     const done = await Promise.all(
       Array.from({ length: processes }, async (_, index) => {
@@ -85,9 +91,15 @@ export async function runIncrements(options: IncrementsOptions): Promise<Increme
         );
       }),
     );
-    const elapsedMs = performance.now() - startMs;
-    if (!hasStruck) throw new Error('all was done before anything was struck');
-    return { elapsedMs, ...resultOf(done, await sumOf(clusterDirectory, keys)) };
+    const endMs = performance.now();
+    if (strikeMs === undefined) throw new Error('all was done before anything was struck');
+    const result = resultOf(done, await sumOf(clusterDirectory, keys));
+    return {
+      ...result,
+      elapsedMs: endMs - startMs,
+      rateBefore: (acknowledgedBefore * 1_000) / (strikeMs - startMs),
+      rateAfter: ((result.acknowledged - acknowledgedBefore) * 1_000) / (endMs - strikeMs),
+    };
   } finally {
     for (const child of children) child.kill('SIGKILL');
   }
@@ -113,7 +125,10 @@ function doneOf(
   });
 }
 
-function resultOf(done: readonly IncrementsDone[], sum: bigint): Omit<IncrementsResult, 'elapsedMs'> {
+function resultOf(
+  done: readonly IncrementsDone[],
+  sum: bigint,
+): Omit<IncrementsResult, 'elapsedMs' | 'rateBefore' | 'rateAfter'> {
   const acknowledged = done.reduce((total, each) => total + each.acknowledged, 0);
   const errors: Record<string, number> = {};
   for (const each of done) {

@@ -300,16 +300,6 @@ test('should end at once when it may not read', () => {
   harness.assertIdle();
 });
 
-test('should end without a wrong answer when it may not write back', () => {
-  const harness = new CoordinatorHarness();
-  const { valued, plain } = begin(harness);
-  harness.answerRead(plain[0]!, { stamp: stampOf(8) });
-  harness.answerRead(valued, harness.copyOf('newest', stampOf(9)));
-  harness.answerWrites(harness.asked(MESSAGE_WRITE), FLAG_NOT_PERMITTED);
-  assert.deepEqual(harness.outcomes(), ['not-permitted']);
-  harness.assertIdle();
-});
-
 test('should count no answer of another phase, operation, epoch or type, nor of a member that is not ready', () => {
   const harness = new CoordinatorHarness();
   const copy = harness.copyOf('x', stampOf(5));

@@ -26,6 +26,8 @@ import type { Message, ReadReply, Request, Stamp } from './fixtures.ts';
 import type { ReadPartAsked, WritePart } from './part-fixtures.ts';
 import { readPart } from './part-fixtures.ts';
 import { DATA_KEY, WRITER } from './replica-harness.ts';
+import { readResolve } from './resolve-fixtures.ts';
+import type { Resolve } from './resolve-fixtures.ts';
 import { parseRmw } from './rmw-fixtures.ts';
 import type { RmwMessage } from './rmw-fixtures.ts';
 
@@ -66,6 +68,8 @@ export interface CoordinatorHarnessOptions {
   readonly capacity?: number;
   readonly hostBytesMax?: number;
   readonly pullBytesMax?: number;
+  /** Default: it may write every key. */
+  readonly mayWrite?: (key: string) => boolean;
   wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
 }
 
@@ -116,6 +120,7 @@ export class CoordinatorHarness implements OperationSink {
       drops: this.drops,
       sink: this,
       takesScans: true,
+      ...(options.mayWrite !== undefined && { mayWrite: permissionOf(options.mayWrite) }),
       readyMask: () => this.readyMask,
       epoch: () => this.epoch,
       session: (member) => this.#members[member],
@@ -145,13 +150,22 @@ export class CoordinatorHarness implements OperationSink {
     return this.coordinator.startRmw(this.#token++, key, request, deadlineMs, this.nowMs);
   }
 
-  /** All messages of read-modify-writes sent since the last call, in the order of members. */
-  askedRmw(type: number): AskedRmw[] {
+  /** All RESOLVEs sent since the last call, and nothing else. */
+  askedResolves(): (Resolve & { readonly member: number })[] {
+    return this.messenger
+      .take()
+      .map((message) => ({ ...readResolve(message), member: this.#members.indexOf(message.session) }));
+  }
+
+  /** All messages of read-modify-writes sent since the last call, which must be of this type; in the order of members. */
+  askedRmw(type?: number): AskedRmw[] {
     const requests = this.messenger.take().map((message) => ({
       ...parseRmw(message),
       member: this.#members.indexOf(message.session),
     }));
-    for (const request of requests) assert.equal(request.type, type, 'no other request is sent');
+    if (type !== undefined) {
+      for (const request of requests) assert.equal(request.type, type, 'no other request is sent');
+    }
     return requests.sort((a, b) => a.member - b.member);
   }
 
@@ -256,6 +270,11 @@ export class CoordinatorHarness implements OperationSink {
     assert.equal(this.memory.usedBlocks, 0);
     this.coordinator.invariants();
   }
+}
+
+function permissionOf(mayWrite: (key: string) => boolean) {
+  return (words: Int32Array, keyWord: number, keyBytes: number): boolean =>
+    mayWrite(Buffer.from(words.buffer, words.byteOffset + keyWord * 4, keyBytes).toString());
 }
 
 /** Which of READ's requests asks for the value. */

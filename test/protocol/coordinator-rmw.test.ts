@@ -30,11 +30,11 @@ import {
   RMW_SET,
 } from '../../src/protocol/rmw-request.ts';
 import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
-import { CoordinatorHarness, flip, KEY } from './coordinator-harness.ts';
+import { CoordinatorHarness, DEADLINE_MS, flip, KEY } from './coordinator-harness.ts';
 import type { AskedRmw, Copy } from './coordinator-harness.ts';
 import { bytesOf, NO_STAMP, stampOf } from './fixtures.ts';
 import { WRITER } from './replica-harness.ts';
-import { acceptedOf, commitReplyOf, committedOf, nackOf, promiseOf } from './rmw-fixtures.ts';
+import { acceptedOf, commitReplyOf, committedOf, nackOf, parseRmw, promiseOf } from './rmw-fixtures.ts';
 import type { Id, Promised, Register } from './rmw-fixtures.ts';
 
 const NONE = new Uint8Array(0);
@@ -465,22 +465,34 @@ test('should ask the others when a ring no longer shows its slot, and not know w
   assert.equal(end(harness).outcome, 'outcome-unknown');
 });
 
-test('should decide a condition that does not hold in a slot when its id was ever sent', () => {
+test('should not know, after a while, when a quorum no longer does and the others are silent', () => {
+  const harness = new CoordinatorHarness();
+  const ring = [{ slot: 20, id: OTHER_ID }];
+  for (const request of untilSent(harness)) harness.answer(request, committedOf(request, 20, ring));
+  const [one] = harness.askedRmw(MESSAGE_PREPARE);
+  harness.answer(one!, committedOf(one!, 20, ring));
+  for (let passed = 0; harness.ended.length === 0; passed++) {
+    assert.ok(passed < DEADLINE_MS / 2, 'long before its deadline');
+    harness.turn(1);
+    const asked = harness.messenger.take().map((message) => parseRmw(message));
+    assert.ok(
+      asked.every(({ type, consensusSlot }) => type === MESSAGE_PREPARE && consensusSlot === 1),
+      'it asks the silent one',
+    );
+    if (passed < 100) assert.equal(harness.ended.length, 0, 'the silent one has time to come back');
+  }
+  assert.equal(end(harness).outcome, 'outcome-unknown');
+});
+
+test('should answer a condition that does not hold as a read when what was sent is known to have come to nothing', () => {
   const harness = new CoordinatorHarness();
   const found = registerOf(harness.copyOf('found', stampOf(9)));
   const prepares = untilSent(harness, set('new', { condition: CONDITION_VALUE, expected: bytesOf('old') }));
   harness.answer(prepares[0]!, committedOf(prepares[0]!, 1, [{ slot: 1, id: OTHER_ID }]));
   const others = passGate(harness, harness.askedRmw(MESSAGE_PREPARE), { slot: 2, register: found });
   promise(harness, others, { slot: 2, register: found });
-  const accepts = harness.askedRmw(MESSAGE_ACCEPT);
-  assert.deepEqual(
-    [accepts[0]!.stamp, accepts[0]!.tag, accepts[0]!.envelope],
-    [found.stamp, found.tag, found.envelope],
-  );
-  accept(harness, accepts);
-  const commits = harness.askedRmw(MESSAGE_COMMIT);
-  assert.deepEqual([commits[0]!.envelope, commits[0]!.flags], [found.envelope, FLAG_VALUE]);
-  acknowledge(harness, commits);
+  const [release, ...more] = harness.askedRmw(MESSAGE_PREPARE);
+  assert.deepEqual([release!.flags & FLAG_RELEASE, more], [FLAG_RELEASE, []]);
   assert.deepEqual([end(harness).outcome, harness.ended[0]!.value], ['mismatch', 'found']);
   assert.deepEqual(harness.told[0]!, { ...stampOf(9), hasValue: true });
 });
@@ -636,6 +648,13 @@ test('should end when the numbers of stamps, slots or ballots are used up', () =
   assertReleased(stamps);
   assert.equal(end(stamps).outcome, 'stamps-exhausted');
 
+  const counters = new CoordinatorHarness();
+  untilPromised(counters, BASE, registerOf(counters.copyOf('1', stampOf(STAMP_COUNTER_MAX))));
+  assertReleased(counters);
+  assert.equal(end(counters).outcome, 'stamps-exhausted');
+  const [write] = counters.putUntilWrite('new', [3, 4], bytesOf('another key'));
+  assert.equal(write!.stamp!.counter, 5, 'other keys can still be written');
+
   const ballots = new CoordinatorHarness();
   ballots.rmw(BASE);
   for (const request of ballots.askedRmw(MESSAGE_PREPARE)) {
@@ -670,6 +689,28 @@ test('should run its own read-modify-writes of one key one after the other, and 
   harness.coordinator.close();
   assert.deepEqual(harness.outcomes().slice(2), ['aborted', 'closed']);
   harness.assertIdle();
+});
+
+test('should prepare the next one of its key as the one before is decided, a few times in a row, and then once when it has ended', () => {
+  const harness = new CoordinatorHarness();
+  for (let i = 0; i < 7; i++) harness.rmw(BASE);
+  let prepares = harness.askedRmw(MESSAGE_PREPARE);
+  const startedEarly: boolean[] = [];
+  for (let i = 1; i <= 6; i++) {
+    promise(harness, prepares, { slot: i }, { slot: i });
+    accept(harness, harness.askedRmw(MESSAGE_ACCEPT));
+    const types = (): AskedRmw[][] => {
+      const asked = harness.askedRmw();
+      return [MESSAGE_COMMIT, MESSAGE_PREPARE].map((type) => asked.filter((one) => one.type === type));
+    };
+    const [commits, early] = types();
+    assert.deepEqual([commits!.length, harness.ended.length], [3, i - 1], 'answered only when a quorum holds it');
+    startedEarly.push(early!.length > 0);
+    acknowledge(harness, commits!);
+    assert.equal(harness.ended.length, i);
+    prepares = early!.length > 0 ? early! : types()[1]!;
+  }
+  assert.deepEqual(startedEarly, [true, true, true, true, false, true]);
 });
 
 test('should start no read-modify-write when memory is full, and keep nothing of it', () => {

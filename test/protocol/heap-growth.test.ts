@@ -79,6 +79,7 @@ class Load implements OperationSink {
       sink: this,
       pinnedInstance: undefined,
       randomBytes,
+      nowSeconds: () => 0,
       onTick() {},
       onStatus() {},
     });

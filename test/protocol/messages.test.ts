@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { alignUp } from '../../net/bytes.ts';
+import { FLAG_ASK, sendCounters } from '../../src/protocol/counters-message.ts';
 import {
   FLAG_TOMBSTONE,
   FLAG_VALUE,
@@ -21,12 +22,14 @@ import {
   messageEnvelopeBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
+import { MESSAGE_RESOLVE } from '../../src/protocol/resolve-messages.ts';
 import { STATE_KINDS, readState, sendState } from '../../src/protocol/state-message.ts';
 import { readStatus, sendStatus, sendStatusRequest } from '../../src/protocol/status-message.ts';
 import {
   askOf,
   clientPeer,
   MessageRecorder,
+  NO_STAMP,
   parseReadReply,
   readPartOf,
   readReply,
@@ -38,6 +41,7 @@ import {
 } from './fixtures.ts';
 import type { Message, Stamp } from './fixtures.ts';
 import { operationWith } from './operation-fixture.ts';
+import { resolveOf, resolveReply } from './resolve-fixtures.ts';
 import { busyReply, goneReply, partReply, partsOf, partsReply, progressReply } from './part-fixtures.ts';
 
 const session = sessionWith(clientPeer({ writerHigh: 1, writerLow: 2 }));
@@ -218,8 +222,17 @@ const validMessages: readonly Message[] = (() => {
     partReply(to, 16, e.subarray(16)),
     goneReply(to, 16),
     ...recorder.take(),
+    resolveOf({ key: 'a key', ...to }),
+    resolveReply(to, s),
+    counters(2 ** 52, 2 ** 53 - 1),
   ];
 })();
+
+function counters(greatest: number, ceiling: number): Message {
+  const recorder = new MessageRecorder();
+  sendCounters(recorder, session, FLAG_ASK, greatest, ceiling);
+  return recorder.take()[0]!;
+}
 
 /** Walks a control part as the handlers do, and checks that all they would read lies inside. */
 function walk(words: Int32Array, first: number, wordEnd: number, valueBytes: number): number {
@@ -294,7 +307,7 @@ test('should refuse every message that is cut short by 8 bytes, or whose value i
 });
 
 test('should refuse keys of no bytes, of too many, and with anything but zeros behind', () => {
-  for (const type of [MESSAGE_READ, MESSAGE_WRITE]) {
+  for (const type of [MESSAGE_READ, MESSAGE_WRITE, MESSAGE_RESOLVE]) {
     for (const keyBytes of [0, -1, KEY_BYTES_MAX + 1, 2 ** 31 - 1, -(2 ** 31)]) {
       const control = new Int32Array(400);
       writeHead(control, 0, type, FLAG_TOMBSTONE, 0, 0);
@@ -318,6 +331,9 @@ test('should refuse counters of 2^53 and more', () => {
     [validMessages[2]!, 5],
     [validMessages[5]!, 5],
     [validMessages[7]!, 3],
+    [resolveReply({ slot: 1, generation: 1 }, { ...NO_STAMP, counter: 1 }), 5],
+    [counters(1, 1), 3],
+    [counters(1, 1), 5],
   ] as const) {
     const control = message.control.slice();
     for (const high of [1 << 21, -1, -(2 ** 31)]) {

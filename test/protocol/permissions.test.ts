@@ -21,6 +21,7 @@ import {
   typeOf,
   writeHead,
 } from '../../src/protocol/messages.ts';
+import { MESSAGE_RESOLVE, MESSAGE_RESOLVE_REPLY } from '../../src/protocol/resolve-messages.ts';
 import { MESSAGE_COMMIT_REPLY, MESSAGE_NACK } from '../../src/protocol/rmw-messages.ts';
 import { MESSAGE_SCAN_REPLY } from '../../src/protocol/scan-messages.ts';
 import { seededBytes } from '../workers/random.ts';
@@ -95,6 +96,7 @@ const CASES: readonly Case[] = [
     ...keyed('read'),
     answer: MESSAGE_READ_PART_REPLY,
   },
+  { name: 'RESOLVE', messages: [askOf(MESSAGE_RESOLVE, 0, KEY)], ...keyed('read'), answer: MESSAGE_RESOLVE_REPLY },
   { name: 'STAMP', messages: [askOf(MESSAGE_STAMP, 0, KEY, 100)], ...keyed('write'), answer: MESSAGE_STAMP_REPLY },
   { name: 'WRITE', messages: [writeOf(NEW)], ...keyed('write'), answer: MESSAGE_WRITE_REPLY },
   {
@@ -200,6 +202,7 @@ function stateOf(replica: ReplicaHarness): unknown {
     record: replica.store.consensus.find(entry),
     open: replica.replica.reassemblies.openCount,
     statusRequests: replica.statusRequests.length,
+    calls: replica.calls.length,
     operations: replica.replica.operationCount,
   };
 }

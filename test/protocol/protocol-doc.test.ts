@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import * as callMessages from '../../src/protocol/call-messages.ts';
+import * as countersMessage from '../../src/protocol/counters-message.ts';
 import * as messages from '../../src/protocol/messages.ts';
+import * as resolveMessages from '../../src/protocol/resolve-messages.ts';
 import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
 import * as scanMessages from '../../src/protocol/scan-messages.ts';
 
@@ -19,6 +21,7 @@ const MUTANTS_IN = [
   'test/cluster/change-mutants.ts',
   'test/cluster/scan-mutants.ts',
   'test/cluster/scans.test.ts',
+  'test/cluster/counters.test.ts',
   'test/protocol/formation-model.test.ts',
 ];
 const mutantNames = MUTANTS_IN.flatMap((path) =>
@@ -76,7 +79,7 @@ test('should say of each rule where it lives, and what guards it, or that no mut
 test('should list every message', () => {
   const start = text.indexOf('\n## Messages\n');
   const listed = text.slice(start, text.indexOf('\n## ', start + 1)).match(/\b[A-Z][A-Z_]+\b/g);
-  const names = [messages, callMessages, rmwMessages, scanMessages].flatMap((file) =>
+  const names = [messages, callMessages, resolveMessages, countersMessage, rmwMessages, scanMessages].flatMap((file) =>
     Object.keys(file)
       .filter((name) => name.startsWith('MESSAGE_') && name !== 'MESSAGE_BYTES_MIN')
       .map((name) => name.slice('MESSAGE_'.length)),

@@ -2,6 +2,8 @@
 import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
 import { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
+import { CounterGuard } from '../../src/protocol/counter-guard.ts';
+import { sendCounters } from '../../src/protocol/counters-message.ts';
 import { Formation } from '../../src/protocol/formation.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { Repairs } from '../../src/protocol/repairs.ts';
@@ -13,7 +15,7 @@ import type { KeyRegistry, Sealing } from '../../workers/sealing.ts';
 import { hash } from '../../workers/signing.ts';
 import { makeStore } from '../store/store-fixture.ts';
 import { seededBytes } from '../workers/random.ts';
-import { clientPeer, incomingOf, MessageRecorder, sessionWith } from './fixtures.ts';
+import { clientPeer, incomingOf, memberPeer, MessageRecorder, sessionWith } from './fixtures.ts';
 import type { Message, SentMessage, Writer } from './fixtures.ts';
 
 export const WRITER: Writer = { writerHigh: -5, writerLow: 77 };
@@ -28,6 +30,9 @@ export interface ReplicaHarnessOptions {
   readonly blockBytesMax?: number;
   readonly trustedMarginBytes?: number;
   readonly isUnordered?: boolean;
+  /** The greatest counter that it takes: another replica has told it so. */
+  readonly counterCeiling?: number;
+  takesDataKey?(id: number): boolean;
   wrapSealing?(sealing: Sealing & KeyRegistry): Sealing & KeyRegistry;
 }
 
@@ -39,6 +44,7 @@ export class ReplicaHarness {
   readonly sealing: Sealing & KeyRegistry;
   readonly repairs: Repairs;
   readonly formation: Formation;
+  readonly guard: CounterGuard;
   readonly replica: Replica;
   readonly session: Session<Peer> = sessionWith(clientPeer(WRITER));
   nowMs = 0;
@@ -71,16 +77,32 @@ export class ReplicaHarness {
       onStateChange() {},
       onNewIncarnation() {},
     });
+    this.guard = new CounterGuard({
+      messenger: this.messenger,
+      drops: this.drops,
+      isActive: () => this.formation.isActive,
+      peerSessions: () => [],
+    });
     this.replica = new Replica({
       store,
+      guard: this.guard,
       formation: this.formation,
       messenger: this.messenger,
       drops: this.drops,
       repairs: this.repairs,
       trustedMarginBytes: options.trustedMarginBytes ?? 0,
+      takesDataKey: options.takesDataKey?.bind(options),
       onStatusRequest: (_session, slot, generation) => this.statusRequests.push({ slot, generation }),
       onCall: (_incoming, word) => this.calls.push(word),
     });
+    if (options.counterCeiling !== undefined) this.#tellCeiling(options.counterCeiling);
+  }
+
+  #tellCeiling(ceiling: number): void {
+    const recorder = new MessageRecorder();
+    const peer = sessionWith(memberPeer(1));
+    sendCounters(recorder, peer, 0, 0, ceiling);
+    this.guard.onCounters(peer, this.messenger, recorder.take()[0]!.control, 0);
   }
 
   /** What the replica answers to these messages, in one datagram. */

@@ -337,10 +337,10 @@ test('should refuse a new key at STAMP when trusted memory is full, and still ta
   const known = bytesOf('a key of 16 bytes 5');
   const [reply] = replica.ask([askOf(MESSAGE_STAMP, 0, known, 48)]);
   assert.equal(flagsOf(reply!.control, 0), 0, 'a value that fits in the place of the old one');
-  const again = writeOf({ key: known, stamp: ownStamp(1e9), tag: TAG, envelope: seededBytes(48, 3) });
+  const again = writeOf({ key: known, stamp: ownStamp(1e6), tag: TAG, envelope: seededBytes(48, 3) });
   assert.equal(acknowledgement(replica.ask([again])), 0);
   assert.deepEqual(stored(replica, known).envelope, seededBytes(48, 3));
-  const gone = writeOf({ key: known, stamp: ownStamp(1e9 + 1), flags: FLAG_TOMBSTONE });
+  const gone = writeOf({ key: known, stamp: ownStamp(1e6 + 1), flags: FLAG_TOMBSTONE });
   assert.equal(acknowledgement(replica.ask([gone])), 0);
   assert.equal(replica.store.stats().keys, keys);
 });

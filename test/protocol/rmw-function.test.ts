@@ -8,6 +8,7 @@ import {
   CONDITION_VERSION,
   RMW_DELETE,
   RMW_INCREMENT,
+  RMW_RESEAL,
   RMW_SET,
 } from '../../src/protocol/rmw-request.ts';
 import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
@@ -23,9 +24,14 @@ const SET: RmwRequest = {
   delta: 0n,
 };
 
-function kindOf(request: Partial<RmwRequest>, found: string | undefined, stamp = stampOf(3)): string {
+function kindOf(
+  request: Partial<RmwRequest>,
+  found: string | undefined,
+  stamp = stampOf(3),
+  isUnderCurrentKey = true,
+): string {
   const bytes = found === undefined ? undefined : bytesOf(found);
-  const result = applyRmw({ ...SET, ...request }, bytes, stamp);
+  const result = applyRmw({ ...SET, ...request }, bytes, stamp, isUnderCurrentKey);
   return result.kind === 'set'
     ? `set ${Buffer.from(result.value).toString()}`
     : result.kind === 'none'
@@ -95,4 +101,11 @@ test('should add to the decimal text of a signed 64-bit integer, and to an absen
   ]) {
     assert.equal(kindOf({ change: RMW_INCREMENT, delta: 1n }, text), 'not-an-integer', JSON.stringify(text));
   }
+});
+
+test('re-sealing keeps the value, and is done once', () => {
+  const reseal = { change: RMW_RESEAL, value: NONE } as const;
+  assert.equal(kindOf(reseal, 'value', stampOf(3), false), 'set value');
+  assert.equal(kindOf(reseal, 'value', stampOf(3), true), 'mismatch');
+  assert.equal(kindOf(reseal, undefined, stampOf(3), false), 'mismatch');
 });

@@ -1,12 +1,14 @@
 /** Coordinators that meet on a key: whom they ask first, who waits for whom, and that nobody has to wait for ever. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FLAG_HOST_FULL } from '../../src/protocol/messages.ts';
 import {
   FLAG_NEXT,
   FLAG_RELEASE,
   FLAG_YIELD,
   MESSAGE_ACCEPT,
   MESSAGE_ACCEPTED,
+  MESSAGE_COMMIT,
   MESSAGE_NACK,
   MESSAGE_PREPARE,
   MESSAGE_PROMISE,
@@ -19,7 +21,7 @@ import type { AskedRmw } from './coordinator-harness.ts';
 import { bytesOf, clientPeer, NO_STAMP, sessionWith } from './fixtures.ts';
 import type { Message } from './fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
-import { acceptOf, nackOf, parseRmw, prepareOf, promiseOf } from './rmw-fixtures.ts';
+import { acceptOf, acceptedOf, behindOf, nackOf, parseRmw, prepareOf, promiseOf } from './rmw-fixtures.ts';
 import type { Ballot, RmwMessage } from './rmw-fixtures.ts';
 
 const KEY = bytesOf('a key');
@@ -211,6 +213,94 @@ test('should go on past another than the gate that refuses', () => {
     promise(harness, third);
     assert.equal(harness.askedRmw(MESSAGE_ACCEPT).length, 3);
   }
+});
+
+test('should go over a greater ballot at once, and once, when the gate has let it through', () => {
+  for (const isAccept of [false, true]) {
+    const { harness, gate } = refusedOnce();
+    promise(harness, [gate]);
+    let others = harness.askedRmw(MESSAGE_PREPARE);
+    if (isAccept) {
+      promise(harness, others.slice(0, 1));
+      others = harness.askedRmw(MESSAGE_ACCEPT).filter(({ member }) => member !== gate.member);
+    }
+    refuse(harness, others);
+    const over = harness.askedRmw(MESSAGE_PREPARE);
+    assert.deepEqual(yieldsOf(over), [false, false, false]);
+    assert.ok(over.every((one) => one.ballot!.number > 77 && (one.flags & FLAG_NEXT) === (isAccept ? 0 : FLAG_NEXT)));
+    promise(
+      harness,
+      over.filter(({ member }) => member === gate.member),
+    );
+    refuse(
+      harness,
+      over.filter(({ member }) => member !== gate.member),
+    );
+    harness.assertNothingAsked();
+    const again = comeBack(harness);
+    assert.deepEqual([again.map(({ member }) => member), yieldsOf(again)], [[gate.member], [true]]);
+  }
+});
+
+/** A coordinator that has been refused once, and to which one member is silent, which is not the gate. */
+function withSilentMember(): { harness: CoordinatorHarness; gate: AskedRmw; silent: number } {
+  const { harness, gate } = refusedOnce();
+  promise(harness, [gate]);
+  const [first, second] = harness.askedRmw(MESSAGE_PREPARE);
+  refuse(harness, [first!]);
+  harness.assertNothingAsked();
+  // The other one's answer becomes overdue.
+  const again = comeBack(harness);
+  assert.deepEqual([again.map(({ member }) => member), yieldsOf(again)], [[gate.member], [true]]);
+  return { harness, gate: again[0]!, silent: second!.member };
+}
+
+test('should not wait for a silent member when all that the others lack is the slot before', () => {
+  const { harness, gate, silent } = withSilentMember();
+  harness.answer(gate, promiseOf(gate, { slot: 2, lastId: { sequence: 1, writer: OTHER } }));
+  const [behind] = harness.askedRmw(MESSAGE_PREPARE).filter(({ member }) => member !== silent);
+  harness.answer(behind!, behindOf(behind!, 0));
+  assert.deepEqual(
+    harness.askedRmw(MESSAGE_COMMIT).map(({ member }) => member),
+    [behind!.member],
+  );
+});
+
+test('should not wait for a silent member when the others are enough to know that another ballot is needed', () => {
+  for (const isAccept of [false, true]) {
+    const { harness, gate, silent } = withSilentMember();
+    promise(harness, [gate]);
+    let others = harness.askedRmw(MESSAGE_PREPARE);
+    assert.equal(others.length, 2, 'the silent one is asked');
+    if (isAccept) {
+      promise(
+        harness,
+        others.filter(({ member }) => member !== silent),
+      );
+      others = harness.askedRmw(MESSAGE_ACCEPT).filter(({ member }) => member !== gate.member);
+    }
+    refuse(
+      harness,
+      others.filter(({ member }) => member !== silent),
+    );
+    assert.equal(harness.askedRmw(MESSAGE_PREPARE).length, 3, 'with a greater ballot, and without waiting');
+  }
+});
+
+test('should wait for a silent member when another one has no room, which no ballot changes', () => {
+  const { harness, gate, silent } = withSilentMember();
+  promise(harness, [gate]);
+  promise(
+    harness,
+    harness.askedRmw(MESSAGE_PREPARE).filter(({ member }) => member !== silent),
+  );
+  const accepts = harness.askedRmw(MESSAGE_ACCEPT);
+  for (const one of accepts.filter(({ member }) => member !== silent)) {
+    harness.answer(one, one.member === gate.member ? acceptedOf(one) : nackOf(one, undefined, FLAG_HOST_FULL));
+  }
+  harness.assertNothingAsked();
+  harness.answer(accepts[silent]!, acceptedOf(accepts[silent]!));
+  assert.equal(harness.askedRmw(MESSAGE_COMMIT).length, 3);
 });
 
 test('should pass by a gate that is silent, and take another one for the next attempt', () => {

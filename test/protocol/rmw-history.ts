@@ -48,7 +48,7 @@ function apply({ call, outcome, value: told }: Seen, value: Value): After {
       return (outcome === 'absent' ? value === undefined : told === value) ? { value } : null;
     case 'rmw': {
       const { request } = call;
-      const result = applyRmw(request, value === undefined ? undefined : bytesOf(value), NO_STAMP);
+      const result = applyRmw(request, value === undefined ? undefined : bytesOf(value), NO_STAMP, true);
       const expected = result.kind === 'none' ? result.outcome : 'ok';
       const after =
         result.kind === 'set' ? Buffer.from(result.value).toString() : result.kind === 'none' ? value : undefined;

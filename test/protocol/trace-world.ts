@@ -5,6 +5,7 @@
  *     put c0 key value     get c0 key     delete c0 key      an operation of a client begins
  *     incr c0 key          swap c0 key value                 ... that adds 1; that sets, and tells what was there
  *     cas c0 key expected value                              ... that sets if it finds what is expected
+ *     cancel c0                                              its last operation is given up
  *     deliver c0 r1 [TEXT]                                   the oldest message on its way from c0 to r1 (that is told so)
  *     drop c0 r1 [TEXT]                                      is lost
  *     repeat c0 r1 [TEXT]                                    arrives, and stays on its way
@@ -89,6 +90,13 @@ const INCREMENT: RmwRequest = {
   delta: 1n,
 };
 
+/** Of a script's incr, swap or cas. */
+function requestOf(verb: string, value: string | undefined, other: string | undefined): RmwRequest {
+  if (verb === 'incr') return INCREMENT;
+  const set: RmwRequest = { ...INCREMENT, change: RMW_SET, value: bytesOf(other ?? value!) };
+  return verb === 'swap' ? set : { ...set, condition: CONDITION_VALUE, expected: bytesOf(value!) };
+}
+
 interface Underway {
   readonly from: string;
   readonly to: string;
@@ -101,6 +109,8 @@ interface TraceClient {
   readonly sealing: ReturnType<typeof createInlineSealing>;
   readonly members: readonly Session<Peer>[];
   readonly operations: string[];
+  /** Of the operation begun last. */
+  lastId: number;
   nowMs: number;
 }
 
@@ -127,6 +137,11 @@ export class TraceWorld {
       case 'cas':
         this.#begin(verb, words);
         break;
+      case 'cancel': {
+        const client = this.#clientOf(words[0]!);
+        client.coordinator.cancel(client.lastId);
+        break;
+      }
       case 'deliver':
         this.#arrive(this.#take(words));
         break;
@@ -171,7 +186,7 @@ export class TraceWorld {
     });
     const members = Array.from({ length: MEMBER_COUNT }, (_, member) => sessionWith(memberPeer(member), true));
     const operations: string[] = [];
-    const coordinator = new Coordinator({
+    const coordinator: Coordinator = new Coordinator({
       memberCount: MEMBER_COUNT,
       capacity: 8,
       pullBytesMax: 2 ** 20,
@@ -183,7 +198,7 @@ export class TraceWorld {
       drops: new DropCounters(),
       sink: {
         onOperationEnded: (token, outcome, value, valueBytes) => {
-          const read = valueBytes > 0 ? ` ${Buffer.from(value.subarray(0, valueBytes)).toString()}` : '';
+          const read = coordinator.ended.hasValue ? ` ${Buffer.from(value.subarray(0, valueBytes)).toString()}` : '';
           this.#said.push(`c${index} ${operations[token]}: ${outcome}${read}`);
         },
       },
@@ -192,7 +207,7 @@ export class TraceWorld {
       session: (member) => members[member],
       onOtherMessage: () => assert.fail('replicas send answers only'),
     });
-    return { coordinator, messenger, sealing, members, operations, nowMs: 1_000 };
+    return { coordinator, messenger, sealing, members, operations, lastId: -1, nowMs: 1_000 };
   }
 
   #begin(verb: string, [name, key, value, other]: string[]): void {
@@ -200,17 +215,14 @@ export class TraceWorld {
     const { coordinator, nowMs } = client;
     const token = client.operations.push([verb, key, value, other].filter((word) => word !== undefined).join(' ')) - 1;
     const keyBytes = bytesOf(key!);
-    if (verb === 'get') coordinator.startGet(token, keyBytes, DEADLINE_MS, nowMs);
-    else if (verb === 'delete') coordinator.startDelete(token, keyBytes, DEADLINE_MS, nowMs);
-    else if (verb === 'incr') coordinator.startRmw(token, keyBytes, INCREMENT, DEADLINE_MS, nowMs);
-    else if (verb === 'swap') {
-      const request: RmwRequest = { ...INCREMENT, change: RMW_SET, value: bytesOf(value!) };
-      coordinator.startRmw(token, keyBytes, request, DEADLINE_MS, nowMs);
-    } else if (verb === 'cas') {
-      const set: RmwRequest = { ...INCREMENT, change: RMW_SET, value: bytesOf(other!) };
-      const request: RmwRequest = { ...set, condition: CONDITION_VALUE, expected: bytesOf(value!) };
-      coordinator.startRmw(token, keyBytes, request, DEADLINE_MS, nowMs);
-    } else coordinator.startPut(token, keyBytes, bytesOf(value!), DEADLINE_MS, nowMs);
+    client.lastId =
+      verb === 'get'
+        ? coordinator.startGet(token, keyBytes, DEADLINE_MS, nowMs)
+        : verb === 'delete'
+          ? coordinator.startDelete(token, keyBytes, DEADLINE_MS, nowMs)
+          : verb === 'put'
+            ? coordinator.startPut(token, keyBytes, bytesOf(value!), DEADLINE_MS, nowMs)
+            : coordinator.startRmw(token, keyBytes, requestOf(verb, value, other), DEADLINE_MS, nowMs);
     this.#seal(client);
   }
 

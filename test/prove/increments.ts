@@ -51,10 +51,11 @@ async function prove({ quick, progress }: ProofContext, keys: number): Promise<C
   }
 }
 
-function figuresOf({ acknowledged, errors, sum, elapsedMs, mostOfOne, leastOfOne }: IncrementsResult): string {
+function figuresOf(result: IncrementsResult): string {
+  const { acknowledged, errors, sum, rateBefore, rateAfter, mostOfOne, leastOfOne } = result;
   const failed = Object.entries(errors).map(([code, times]) => `${count(times)} ${code}`);
   return (
     `${count(acknowledged)} acknowledged, ${failed.join(', ') || 'no error'}, sum ${count(Number(sum))}; ` +
-    `${count((acknowledged * 1_000) / elapsedMs)} a second, ${count(leastOfOne)} to ${count(mostOfOne)} a client`
+    `${count(rateBefore)} a second before and ${count(rateAfter)} after, ${count(leastOfOne)} to ${count(mostOfOne)} a client`
   );
 }

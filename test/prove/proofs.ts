@@ -11,6 +11,7 @@ import { increments } from './increments.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
 import type { Proof } from './proof.ts';
+import { rotation } from './rotation.ts';
 import { rmwSpeed } from './rmw-speed.ts';
 import { scans } from './scans.ts';
 import { simulation } from './simulation.ts';
@@ -29,6 +30,7 @@ export const PROOFS: readonly Proof[] = [
   evidence,
   handshakeFlood,
   increments,
+  rotation,
   speed,
   rmwSpeed,
   goodput,

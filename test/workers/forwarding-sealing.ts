@@ -16,6 +16,10 @@ export class ForwardingSealing implements Sealing, KeyRegistry {
     return this.inner.datagramTagBytes;
   }
 
+  isUnderCurrentKey(...envelope: Parameters<Sealing['isUnderCurrentKey']>): boolean {
+    return this.inner.isUnderCurrentKey(...envelope);
+  }
+
   envelopeBytesOf(valueBytes: number): number {
     return this.inner.envelopeBytesOf(valueBytes);
   }

@@ -22,6 +22,7 @@ export const AUDIT_EVENTS = [
   'suppressed',
   'operator-command',
   'operator-refused',
+  'data-key',
 ] as const;
 
 const ENTRY = z.strictObject({

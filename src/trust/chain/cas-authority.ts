@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { generateStaticKeyPair } from '../../../workers/signing.ts';
+import { erase, generateStaticKeyPair } from '../../../workers/signing.ts';
 import type { SecurityMode } from '../../../net/mode.ts';
 import { AvocadoError } from '../../errors.ts';
 import type { Authority, Configuration } from '../authority.ts';
 import { voucherGroupOf } from '../certificate.ts';
-import type { DataKeyRing } from '../data-key-ring.ts';
+import { DataKeyRing } from '../data-key-ring.ts';
+import { keyReportText } from '../key-report.ts';
 import { FileFields } from '../cluster-files.ts';
 import { configurationOf } from '../cluster-configuration.ts';
 import type { ClusterConfiguration } from '../cluster-configuration.ts';
@@ -13,10 +14,10 @@ import { verifyPeer } from '../verify-peer.ts';
 import { CasConnection } from './cas-connection.ts';
 import type { CasJudgement, CasReference } from './cas-connection.ts';
 import { isLater } from './https-call.ts';
-import { join } from './join-cluster.ts';
+import { currentSpaces, join } from './join-cluster.ts';
 import type { Admission, JoinOptions, StaticKeyPair } from './join-cluster.ts';
-import { CONFIGURATION_ANSWER, REVOCATIONS } from './messages.ts';
-import type { Revocations } from './messages.ts';
+import { CONFIGURATION_ANSWER, DATA_KEY_LIST, REVOCATIONS } from './messages.ts';
+import type { DataKeyList, Revocations } from './messages.ts';
 import { openDocument } from './signed-document.ts';
 
 /** The place in a cluster that CAS gives to this process. Once it stands, CAS being down stops nothing. */
@@ -25,18 +26,22 @@ export interface CasAuthorityOptions extends JoinOptions {
   readonly judgement: CasJudgement;
   /** How long to wait for CAS, LAS and missing members; Infinity for a replica. */
   readonly timeoutMs: number;
-  /** Between two looks at revocations. */
+  /** Between two looks at what CAS has changed; default: as CAS says. */
   readonly refreshMs?: number;
   readonly signal?: AbortSignal;
   /** Called whenever what is waited for changes, and when a renewal fails. */
   readonly onWaiting?: (reason: string) => void;
 }
 
-const REFRESH_MS_DEFAULT = 10_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2_000;
 /** The other members are starting, too. */
 const FORMING_MS_MAX = 200;
+/**
+ * A renewal that failed is tried again so soon, where certificates live for seconds; and CAS is asked for an unknown data key
+ * no more often, as hosts can make ids up.
+ */
+const REFRESH_MS_MIN = 500;
 /** Renewal of a certificate begins at half of its life. */
 const RENEW_AT = 0.5;
 
@@ -57,7 +62,7 @@ export async function openCasAuthority(options: CasAuthorityOptions): Promise<Ca
         const place = await readPlace(cas);
         if (place.configuration !== undefined) {
           checkOwnPlace(place.configuration, staticKeys, options);
-          return new CasAuthority(options, staticKeys, admission, place.configuration, place.revocations);
+          return new CasAuthority(options, staticKeys, admission, place.configuration, place);
         }
         reason = missingText(place.missing);
       } catch (error) {
@@ -88,12 +93,14 @@ interface Place {
   readonly missing: readonly number[];
   readonly configuration: ClusterConfiguration | undefined;
   readonly revocations: Revocations;
+  readonly keyList: DataKeyList;
 }
 
-/** Both parts are signed by the cluster key: whoever hands them over need not be CAS. */
+/** All parts are signed by the cluster key: whoever hands them over need not be CAS. */
 async function readPlace(cas: CasConnection): Promise<Place> {
   const answer = await cas.call('/v1/configuration', {}, CONFIGURATION_ANSWER);
   const revocations = openDocument(answer.revocations, 'revocations', REVOCATIONS, cas.clusterPublicKey);
+  const keyList = openDocument(answer.dataKeys, 'data keys', DATA_KEY_LIST, cas.clusterPublicKey);
   const configuration =
     answer.configuration === null
       ? undefined
@@ -102,10 +109,14 @@ async function readPlace(cas: CasConnection): Promise<Place> {
     configuration !== undefined &&
     (hexOf(configuration.clusterPublicKey) !== cas.document.clusterPublicKey ||
       hexOf(configuration.clusterId) !== cas.document.clusterId);
-  if (revocations === undefined || revocations.clusterId !== cas.document.clusterId || isForeign) {
-    throw new AvocadoError('ADMISSION_REFUSED', 'configuration or revocations are not signed by the cluster key');
+  const { clusterId } = cas.document;
+  if (revocations?.clusterId !== clusterId || keyList?.clusterId !== clusterId || isForeign) {
+    throw new AvocadoError(
+      'ADMISSION_REFUSED',
+      'configuration, revocations or list of data keys are not signed by the cluster key',
+    );
   }
-  return { missing: answer.missing, configuration, revocations };
+  return { missing: answer.missing, configuration, revocations, keyList };
 }
 
 function checkOwnPlace(configuration: ClusterConfiguration, keys: StaticKeyPair, options: JoinOptions): void {
@@ -124,13 +135,21 @@ export class CasAuthority implements Authority {
   readonly mode: SecurityMode;
   readonly configuration: Configuration;
   readonly staticKeyPair: StaticKeyPair;
-  readonly dataKeys: DataKeyRing;
+  readonly dataKeys = DataKeyRing.empty();
   /** The one of the last renewal. */
   certificate: Uint8Array;
   readonly verify: Authority['verify'];
   readonly #options: CasAuthorityOptions;
   #revocations: Revocations;
   #revoked: ReadonlySet<string>;
+  #keyList: DataKeyList;
+  /** Of the list at the time that keys were handed out last. */
+  #delivered = { sequence: 0, lastId: 0 };
+  #followedSequence = -1;
+  /** What was reported last, as text. */
+  #reported = '';
+  #refreshedMs = -Infinity;
+  #refreshing: Promise<void> | undefined;
   #renewAtMs: number;
   #cas: CasConnection | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -142,15 +161,18 @@ export class CasAuthority implements Authority {
     staticKeys: StaticKeyPair,
     admission: Admission,
     cluster: ClusterConfiguration,
-    revocations: Revocations,
+    { revocations, keyList }: Pick<Place, 'revocations' | 'keyList'>,
   ) {
     this.#options = options;
     this.clusterId = cluster.clusterId;
     this.mode = cluster.mode;
     this.configuration = { epoch: cluster.epoch, members: cluster.members };
     this.staticKeyPair = staticKeys;
-    this.dataKeys = admission.dataKeys;
     this.certificate = admission.certificate;
+    this.#keyList = keyList;
+    this.#takeKeys(admission);
+    this.#followKeys(keyList);
+    this.dataKeys.onUnknownKey = () => this.#refreshSoon();
     this.#revocations = revocations;
     this.#revoked = new Set(revocations.staticKeys);
     this.verify = (certificate, staticKey, nowSeconds) => {
@@ -171,21 +193,28 @@ export class CasAuthority implements Authority {
     this.#cas?.close();
   }
 
-  /** Renews if it is time, and takes newer revocations. Whatever fails is tried again; nothing that runs is stopped. */
-  async refresh(): Promise<void> {
+  /** Renews if it is time, and takes what is new. Whatever fails is tried again; nothing that runs is stopped. */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #refresh(): Promise<void> {
+    this.#refreshedMs = performance.now();
     try {
       this.#cas ??= await CasConnection.open(this.#options.cas, this.#options.judgement);
-      if (this.#options.judgement.nowMs() >= this.#renewAtMs) {
-        const renewed = await join(this.#cas, this.staticKeyPair, this.#options);
-        this.certificate = renewed.certificate;
-        this.#renewAtMs = this.#renewalOf(renewed);
-      }
-      const { revocations } = await readPlace(this.#cas);
+      const { revocations, keyList } = await readPlace(this.#cas);
       // An older list is one that was kept back.
       if (revocations.sequence > this.#revocations.sequence) {
         this.#revocations = revocations;
         this.#revoked = new Set(revocations.staticKeys);
       }
+      await this.#renew(this.#cas, keyList);
+      this.#followKeys(keyList);
+      // That a new key is here CAS learns at once: others wait for it.
+      if (this.#isReportDue(keyList)) await this.#renew(this.#cas, keyList);
       this.#trouble = '';
     } catch (error) {
       this.#cas?.close();
@@ -196,11 +225,59 @@ export class CasAuthority implements Authority {
     }
   }
 
+  /** Joining again brings the next certificate and all keys, and takes a replica's report along. */
+  async #renew(cas: CasConnection, keyList: DataKeyList): Promise<void> {
+    const { judgement, wantsDataKeys } = this.#options;
+    const isTime = judgement.nowMs() >= this.#renewAtMs;
+    const lacksKeys = wantsDataKeys && keyList.keys.some(({ id }) => id > this.#delivered.lastId);
+    if (!isTime && !lacksKeys && !this.#isReportDue(keyList)) return;
+    const report = this.#options.role === 'replica' ? this.dataKeys.report() : undefined;
+    const renewed = await join(cas, this.staticKeyPair, this.#options, report);
+    this.certificate = renewed.certificate;
+    this.#renewAtMs = this.#renewalOf(renewed);
+    if (report !== undefined) this.#reported = keyReportText(report);
+    this.#takeKeys(renewed);
+  }
+
+  /** Only while a key is on its way in or out. */
+  #isReportDue({ keys }: DataKeyList): boolean {
+    if (this.#options.role !== 'replica' || keys.every(({ phase }) => phase === 'current')) return false;
+    return keyReportText(this.dataKeys.report()) !== this.#reported;
+  }
+
+  #takeKeys({ keys: delivered }: Admission): void {
+    if (delivered === undefined) return;
+    const { sequence, lastId, spaces, keys } = delivered;
+    this.#delivered = { sequence, lastId };
+    this.#followedSequence = -1;
+    this.dataKeys.update(spaces, keys);
+    for (const { key } of keys) erase(key);
+  }
+
+  /** An older list than what was handed out knows nothing of the newest keys. */
+  #followKeys(list: DataKeyList): void {
+    if (list.sequence < this.#keyList.sequence || list.sequence < this.#delivered.sequence) return;
+    this.#keyList = list;
+    if (list.sequence === this.#followedSequence) return;
+    this.#followedSequence = list.sequence;
+    this.dataKeys.follow(currentSpaces(list.spaces), list.keys);
+  }
+
+  #refreshSoon(): void {
+    if (this.#closed || performance.now() - this.#refreshedMs < REFRESH_MS_MIN) return;
+    this.#refreshedMs = performance.now();
+    void this.refresh();
+  }
+
   #schedule(): void {
     if (this.#closed) return;
+    const { judgement, refreshMs = Infinity } = this.#options;
+    const ownMs = Math.max(this.#renewAtMs - judgement.nowMs(), REFRESH_MS_MIN);
+    // No less often than CAS counts on.
+    const waitMs = Math.min(refreshMs, this.#keyList.refreshSeconds * 1_000, ownMs);
     this.#timer = setTimeout(() => {
       void this.refresh().then(() => this.#schedule());
-    }, this.#options.refreshMs ?? REFRESH_MS_DEFAULT);
+    }, waitMs);
     this.#timer.unref();
   }
 

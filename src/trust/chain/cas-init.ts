@@ -8,6 +8,7 @@ import { checkMembers } from '../cluster-directory.ts';
 import { AvocadoError } from '../../errors.ts';
 import { AUDIT_START } from './audit-log.ts';
 import type { CasState } from './cas-state.ts';
+import { EMPTY_REPORT } from './key-rotation.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
 import { DEFAULT_GRANTS, newProfile, PROFILES_MAX } from './profiles.ts';
 import type { Profile } from './profiles.ts';
@@ -25,6 +26,8 @@ export interface CasSettings {
   readonly profiles?: readonly Profile[];
   /** Beside the one called default, which has the empty prefix. */
   readonly spaces?: readonly KeySpace[];
+  /** How often members and clients look at what CAS has changed; default: 10. */
+  readonly refreshSeconds?: number;
   /** Hex of Ed25519 public keys whose commands are obeyed. */
   readonly operators: readonly string[];
   /** So many of them replace the policy together. */
@@ -33,6 +36,7 @@ export interface CasSettings {
 
 const CLUSTER_ID_BYTES = 16;
 const KEY_BYTES = 32;
+const REFRESH_SECONDS_DEFAULT = 10;
 
 /** A new cluster with new keys, before anybody has joined. @throws AvocadoError INVALID_ARGUMENT. */
 export function newCasState(settings: CasSettings): CasState {
@@ -58,8 +62,17 @@ export function newCasState(settings: CasSettings): CasState {
     clusterSecretKey: hexOf(clusterKey.secretKey),
     recoveryKey: hexOf(randomBytes(KEY_BYTES)),
     spaces: spaces.map(({ name, prefix }, i) => ({ name, prefixHex: hexOf(prefix), currentDataKeyId: i + 1 })),
-    dataKeys: spaces.map(({ name }, i) => ({ id: i + 1, space: name, key: hexOf(randomBytes(KEY_BYTES)) })),
+    dataKeys: spaces.map(({ name }, i) => ({
+      id: i + 1,
+      space: name,
+      key: hexOf(randomBytes(KEY_BYTES)),
+      phase: 'current',
+      sinceMs: 0,
+    })),
     lastDataKeyId: spaces.length,
+    destroyedKeys: [],
+    keySequence: 0,
+    refreshSeconds: settings.refreshSeconds ?? REFRESH_SECONDS_DEFAULT,
     policy: settings.policy,
     admission: settings.admission,
     certificateSeconds: settings.certificateSeconds,
@@ -67,7 +80,7 @@ export function newCasState(settings: CasSettings): CasState {
     policyThreshold,
     profiles,
     epoch: 1,
-    members: settings.members.map(({ host, port }) => ({ host, port, staticKey: null })),
+    members: settings.members.map(({ host, port }) => ({ host, port, staticKey: null, keyReport: EMPTY_REPORT })),
     lases: [],
     revoked: [],
     revocationSequence: 0,

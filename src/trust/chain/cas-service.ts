@@ -54,6 +54,7 @@ const REQUESTS_PER_SECOND_DEFAULT = 200;
 const WITNESS_TIMEOUT_MS = 2_000;
 /** Witnesses that were down when CAS started are asked again. */
 const WITNESS_INTERVAL_MS = 2_000;
+const TICK_INTERVAL_MS = 500;
 
 /** @throws AvocadoError CLUSTER_FILES, EVIDENCE_FILES, EVIDENCE_UNAVAILABLE, INVALID_ARGUMENT, PORT_IN_USE. */
 export async function runCas(options: CasServiceOptions): Promise<RunningCas> {
@@ -85,8 +86,12 @@ export async function runCas(options: CasServiceOptions): Promise<RunningCas> {
     ]),
   });
   let timer: NodeJS.Timeout | undefined;
+  const ticks = setInterval(() => {
+    cas.tick().catch(onError);
+  }, TICK_INTERVAL_MS);
   const close = async (): Promise<void> => {
     clearInterval(timer);
+    clearInterval(ticks);
     await service.close();
     witnesses.close();
   };

@@ -8,9 +8,18 @@ import { EVIDENCE_KINDS } from '../evidence/evidence.ts';
 import { POLICY_CHARS_MAX } from '../evidence/policy.ts';
 import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
 import { ADMISSIONS } from './admissions.ts';
+import {
+  DATA_KEY_ID,
+  DATA_KEYS_MAX,
+  KEY_PHASES,
+  KEY_REPORT,
+  KEY_SPACES,
+  REFRESH_SECONDS,
+  REVOCATIONS_MAX,
+  SPACE_NAME,
+} from './messages.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
 import { PROFILE, PROFILES_MAX } from './profiles.ts';
-import { DATA_KEY_ID, DATA_KEYS_MAX, KEY_SPACES, REVOCATIONS_MAX, SPACE_NAME } from './messages.ts';
 
 /**
  * All that CAS must not forget. It is one file, sealed under a key of the platform, and beside it the same sealed under the
@@ -24,6 +33,7 @@ const COUNT = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 /** Machines, those included that are gone. */
 export const LASES_MAX = 1_024;
 const GROUP_MAX = 0xffff;
+export const DESTROYED_KEPT_MAX = 64;
 
 const STATE = z.strictObject({
   /** Grows with each state that is written. */
@@ -37,16 +47,31 @@ const STATE = z.strictObject({
   spaces: KEY_SPACES,
   /** Of all spaces. Ids are given out in order, and never again. */
   dataKeys: z
-    .array(z.strictObject({ id: DATA_KEY_ID, space: SPACE_NAME, key: KEY }))
+    .array(
+      z.strictObject({
+        id: DATA_KEY_ID,
+        space: SPACE_NAME,
+        key: KEY,
+        phase: z.enum(KEY_PHASES),
+        /** When the phase began, Unix milliseconds. */
+        sinceMs: z.number().min(0),
+      }),
+    )
     .min(1)
     .max(DATA_KEYS_MAX),
   lastDataKeyId: DATA_KEY_ID,
+  /** The latest ones, for people. */
+  destroyedKeys: z
+    .array(z.strictObject({ id: DATA_KEY_ID, space: SPACE_NAME, destroyedMs: COUNT }))
+    .max(DESTROYED_KEPT_MAX),
+  keySequence: COUNT,
+  refreshSeconds: REFRESH_SECONDS,
   /** Text of the policy file. */
   policy: z.string().max(POLICY_CHARS_MAX),
   admission: z.enum(ADMISSIONS),
   certificateSeconds: z
     .int()
-    .min(60)
+    .min(5)
     .max(365 * 86_400),
   operators: z.array(KEY).max(OPERATORS_MAX),
   /** So many of them replace the policy together. */
@@ -61,6 +86,8 @@ const STATE = z.strictObject({
         port: z.int().min(1).max(65_535),
         /** Null until it has joined. */
         staticKey: KEY.nullable(),
+        /** The latest of this key's holder. */
+        keyReport: KEY_REPORT,
       }),
     )
     .min(1)
@@ -91,6 +118,7 @@ const STATE = z.strictObject({
 
 export type CasState = z.infer<typeof STATE>;
 export type LasRecord = CasState['lases'][number];
+export type DataKeyRecord = CasState['dataKeys'][number];
 
 export const STATE_FILE = 'cas-state.sealed';
 export const BACKUP_FILE = 'cas-backup.sealed';

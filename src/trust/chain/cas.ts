@@ -16,7 +16,15 @@ import { LASES_MAX } from './cas-state.ts';
 import type { LasRecord } from './cas-state.ts';
 import type { CasEvent } from './chain-events.ts';
 import { Refused } from './https-service.ts';
-import type { CasDocument, DataKeysContent, JoinRequest, LasCertificate, Revocations } from './messages.ts';
+import type {
+  CasDocument,
+  DataKeyList,
+  DataKeysContent,
+  JoinRequest,
+  LasCertificate,
+  Revocations,
+} from './messages.ts';
+import { advanceKeys, EMPTY_REPORT, waitsFor } from './key-rotation.ts';
 import { nonceAgeMs, Nonces } from './nonces.ts';
 import type { NonceVerdict } from './nonces.ts';
 import { OperatorCommands, revokeKeys } from './operator-commands.ts';
@@ -95,6 +103,13 @@ export class Cas {
       stateCounter: state.counter,
       auditCount: auditHead.count,
       auditHead: auditHead.hash,
+      dataKeys: state.dataKeys.map(({ id, space, phase }) => ({
+        id,
+        space,
+        phase,
+        waitsFor: waitsFor(state, { id, phase }),
+      })),
+      destroyedKeys: state.destroyedKeys.map(({ id }) => id),
     };
   }
 
@@ -182,8 +197,8 @@ export class Cas {
     if (!verdict.ok) return refuse(verdict);
     const { state } = store;
     const expirySeconds = Math.floor(nowMs() / 1000) + state.certificateSeconds;
+    if (memberIndex !== null) this.#takeMember(memberIndex, staticKey, request.keyReport);
     const { lasId, grants } = verdict;
-    if (memberIndex !== null) this.#takeMember(memberIndex, staticKey);
     const { kind, measurement } = verdict.facts;
     this.#audit('admitted', { role, memberIndex, staticKey, profile, lasId, kind, measurement, address });
     // Of a client only the log's head is new in it: so admissions can't be cut from the log unseen.
@@ -214,7 +229,18 @@ export class Cas {
     };
   }
 
-  configuration(): { missing: number[]; configuration: object | null; revocations: object } {
+  /** Takes the steps of data keys that are due. To be called about once a second. */
+  async tick(): Promise<void> {
+    if (!this.isServing) return;
+    const { store, nowMs, onEvent } = this.#options;
+    const steps = advanceKeys(store.state, nowMs());
+    if (steps.length === 0) return;
+    for (const { id, space, phase } of steps) this.#audit('data-key', { dataKeyId: id, space, phase });
+    this.#standing.note(await store.written());
+    for (const step of steps) onEvent({ type: 'data-key', ...step });
+  }
+
+  configuration(): { missing: number[]; configuration: object | null; revocations: object; dataKeys: object } {
     const { store } = this.#options;
     const { state } = store;
     const missing = state.members.flatMap(({ staticKey }, i) => (staticKey === null ? [i] : []));
@@ -229,6 +255,7 @@ export class Cas {
       missing,
       configuration: whole,
       revocations: documentJson(signDocument('revocations', revocations, store.clusterSecretKey)),
+      dataKeys: documentJson(signDocument('data keys', this.#keyList(), store.clusterSecretKey)),
     };
   }
 
@@ -288,29 +315,39 @@ export class Cas {
     );
   }
 
+  #keyList(): DataKeyList {
+    const { clusterId, keySequence: sequence, refreshSeconds, spaces, dataKeys } = this.#options.store.state;
+    const keys = dataKeys.map(({ id, space, phase }) => ({ id, space, phase }));
+    return { clusterId, sequence, refreshSeconds, spaces, keys };
+  }
+
   /**
    * All of a replica's; a client's are those of the spaces that one of its grants to read has as a whole. Of the others it
    * could open what it may not read.
    */
   #sealedKeys(deliveryKey: string, grants: readonly Grant[] | undefined): Uint8Array {
-    const { spaces, dataKeys } = this.#options.store.state;
+    const { spaces, dataKeys, keySequence: sequence, lastDataKeyId: lastId } = this.#options.store.state;
     const permissions = grants === undefined ? Permissions.ALL : new Permissions(grants);
     const covered = spaces.filter(({ prefixHex }) => {
       return permissions.covers(RIGHT_READ, new KeyPrefix(bytesOfHex(prefixHex)));
     });
     const names = new Set(covered.map(({ name }) => name));
     const keys = dataKeys.filter(({ space }) => names.has(space)).map(({ id, key }) => ({ id, key }));
-    const content: DataKeysContent = { spaces, keys };
+    const content: DataKeysContent = { sequence, lastId, spaces, keys };
     return sealTo(new TextEncoder().encode(JSON.stringify(content)), bytesOfHex(deliveryKey));
   }
 
   /** The key that held the place, of a process that has ended while the cluster formed, is worth nothing from now on. */
-  #takeMember(memberIndex: number, staticKey: string): void {
+  #takeMember(memberIndex: number, staticKey: string, report: JoinRequest['keyReport']): void {
     const { state } = this.#options.store;
     const member = state.members[memberIndex]!;
-    if (member.staticKey === staticKey) return;
+    if (member.staticKey === staticKey) {
+      if (report !== undefined) member.keyReport = report;
+      return;
+    }
     if (member.staticKey !== null) revokeKeys(state, [member.staticKey], this.#options.nowMs() / 1000);
     member.staticKey = staticKey;
+    member.keyReport = EMPTY_REPORT;
   }
 
   #useNonce(nonce: string, refuse: (refusal: AdmissionRefusal) => never): void {

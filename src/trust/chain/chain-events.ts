@@ -1,4 +1,5 @@
 import type { AuditDetail } from './audit-log.ts';
+import type { KeyStep } from './key-rotation.ts';
 
 /** What happens at CAS and LAS, for whoever runs them. Times are from the nonce to the answer. */
 export type CasEvent =
@@ -24,5 +25,6 @@ export type CasEvent =
       readonly seen: string;
       readonly about: AuditDetail;
     }
+  | ({ readonly type: 'data-key' } & KeyStep)
   | { readonly type: 'serving'; readonly confirmedBy: string }
   | { readonly type: 'overtaken'; readonly counter: number; readonly witness: string };

@@ -1,7 +1,8 @@
 import { generateStaticKeyPair } from '../../../workers/signing.ts';
 import { openSealedTo } from '../../../workers/secret-box.ts';
 import { AvocadoError } from '../../errors.ts';
-import { DataKeyRing } from '../data-key-ring.ts';
+import type { CurrentSpace, DataKey } from '../data-key-ring.ts';
+import type { KeyReport } from '../key-report.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
 import { DEFAULT_PROFILE } from '../profile-name.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
@@ -9,6 +10,7 @@ import { parseStrictJson } from '../evidence/strict-json.ts';
 import type { CasConnection } from './cas-connection.ts';
 import { PinnedServer } from './https-call.ts';
 import { DATA_KEYS, JOIN_ANSWER, VOUCHER_ANSWER } from './messages.ts';
+import type { DataKeysContent } from './messages.ts';
 import type { Platform } from './platform.ts';
 import { signEnrolment } from './profiles.ts';
 import { joinReportData } from './report-data.ts';
@@ -33,7 +35,16 @@ export interface JoinOptions {
 export interface Admission {
   readonly certificate: Uint8Array;
   readonly expirySeconds: number;
-  readonly dataKeys: DataKeyRing;
+  /** Undefined: none were asked for. */
+  readonly keys: DeliveredKeys | undefined;
+}
+
+export interface DeliveredKeys {
+  /** Of CAS's list of data keys, at that time. */
+  readonly sequence: number;
+  readonly lastId: number;
+  readonly spaces: readonly CurrentSpace[];
+  readonly keys: readonly DataKey[];
 }
 
 export type StaticKeyPair = ReturnType<typeof generateStaticKeyPair>;
@@ -42,7 +53,12 @@ const LAS_TIMEOUT_MS = 5_000;
 const KEYS_CHARS_MAX = 64 * 1024;
 
 /** @throws AvocadoError ADMISSION_REFUSED, TRUST_UNAVAILABLE, EVIDENCE_UNAVAILABLE. */
-export async function join(cas: CasConnection, staticKeys: StaticKeyPair, options: JoinOptions): Promise<Admission> {
+export async function join(
+  cas: CasConnection,
+  staticKeys: StaticKeyPair,
+  options: JoinOptions,
+  keyReport?: KeyReport,
+): Promise<Admission> {
   const { role, memberIndex, wantsDataKeys, enrolmentKey } = options;
   // Of their own, used once: what is sealed to it stays closed when the static key is lost one day.
   const deliveryKeys = generateStaticKeyPair();
@@ -52,6 +68,7 @@ export async function join(cas: CasConnection, staticKeys: StaticKeyPair, option
     nonce: await cas.nonce(),
     staticKey: hexOf(staticKeys.publicKey),
     deliveryKey: hexOf(deliveryKeys.publicKey),
+    ...(keyReport !== undefined && { keyReport }),
     profile: role === 'client' ? (options.profile ?? DEFAULT_PROFILE) : null,
   };
   const proof = await prove(claim, options);
@@ -61,12 +78,12 @@ export async function join(cas: CasConnection, staticKeys: StaticKeyPair, option
       : Buffer.from(signEnrolment(joinReportData(claim), enrolmentKey)).toString('base64');
   const answer = await cas.call('/v1/join', { ...claim, wantsDataKeys, enrolment, proof }, JOIN_ANSWER);
   const { certificate, expirySeconds, sealedKeys } = answer;
-  if (!wantsDataKeys) return { certificate, expirySeconds, dataKeys: DataKeyRing.empty() };
+  if (!wantsDataKeys) return { certificate, expirySeconds, keys: undefined };
   const opened = sealedKeys === null ? undefined : openSealedTo(sealedKeys, deliveryKeys);
   if (opened === undefined) {
     throw new AvocadoError('ADMISSION_REFUSED', 'CAS sent data keys that do not open: they are for another process');
   }
-  return { certificate, expirySeconds, dataKeys: dataKeysOf(new TextDecoder().decode(opened)) };
+  return { certificate, expirySeconds, keys: keysOf(new TextDecoder().decode(opened)) };
 }
 
 async function prove(claim: JoinClaim, { platform, lasUrl }: JoinOptions): Promise<object> {
@@ -96,14 +113,21 @@ export async function askVoucher(lasUrl: string, request: object): Promise<Param
   }
 }
 
-function dataKeysOf(text: string): DataKeyRing {
-  const { spaces, keys } = parseStrictJson(text, DATA_KEYS, "CAS's data keys", KEYS_CHARS_MAX);
-  return new DataKeyRing(
-    spaces.map(({ name, prefixHex, currentDataKeyId }) => ({
-      name,
-      prefix: bytesOfHex(prefixHex),
-      currentId: currentDataKeyId,
-    })),
-    keys.map(({ id, key }) => ({ id, key: bytesOfHex(key) })),
-  );
+function keysOf(text: string): DeliveredKeys {
+  const { sequence, lastId, spaces, keys } = parseStrictJson(text, DATA_KEYS, "CAS's data keys", KEYS_CHARS_MAX);
+  return {
+    sequence,
+    lastId,
+    spaces: currentSpaces(spaces),
+    keys: keys.map(({ id, key }) => ({ id, key: bytesOfHex(key) })),
+  };
+}
+
+/** As messages have them. */
+export function currentSpaces(spaces: DataKeysContent['spaces']): CurrentSpace[] {
+  return spaces.map(({ name, prefixHex, currentDataKeyId }) => ({
+    name,
+    prefix: bytesOfHex(prefixHex),
+    currentId: currentDataKeyId,
+  }));
 }

@@ -32,6 +32,31 @@ const URL_TEXT = z
 const TLS_CERTIFICATE = base64Bytes(1, 8 * 1024);
 const SEALED = base64Bytes(1, 64 * 1024);
 
+/** Zero is none. */
+export const DATA_KEY_ID = z.int().min(1).max(0xffff_ffff);
+/** Of each space the current one, and those that values still lie under. */
+export const DATA_KEYS_MAX = 4 * SPACES_MAX;
+export const SPACE_NAME = z.string().regex(SPACE_NAME_PATTERN);
+export const KEY_SPACES = z
+  .array(
+    z.strictObject({
+      name: SPACE_NAME,
+      prefixHex: z
+        .string()
+        .max(2 * KEY_PREFIX_BYTES_MAX)
+        .regex(/^(?:[0-9a-f]{2})*$/),
+      currentDataKeyId: DATA_KEY_ID,
+    }),
+  )
+  .min(1)
+  .max(SPACES_MAX);
+/** A rotation waits for some of them; revocations take effect as late. */
+export const REFRESH_SECONDS = z.int().min(1).max(60);
+/** A data key's way from the first process that has it to nobody (key-rotation.ts). */
+export const KEY_PHASES = ['announced', 'current', 'retiring', 'closing'] as const;
+const DATA_KEY_IDS = z.array(DATA_KEY_ID).max(DATA_KEYS_MAX);
+export const KEY_REPORT = z.strictObject({ held: DATA_KEY_IDS, unused: DATA_KEY_IDS, closed: DATA_KEY_IDS });
+
 /** Of CAS: 'unconfirmed' waits for witnesses or operators, 'recovering' for recovery keys. */
 export const CAS_STATES = ['serving', 'unconfirmed', 'recovering'] as const;
 
@@ -49,12 +74,25 @@ export const CAS_DOCUMENT = z.strictObject({
   stateCounter: COUNT,
   auditCount: COUNT,
   auditHead: KEY,
+  /** With the members that each of them waits for. */
+  dataKeys: z
+    .array(
+      z.strictObject({
+        id: DATA_KEY_ID,
+        space: SPACE_NAME,
+        phase: z.enum(KEY_PHASES),
+        waitsFor: z.array(z.int().min(0)).max(MEMBER_COUNT_MAX),
+      }),
+    )
+    .max(DATA_KEYS_MAX),
+  /** The latest of them. */
+  destroyedKeys: z.array(DATA_KEY_ID).max(64),
 });
 export type CasDocument = z.output<typeof CAS_DOCUMENT>;
 
 export const EMPTY_REQUEST = z.strictObject({});
 export const IDENTITY_REQUEST = z.strictObject({ nonce: NONCE });
-export const IDENTITY_ANSWER = z.strictObject({ document: z.string().max(8 * 1024), evidence: EVIDENCE });
+export const IDENTITY_ANSWER = z.strictObject({ document: z.string().max(32 * 1024), evidence: EVIDENCE });
 export const NONCE_ANSWER = z.strictObject({ nonce: NONCE });
 
 export const REGISTER_REQUEST = z.strictObject({
@@ -84,6 +122,7 @@ const CLAIM = {
   nonce: NONCE,
   staticKey: KEY,
   deliveryKey: KEY,
+  keyReport: KEY_REPORT.optional(),
   profile: PROFILE_NAME.nullable(),
 };
 
@@ -145,26 +184,12 @@ export const JOIN_ANSWER = z.strictObject({
   sealedKeys: SEALED.nullable(),
 });
 
-/** Zero is none. */
-export const DATA_KEY_ID = z.int().min(1).max(0xffff_ffff);
-/** Of each space the current one, and those that values still lie under. */
-export const DATA_KEYS_MAX = 4 * SPACES_MAX;
-export const SPACE_NAME = z.string().regex(SPACE_NAME_PATTERN);
-export const KEY_SPACES = z
-  .array(
-    z.strictObject({
-      name: SPACE_NAME,
-      prefixHex: z
-        .string()
-        .max(2 * KEY_PREFIX_BYTES_MAX)
-        .regex(/^(?:[0-9a-f]{2})*$/),
-      currentDataKeyId: DATA_KEY_ID,
-    }),
-  )
-  .min(1)
-  .max(SPACES_MAX);
 /** All spaces, and the keys that the receiver is to have: of those that it has none of it knows at least that. */
 export const DATA_KEYS = z.strictObject({
+  /** Of the list below, at that time. */
+  sequence: COUNT,
+  /** Of the keys that there were at that time, the last. */
+  lastId: DATA_KEY_ID,
   spaces: KEY_SPACES,
   keys: z.array(z.strictObject({ id: DATA_KEY_ID, key: KEY })).max(DATA_KEYS_MAX),
 });
@@ -176,7 +201,23 @@ export const CONFIGURATION_ANSWER = z.strictObject({
   /** As in cluster.json, signed; null while members are missing. */
   configuration: z.record(z.string().max(64), z.unknown()).nullable(),
   revocations: SIGNED_DOCUMENT,
+  /** DATA_KEY_LIST. */
+  dataKeys: SIGNED_DOCUMENT,
 });
+/** Which data keys there are and how far each has come; of no key more than its id. */
+export const DATA_KEY_LIST = z.strictObject({
+  clusterId: CLUSTER_ID,
+  /** Grows with each change; a lower one than was seen is refused. */
+  sequence: COUNT,
+  /** How often it is to be looked at. */
+  refreshSeconds: REFRESH_SECONDS,
+  spaces: KEY_SPACES,
+  keys: z
+    .array(z.strictObject({ id: DATA_KEY_ID, space: SPACE_NAME, phase: z.enum(KEY_PHASES) }))
+    .min(1)
+    .max(DATA_KEYS_MAX),
+});
+export type DataKeyList = z.output<typeof DATA_KEY_LIST>;
 export const REVOCATIONS_MAX = 4_096;
 export const REVOCATIONS = z.strictObject({
   clusterId: CLUSTER_ID,
@@ -206,6 +247,7 @@ export const OPERATOR_COMMAND = z.strictObject({
     z.strictObject({ type: z.literal('re-form') }),
     /** Text of the policy file; the hash that CAS tells of the one that the operator has seen in force. */
     z.strictObject({ type: z.literal('set-policy'), policy: z.string().max(NEW_POLICY_CHARS_MAX), replaces: KEY }),
+    z.strictObject({ type: z.literal('rotate-key'), space: SPACE_NAME }),
     z.strictObject({ type: z.literal('set-profile'), profile: PROFILE, replaces: KEY }),
     z.strictObject({ type: z.literal('remove-profile'), name: PROFILE_NAME }),
     z.strictObject({ type: z.literal('confirm-state'), stateCounter: COUNT }),

@@ -2,6 +2,7 @@ import { bytesOfHex } from '../hex.ts';
 import type { AdmissionRefusal } from './admission.ts';
 import type { AuditDetail } from './audit-log.ts';
 import type { CasStore } from './cas-store.ts';
+import { announceKey, EMPTY_REPORT } from './key-rotation.ts';
 import { OPERATOR_COMMAND, REVOCATIONS_MAX } from './messages.ts';
 import type { OperatorCommand } from './messages.ts';
 import { Refused } from './https-service.ts';
@@ -47,6 +48,11 @@ export class OperatorCommands {
       case 'set-policy':
       case 'set-profile':
         return this.#policy.approve(operator, command, nowMs);
+      case 'rotate-key': {
+        const { id, space } = announceKey(this.#store.state, command.space, nowMs);
+        const done = `announced data key ${id} of key space ${space}: avocado cas show tells how far it has come`;
+        return { done, detail: { space, dataKeyId: id } };
+      }
       case 'remove-profile':
         return this.#removeProfile(command.name);
     }
@@ -89,7 +95,10 @@ export class OperatorCommands {
     const { state } = this.#store;
     const keys = state.members.flatMap(({ staticKey }) => staticKey ?? []);
     revokeKeys(state, keys, nowSeconds);
-    for (const member of state.members) member.staticKey = null;
+    for (const member of state.members) {
+      member.staticKey = null;
+      member.keyReport = EMPTY_REPORT;
+    }
     state.epoch++;
     return {
       done: `epoch ${state.epoch} waits for its ${state.members.length} members; those of the epoch before are revoked`,

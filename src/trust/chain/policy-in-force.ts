@@ -76,10 +76,10 @@ export class PolicyInForce {
   }
 
   #hashWith(policy: string, profiles: CasState['profiles']): string {
-    const { admission, certificateSeconds, members, spaces } = this.#state;
+    const { admission, certificateSeconds, members, spaces, refreshSeconds } = this.#state;
     const addresses = members.map(({ host, port }) => ({ host, port }));
     const prefixes = spaces.map(({ name, prefixHex }) => [name, prefixHex]);
-    const text = JSON.stringify([policy, admission, certificateSeconds, profiles, addresses, prefixes]);
+    const text = JSON.stringify([policy, admission, certificateSeconds, profiles, addresses, prefixes, refreshSeconds]);
     return hexOf(hash(new TextEncoder().encode(text)));
   }
 }

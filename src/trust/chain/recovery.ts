@@ -180,6 +180,8 @@ async function identity(
     policyThreshold: threshold,
     stateCounter: 0,
     auditCount: 0,
+    dataKeys: [],
+    destroyedKeys: [],
     auditHead: NOTHING,
   };
   const document = JSON.stringify(content);

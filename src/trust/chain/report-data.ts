@@ -1,4 +1,6 @@
 import { longHash } from '../../../workers/signing.ts';
+import { keyReportText } from '../key-report.ts';
+import type { KeyReport } from '../key-report.ts';
 
 /**
  * What the reports of the chain bind. Each begins with its purpose, and each value with its length, so that no report
@@ -7,8 +9,8 @@ import { longHash } from '../../../workers/signing.ts';
  *     purpose               values
  *     cas identity          nonce of the asker, TLS certificate (DER), document (UTF-8)
  *     las registration      nonce of CAS, TLS certificate (DER), voucher key, URL (UTF-8)
- *     join                  nonce of CAS, role, member index or nothing, static key, delivery key, profile or
- *                           nothing
+ *     join                  nonce of CAS, role, member index or nothing, static key, delivery key, profile or nothing,
+ *                           report on keys or nothing
  */
 export type ReportPurpose = 'cas identity' | 'las registration' | 'join';
 
@@ -38,10 +40,13 @@ export interface JoinClaim {
   readonly deliveryKey: string;
   /** Of a client (profiles.ts); null for a replica. */
   readonly profile: string | null;
+  /** Of a replica that has something to report. */
+  readonly keyReport?: KeyReport | undefined;
 }
 
 export function joinReportData(claim: JoinClaim): Uint8Array {
-  const { role, memberIndex, nonce, staticKey, deliveryKey, profile } = claim;
+  const { role, memberIndex, nonce, staticKey, deliveryKey, profile, keyReport } = claim;
   const member = memberIndex === null ? '' : String(memberIndex);
-  return reportDataFor('join', [nonce, role, member, staticKey, deliveryKey, profile ?? '']);
+  const report = keyReport === undefined ? '' : keyReportText(keyReport);
+  return reportDataFor('join', [nonce, role, member, staticKey, deliveryKey, profile ?? '', report]);
 }

@@ -15,6 +15,7 @@ export type DocumentPurpose =
   | 'las certificate'
   | 'voucher'
   | 'revocations'
+  | 'data keys'
   | 'state witness'
   | 'operator command'
   | 'audit entry';

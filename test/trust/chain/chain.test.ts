@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { generateStaticKeyPair } from '../../../workers/signing.ts';
 import { openCasAuthority } from '../../../src/trust/chain/cas-authority.ts';
 import type { CasAuthority } from '../../../src/trust/chain/cas-authority.ts';
+import { DataKeyRing } from '../../../src/trust/data-key-ring.ts';
 import { parseCasReference } from '../../../src/trust/chain/cas-connection.ts';
 import { join } from '../../../src/trust/chain/join-cluster.ts';
 import { Permissions } from '../../../src/trust/permissions.ts';
@@ -72,7 +73,7 @@ test('a client of the coordinated route gets no data key', async (t) => {
   const cas = await chain.connect();
   const options = { platform: chain.platform(machine), lasUrl: undefined, role: 'client', memberIndex: null } as const;
   const admission = await join(cas, generateStaticKeyPair(), { ...options, wantsDataKeys: false });
-  assert.equal(admission.dataKeys.key(1), undefined);
+  assert.equal(admission.keys, undefined);
   assert.ok(admission.certificate.length > 0);
 });
 
@@ -87,7 +88,8 @@ test('each key space has a data key of its own, and whoever joins gets them all'
     platform: chain.platform(createSimulatedMachine()),
     lasUrl: undefined,
   });
-  const { dataKeys } = admission;
+  const { spaces: delivered, keys } = admission.keys!;
+  const dataKeys = new DataKeyRing(delivered, keys);
   const words = new Int32Array(2);
   assert.equal(dataKeys.currentId(words, 0, 5), 1);
   new Uint8Array(words.buffer).set(Buffer.from('user/'));

@@ -59,7 +59,7 @@ async function admitted(about: Partial<JoinOptions>): Promise<Admission & { gran
     nowSeconds: chain.nowMs() / 1000,
   });
   assert.ok(verdict.ok);
-  const keyIds = [...admission.dataKeys.keyIds].toSorted((a, b) => a - b);
+  const keyIds = admission.keys!.keys.map(({ id }) => id).toSorted((a, b) => a - b);
   return { ...admission, grants: grantsText(verdict.identity.permissions.grants), keyIds };
 }
 

@@ -1,0 +1,207 @@
+import { TokenBucket } from '../../net/token-bucket.ts';
+import { RECORD_ENTRY, RECORD_ENVELOPE_BYTES, RECORD_REF } from '../store/consensus-records.ts';
+import { NO_REF } from '../store/host-memory.ts';
+import type { Store } from '../store/store.ts';
+import { NO_ENTRY } from '../store/trusted-index.ts';
+import type { DataKeyRing } from '../trust/data-key-ring.ts';
+import { KEY_BYTES_MAX } from './messages.ts';
+import type { Outcome } from './outcome.ts';
+
+/**
+ * Takes values away from data keys that are retiring: goes through the store, pass by pass, and seals anew what lies under
+ * one, as a read-modify-write that leaves the value as it is. Each member begins at a part of its own and goes all the way
+ * round, so that they share the work; what another has done is found done.
+ *
+ * A pass that found nothing under a key is what CAS waits for (trust/chain/key-rotation.ts). Both kinds of place are looked
+ * at: the value of each key, and proposals that were accepted and are not decided yet. Which key a value lies under is read
+ * from host memory. A host that writes another id there makes a copy that does not open: it can lose values so, as it always
+ * can, one member's copies of them, and it can hold a rotation up.
+ */
+export interface ResealerOptions {
+  readonly store: Store;
+  readonly dataKeys: DataKeyRing;
+  readonly memberIndex: number;
+  readonly memberCount: number;
+  /** Values sealed anew a second, at most. */
+  readonly valuesPerSecond: number;
+  /** Longest envelope that a read-modify-write takes. */
+  readonly envelopeBytesMax: number;
+  /** Starts the read-modify-write; false when there is no room for it now. */
+  start(key: Uint8Array, nowMs: number): boolean;
+}
+
+/** For people. */
+export interface ResealFigures {
+  /** Values under keys that are retiring which the last whole pass found and left there. */
+  readonly left: number;
+  /** Those of them that are larger than a datagram: they keep their key in use until they are written anew. */
+  readonly tooLarge: number;
+  /** Since the start. */
+  readonly resealed: number;
+  /** Attempts that came to nothing; they are made again. */
+  readonly failed: number;
+}
+
+/** Operations of the coordinator with this token are this one's. */
+export const RESEAL_TOKEN = 2 ** 24;
+const IN_FLIGHT_MAX = 32;
+/** Looked at a millisecond, and at once: places of the index, a value counts as so many. It is 1 % of the loop. */
+const PLACES_PER_MS = 1_000;
+const PLACES_MAX = 20_000;
+/** An empty place takes 1 or 2 ns, a value with its cache misses 150. */
+const VALUE_PLACES = 16;
+/** Values started together: what comes in 4 ms. More at once would wait for each other, and all else for them. */
+const BURST_SHARE = 250;
+/** After a pass that found nothing; after one that could do nothing about what it found. */
+const REST_MS = 1_000;
+const STUCK_REST_MS = 5_000;
+
+interface Found {
+  count: number;
+  /** The key was closing when the pass began: no new value can have come behind it. */
+  readonly wasClosing: boolean;
+}
+
+interface Pass {
+  /** By data key that is retiring. */
+  readonly found: ReadonlyMap<number, Found>;
+  slotsDone: number;
+  recordsDone: number;
+  tooLarge: number;
+  /** Of what was found, what is found there no more. */
+  done: number;
+}
+
+export class Resealer {
+  readonly #options: ResealerOptions;
+  readonly #bucket: TokenBucket;
+  #pass: Pass | undefined;
+  /** Of the ring when a pass last began, or there was nothing to do. */
+  #generation = -1;
+  #lookedMs = 0;
+  #nextPassMs = 0;
+  #inFlight = 0;
+  #left = 0;
+  #tooLarge = 0;
+  #resealed = 0;
+  #failed = 0;
+  readonly #keyWords = new Int32Array(KEY_BYTES_MAX / 4);
+  readonly #keyBytes = new Uint8Array(this.#keyWords.buffer);
+
+  constructor(options: ResealerOptions) {
+    this.#options = options;
+    const burst = Math.max(1, Math.floor(options.valuesPerSecond / BURST_SHARE));
+    this.#bucket = new TokenBucket(burst, (burst / options.valuesPerSecond) * 1_000);
+  }
+
+  /** Undefined when there is nothing to tell. */
+  get figures(): ResealFigures | undefined {
+    if (this.#pass === undefined && this.#resealed === 0 && this.#left === 0) return undefined;
+    return { left: this.#left, tooLarge: this.#tooLarge, resealed: this.#resealed, failed: this.#failed };
+  }
+
+  /** To be called every few milliseconds. */
+  tick(nowMs: number): void {
+    const { generation } = this.#options.dataKeys;
+    // A key that is closing is looked for from the beginning on: what was found before counts for nothing.
+    if (generation !== this.#generation || (this.#pass === undefined && nowMs >= this.#nextPassMs)) this.#begin(nowMs);
+    const pass = this.#pass;
+    if (pass === undefined) return;
+    const placeCount = Math.min(PLACES_MAX, Math.floor((nowMs - this.#lookedMs) * PLACES_PER_MS));
+    if (placeCount === 0) return;
+    this.#lookedMs = nowMs;
+    for (let left = placeCount; left > 0; ) {
+      if (this.#isOver(pass)) {
+        if (this.#inFlight === 0) this.#end(pass, nowMs);
+        return;
+      }
+      const taken = this.#look(pass, nowMs);
+      if (taken === 0) return;
+      left -= taken;
+    }
+  }
+
+  #begin(nowMs: number): void {
+    const { dataKeys } = this.#options;
+    const ids = dataKeys.retiringIds;
+    this.#generation = dataKeys.generation;
+    this.#lookedMs = nowMs;
+    this.#nextPassMs = nowMs + REST_MS;
+    this.#pass = undefined;
+    if (ids.length === 0) {
+      this.#left = 0;
+      this.#tooLarge = 0;
+      return;
+    }
+    this.#pass = {
+      found: new Map(ids.map((id) => [id, { count: 0, wasClosing: dataKeys.isClosing(id) }])),
+      slotsDone: 0,
+      recordsDone: 0,
+      tooLarge: 0,
+      done: 0,
+    };
+  }
+
+  /** All was looked at. The pass ends with the last of its operations. */
+  #isOver(pass: Pass): boolean {
+    const { store } = this.#options;
+    return pass.slotsDone === store.slotCount && pass.recordsDone >= store.consensus.count;
+  }
+
+  #end(pass: Pass, nowMs: number): void {
+    let count = 0;
+    for (const [id, found] of pass.found) {
+      this.#options.dataKeys.noteUse(id, found.count, found.wasClosing);
+      count += found.count;
+    }
+    this.#left = count - pass.done;
+    this.#tooLarge = pass.tooLarge;
+    this.#pass = undefined;
+    this.#nextPassMs = nowMs + (count === 0 ? REST_MS : pass.done === 0 ? STUCK_REST_MS : 0);
+  }
+
+  /** One place, and what that counts as; 0: what was found there can't be begun now. */
+  #look(pass: Pass, nowMs: number): number {
+    const { store, memberIndex, memberCount } = this.#options;
+    if (pass.slotsDone === store.slotCount) {
+      const words = store.consensus.words(pass.recordsDone);
+      const word = store.consensus.wordOffset(pass.recordsDone);
+      const ref = words[word + RECORD_REF]!;
+      const envelopeBytes = words[word + RECORD_ENVELOPE_BYTES]!;
+      if (ref !== NO_REF && !this.#take(pass, words[word + RECORD_ENTRY]!, ref, envelopeBytes, nowMs)) return 0;
+      pass.recordsDone++;
+      return VALUE_PLACES;
+    }
+    const first = Math.floor((store.slotCount * memberIndex) / memberCount);
+    const entry = store.entryInSlot((first + pass.slotsDone) % store.slotCount);
+    const ref = entry === NO_ENTRY ? NO_REF : store.hostRef(entry);
+    if (ref !== NO_REF && !this.#take(pass, entry, ref, store.envelopeBytes(entry), nowMs)) return 0;
+    pass.slotsDone++;
+    return entry === NO_ENTRY ? 1 : VALUE_PLACES;
+  }
+
+  #take(pass: Pass, entry: number, ref: number, envelopeBytes: number, nowMs: number): boolean {
+    const { store, envelopeBytesMax } = this.#options;
+    const found = pass.found.get(store.hostRegion(ref).words[store.hostWord(ref)]! >>> 0);
+    if (found === undefined) return true;
+    if (envelopeBytes > envelopeBytesMax) {
+      found.count++;
+      pass.tooLarge++;
+      return true;
+    }
+    if (this.#inFlight >= IN_FLIGHT_MAX || !this.#bucket.take(nowMs)) return false;
+    store.copyKey(entry, this.#keyWords, 0);
+    if (!this.#options.start(this.#keyBytes.subarray(0, store.keyBytes(entry)), nowMs)) return false;
+    this.#inFlight++;
+    found.count++;
+    return true;
+  }
+
+  onOperationEnded(outcome: Outcome): void {
+    this.#inFlight--;
+    if (outcome === 'ok') this.#resealed++;
+    // 'mismatch': another member was first, or the value is gone.
+    else if (outcome !== 'mismatch') this.#failed++;
+    if (this.#pass !== undefined && (outcome === 'ok' || outcome === 'mismatch')) this.#pass.done++;
+  }
+}
