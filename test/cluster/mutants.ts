@@ -36,7 +36,7 @@ const CALL_TABLE = 'src/coordinated/call-table.js';
 
 const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written/;
 /** Or what shows first, when the runs have read-modify-writes, too: see change-mutants.ts. */
-const ONE_VERSION_TWICE = /two writes made one version/;
+const ONE_VERSION_TWICE = /two writes made one version|one version names two states/;
 const NOT_ONE_DECISION = /is decided twice|is decided as .* says/;
 const OLDER_THAN_SLOT = /a stamp older than what that slot made/;
 

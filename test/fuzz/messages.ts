@@ -130,6 +130,7 @@ const TYPES = [
   ...KEYED,
   ...KEYED,
   ...KEYED,
+  ...KEYED,
   ...PARTS,
   ...CALLS,
   MESSAGE_SCAN,
