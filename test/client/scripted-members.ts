@@ -82,7 +82,7 @@ export class ScriptedMembers {
       messenger: {
         out,
         fits: () => true,
-    hasRoom: () => true,
+        hasRoom: () => true,
         valueBytesMax: () => DATAGRAM_BYTES,
         append: (session) => {
           out.control = allocateRegion(DATAGRAM_BYTES);

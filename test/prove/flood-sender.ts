@@ -22,16 +22,19 @@ export interface FloodOptions {
   readonly datagramsPerSec: number;
   readonly forMs: number;
   readonly sources: number;
+  readonly sinkPort: number;
 }
 
 /**
  * All recipes in turn, or the one that costs replicas most for as long as it goes on: what is repeated of clients'
- * handshakes leaves half-open sessions, and because of these everybody needs a cookie soon.
+ * handshakes leaves half-open sessions, and because of these everybody needs a cookie soon. To the sink: the same as
+ * uncertified ones, at a port where nobody reads, which is what the sender by itself takes of the machine.
  */
-export type FloodKind = 'mixed' | 'uncertified';
+export type FloodKind = 'mixed' | 'uncertified' | 'sink';
 
 export interface FloodReport extends Readonly<Answers> {
   readonly type: 'ended';
+  /** To replicas. */
   readonly sent: number;
   /** Half-open sessions that the answers named: when each was named first, by member. */
   readonly sessionsMs: readonly (readonly number[])[];
@@ -47,6 +50,7 @@ type Recipe = (member: Authority['configuration']['members'][number]) => Uint8Ar
 /** The place in what recipesOf() gives. */
 const UNCERTIFIED = 2;
 const REQUESTS_PER_RECIPE = 64;
+const SINK_HOST = '127.0.0.1';
 const TICK_MS = 1;
 /** No buffer is used again. */
 const TOKEN = 0;
@@ -104,6 +108,7 @@ class Flood {
   readonly #answers: Answers = { cookies: 0, hints: 0, responses: 0, others: 0 };
   readonly #sessionsMs: Map<number, number>[];
   #sent = 0;
+  #sentToSink = 0;
 
   private constructor(options: FloodOptions) {
     const authority = openAuthority(options.clusterDirectory, { role: 'client' });
@@ -138,7 +143,10 @@ class Flood {
         const nowMs = performance.now();
         due = Math.min(due + ((nowMs - tickedMs) / 1_000) * datagramsPerSec, dueMax);
         tickedMs = nowMs;
-        for (; due >= 1; due--) this.#sendNext(only);
+        for (; due >= 1; due--) {
+          if (kind === 'sink') this.#sendToSink();
+          else this.#sendNext(only);
+        }
         if (nowMs - startMs < forMs) return;
         clearInterval(timer);
         resolve();
@@ -151,14 +159,23 @@ class Flood {
     return { type: 'ended', sent: this.#sent, ...this.#answers, sessionsMs };
   }
 
+  #sendToSink(): void {
+    const copies = this.#requests[0]![UNCERTIFIED]!;
+    const request = copies[this.#sentToSink++ % copies.length]!;
+    this.#anySource().send(TOKEN, request, request.length, SINK_HOST, this.#options.sinkPort);
+  }
+
+  #anySource(): UdpTransport {
+    return this.#sources[Math.floor(Math.random() * this.#sources.length)]!;
+  }
+
   #sendNext(only: number | undefined): void {
     const { index, host, port } = this.#members[this.#sent % this.#members.length]!;
     const round = Math.floor(this.#sent / this.#members.length);
     const recipes = this.#requests[index]!;
     const copies = recipes[only ?? round % recipes.length]!;
     const request = copies[Math.floor(round / recipes.length) % copies.length]!;
-    const source = this.#sources[Math.floor(Math.random() * this.#sources.length)]!;
-    source.send(TOKEN, request, request.length, host, port);
+    this.#anySource().send(TOKEN, request, request.length, host, port);
     this.#sent++;
   }
 
