@@ -25,9 +25,10 @@ import { Vote } from './vote.ts';
  * Withdrawing is there for a crash in the instant in which some members saw all votes and others did not: those that
  * did are active and need the others, so these may not go on as someone else (vote.ts).
  *
- * Two instances that were both voted for have no incarnation in common, so a second one takes n new processes: while a
- * single member of the first lives, there is none. A replica that comes back with another incarnation meets an active
- * member and stays outside, also when the host wiped its disk or runs two copies of it: nothing is kept on disk at all.
+ * Two instances that were both voted for have no incarnation in common, and who is active stays so. So a second one takes
+ * another process of every member that is active in the first and lives: while there is one such member whose host runs no
+ * copy of it, there is none. Two instances with a quorum each take copies of a quorum of members, run at the same time. More
+ * can't be had: processes that hear only each other can't know of others, and nothing is kept on disk.
  */
 export interface FormationOptions {
   readonly clusterId: Uint8Array;
@@ -163,7 +164,8 @@ export class Formation {
     if (incarnation === before || this.#instanceOf(incarnations).id !== instance.id) return;
     if (this.#gone.size >= GONE_COUNT_MAX) this.#gone.delete(this.#gone.values().next().value!);
     this.#gone.add(before);
-    this.#vote.onGone(member);
+    // Each answer to an announcement is one like this: said anew at each, the two would go on as fast as the network does.
+    if (!this.#vote.onGone(member)) return;
     this.#state = 'withdrawn';
     this.#announce();
   }

@@ -291,7 +291,10 @@ export class RmwFlow {
     const canGoOn = this.#membership.memberCount - memberCountOf(hindered) >= this.#quorum;
     if (!canGoOn && nacked !== 0) return this.#prepares.outbid(slot, operation);
     if (phase === PHASE_PREPARE) return this.#prepares.judge(slot, operation);
-    if (!canGoOn) this.#prepares.prepare(slot, operation);
+    if (canGoOn) return;
+    // A quorum promises again without those that are behind: it would come to the same.
+    if (behind !== 0) return this.#commits.catchUp(slot, operation);
+    this.#prepares.prepare(slot, operation);
   }
 
   /** The slot is decided already. */

@@ -32,8 +32,11 @@ export class Vote {
     return this.#goneMask !== 0;
   }
 
-  onGone(member: number): void {
+  /** Whether this is news. */
+  onGone(member: number): boolean {
+    const before = this.#goneMask;
     this.#goneMask |= 1 << member;
+    return this.#goneMask !== before;
   }
 
   /** @param goneMask 0 when the member has not withdrawn. */

@@ -34,7 +34,7 @@ import { CoordinatorHarness, DEADLINE_MS, flip, KEY } from './coordinator-harnes
 import type { AskedRmw, Copy } from './coordinator-harness.ts';
 import { bytesOf, NO_STAMP, stampOf } from './fixtures.ts';
 import { WRITER } from './replica-harness.ts';
-import { acceptedOf, commitReplyOf, committedOf, nackOf, parseRmw, promiseOf } from './rmw-fixtures.ts';
+import { acceptedOf, behindOf, commitReplyOf, committedOf, nackOf, parseRmw, promiseOf } from './rmw-fixtures.ts';
 import type { Id, Promised, Register } from './rmw-fixtures.ts';
 
 const NONE = new Uint8Array(0);
@@ -516,6 +516,44 @@ test('should bring members up to the slot before when a quorum lacks nothing els
   assert.deepEqual(commit!.ring, [{ slot: 5, id: OTHER_ID }]);
   acknowledge(harness, [commit!], 1);
   assert.equal(harness.askedRmw(MESSAGE_PREPARE).length, 2);
+});
+
+test('should bring a member up to the slot before that is behind at ACCEPT, when another has no room for the proposal', () => {
+  for (const isFullFirst of [true, false]) {
+    const harness = new CoordinatorHarness();
+    harness.rmw(set('new'));
+    const found = harness.copyOf('found', stampOf(4));
+    const prepares = harness.askedRmw(MESSAGE_PREPARE);
+    for (const one of prepares) {
+      const without: Register = { ...registerOf(found), envelope: 'elsewhere' };
+      const register = (one.flags & FLAG_VALUE) !== 0 ? registerOf(found) : without;
+      harness.answer(one, promiseOf(one, { slot: 6, lastId: OTHER_ID, register }));
+    }
+    harness.turn(0);
+    const accepts = harness.askedRmw(MESSAGE_ACCEPT);
+    const [first, full] = prepares.map(({ member }) => accepts[member]!);
+    const behind = accepts.find((one) => one !== first && one !== full)!;
+    harness.answer(first!, acceptedOf(first!));
+    const refuse = () => harness.answer(full!, nackOf(full!, undefined, FLAG_HOST_FULL));
+    const lag = () => harness.answer(behind, behindOf(behind, 3));
+    const hindrances = isFullFirst ? [refuse, lag] : [lag, refuse];
+    hindrances[0]!();
+    assert.deepEqual(harness.messenger.sent, [], 'the third may accept');
+    hindrances[1]!();
+    const [commit, ...others] = harness.askedRmw(MESSAGE_COMMIT);
+    assert.equal(others.length, 0);
+    assert.deepEqual([commit!.member, commit!.consensusSlot, commit!.stamp], [behind.member, 5, stampOf(4)]);
+    assert.deepEqual([commit!.envelope, commit!.ring], [found.envelope, [{ slot: 5, id: OTHER_ID }]]);
+    acknowledge(harness, [commit!], 1);
+    // The two that have room are a quorum now.
+    const again = harness.askedRmw(MESSAGE_PREPARE);
+    promise(harness, again, { slot: 6, register: registerOf(found) }, { slot: 6, register: registerOf(found) });
+    const once = harness.askedRmw(MESSAGE_ACCEPT);
+    assert.deepEqual([once[0]!.id, once[0]!.envelope], [OWN_ID, accepts[0]!.envelope], 'unchanged');
+    accept(harness, [once[first!.member]!, once[behind.member]!]);
+    acknowledge(harness, harness.askedRmw(MESSAGE_COMMIT));
+    assert.deepEqual([end(harness).outcome, harness.ended[0]!.value], ['ok', 'found']);
+  }
 });
 
 test('should fetch the value that members lack for the slot before when an accepted one came instead', () => {

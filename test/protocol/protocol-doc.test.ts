@@ -23,6 +23,7 @@ const MUTANTS_IN = [
   'test/cluster/scans.test.ts',
   'test/cluster/counters.test.ts',
   'test/protocol/formation-model.test.ts',
+  'test/protocol/formation-copies.test.ts',
 ];
 const mutantNames = MUTANTS_IN.flatMap((path) =>
   [...read(path).matchAll(/^ +name: (?:'([^']+)'|"([^"]+)"),$/gm)].map(([, single, double]) => single ?? double!),
