@@ -185,7 +185,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       trustedMarginBytes: Math.min(TRUSTED_MARGIN_BYTES, Math.floor(budget.available / MARGIN_SHARE)),
       onStatusRequest: (session, slot, generation) =>
         sendStatus(this.endpoint, session, slot, generation, this.#status()),
-      onCall: (incoming, word) => this.route.onCall(incoming, word, this.endpoint.nowMs),
+      onCall: (incoming, word, nowMs) => this.route.onCall(incoming, word, nowMs),
       takesDataKey: isSealed ? (id) => authority.dataKeys.takesNewValues(id) : undefined,
     });
     this.#resealer = !isSealed
