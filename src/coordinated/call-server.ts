@@ -19,7 +19,7 @@ import type { Messenger } from '../protocol/messenger.ts';
 import { isAnswer } from '../protocol/outcome.ts';
 import type { OperationSink, Outcome } from '../protocol/outcome.ts';
 import type { Peer } from '../protocol/peer.ts';
-import { isCallPermitted } from '../protocol/permissions.ts';
+import { isCallPartPermitted, isCallPermitted } from '../protocol/permissions.ts';
 import type { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallOperations } from './call-operations.ts';
 import type { OperationStarter } from './call-operations.ts';
@@ -148,6 +148,10 @@ export class CallServer implements OperationSink {
     if (stream === undefined || !this.#isNew(stream, words, word)) return;
     const slot = slotOf(words, word);
     this.#leaveBefore(stream, slot);
+    if (!isCallPartPermitted(incoming.session.peer.identity.permissions, words, word)) {
+      this.assemblies.drop(stream, slot);
+      return this.#refuse(stream, slot, words[word + 1]!, words[word + WORD_CALL_ATTEMPT]!, 'not-permitted');
+    }
     const verdict = this.assemblies.onPart(stream, incoming, word, nowMs, this.#onWhole);
     switch (verdict) {
       case 'taken':
