@@ -26,6 +26,8 @@ export const DROP_REASONS = [
   /** The Noise handshake failed: another cluster, or corrupted. */
   'handshake-failed',
   'certificate-refused',
+  /** A session that was ended, with what was under way in it: its peer was revoked. */
+  'session-revoked',
   /** Message 2 or a cookie for no handshake under way. */
   'no-handshake',
   /** A half-open session gave way to another; its host, or the busiest, had its share. */

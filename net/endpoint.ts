@@ -255,6 +255,16 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     for (const session of this.sessions) if (!session.initiator) this.#end(session);
   }
 
+  /** Ends, at once, the sessions with peers that are taken no more, and erases their keys. What is under way in them is lost. */
+  endSessions(isRefused: (peer: P) => boolean): void {
+    for (const session of this.sessions) {
+      // Who has not answered yet is judged when it does.
+      if (session.state === 'initiating' || !isRefused(session.peer)) continue;
+      this.drops.count('session-revoked');
+      this.#end(session);
+    }
+  }
+
   /** Ends all sessions and erases their keys. */
   close(): void {
     this.#handshakes.close();

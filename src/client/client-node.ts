@@ -16,7 +16,7 @@ import { CallClient } from '../coordinated/call-client.ts';
 import { CALL_BYTES } from '../protocol/call-messages.ts';
 import { CALL_RMW_BYTES } from '../protocol/call-rmw.ts';
 import { Coordinator } from '../protocol/coordinator.ts';
-import { acceptResponse, requestPayload } from '../protocol/handshake-payload.ts';
+import { acceptResponse, endRevokedSessions, requestPayload } from '../protocol/handshake-payload.ts';
 import { MESSAGE_STATE, MESSAGE_STATUS, typeOf } from '../protocol/messages.ts';
 import type { OperationSink } from '../protocol/outcome.ts';
 import type { Peer } from '../protocol/peer.ts';
@@ -225,6 +225,11 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
     return bytesMax;
   }
 
+  /** To be called when the authority has revoked more peers. */
+  endRevokedSessions(): void {
+    endRevokedSessions(this.endpoint, this.#options.authority);
+  }
+
   /** Ends all operations and sessions. Transport and sealing stay the owner's. */
   close(): void {
     this.core.close();
@@ -262,7 +267,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
   }
 
   accept(link: Link<Peer>, payload: Uint8Array): Admission<Peer> {
-    return acceptResponse(this.links.indexOf(link), payload);
+    return acceptResponse(this.links.indexOf(link), payload, link.staticKey, this.#options.authority);
   }
 
   peerKey(peer: Peer): string {

@@ -121,6 +121,7 @@ class UdpEngine implements Engine, Operations {
       nextTurnMs: () => this.#node.nextTurnMs,
       isWorkLeft: () => this.#node.isWorkLeft,
     });
+    authority.onRevoked = () => this.#node.endRevokedSessions();
     processSealing.onReadyToDrain(() => this.#loop.schedule());
     transport.start({
       onDatagram: (datagram, host, port) => {

@@ -59,7 +59,6 @@ export class CallAnswers {
     ended: EndedStamp,
     opened: Uint8Array,
     openedBytes: number,
-    nowMs: number,
   ): NoBlock | undefined {
     const generation = stream.generation[slot]!;
     const attempt = stream.attempt[slot]!;
@@ -70,13 +69,13 @@ export class CallAnswers {
     const messenger = this.#messenger;
     const fits = messenger.fits(stream.session, byteCount, 0);
     if (!fits && isReadOnly(kind)) {
-      const refusal = this.parted.keep(stream, slot, has, ended, opened, valueBytes, nowMs);
+      const refusal = this.parted.keep(stream, slot, has, ended, opened, valueBytes);
       if (refusal !== undefined) return refusal;
     }
     const tooLarge = kind === CALL_RMW && outcome === 'ok' ? 'done-too-large' : 'too-large';
     const said = fits || isReadOnly(kind) ? outcome : tooLarge;
     stream.finish(slot, generation, CALL_OUTCOME_NUMBERS[said]);
-    if (!fits && isReadOnly(kind)) this.parted.reply(stream, slot, attempt, nowMs);
+    if (!fits && isReadOnly(kind)) this.parted.reply(stream, slot, attempt);
     else if (!fits) this.tell(stream, slot, attempt, said);
     else if (kind === CALL_RMW) {
       const kept = this.#kept!;

@@ -126,7 +126,7 @@ export class CallAttempts {
     if (session === undefined || stream === NO_STREAM || !messenger.append(session, CALL_BYTES + bodyBytes, 0))
       return false;
     const { out } = messenger;
-    calls.write(slot, out.control.words, out.word, stream, this.#nowMs);
+    calls.write(slot, out.control.words, out.word, stream);
     calls.asked[slot]! |= 1 << member;
     calls.member[slot] = member;
     calls.stream[slot] = stream;
@@ -135,7 +135,8 @@ export class CallAttempts {
 
   /** Until the call is looked at again; until the deadline at the longest. */
   #wait(slot: number, waitMs: number): void {
-    this.#timers.set(slot, Math.min(this.#nowMs + waitMs, this.#calls.deadlineMs[slot]!));
+    // Whole, as the wheel makes it: a fraction would be passed as an object on the heap.
+    this.#timers.set(slot, Math.ceil(Math.min(this.#nowMs + waitMs, this.#calls.deadlineMs[slot]!)));
   }
 
   /** A replica can be called again. */
@@ -181,7 +182,7 @@ export class CallAttempts {
     calls.attempt[slot] = Math.min(calls.attempt[slot]! + 1, ATTEMPTS_MAX);
     if (isGet && this.#askAnother(slot)) return;
     // The same call to the same replica: it is carried out once.
-    const isAsked = this.#sender.has(slot) ? this.#sender.ask(slot, this.#nowMs) : this.#call(slot, member);
+    const isAsked = this.#sender.has(slot) ? this.#sender.ask(slot) : this.#call(slot, member);
     if (isAsked) this.#options.counters.retransmissions++;
     this.#wait(slot, this.#members.rtoMs(member, calls.attempt[slot]!));
   }

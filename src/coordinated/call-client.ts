@@ -172,7 +172,7 @@ export class CallClient {
     assert(Number.isFinite(deadlineMs), 'a call has a deadline');
     this.#setTime(nowMs);
     if (this.#closed) return -1;
-    const slot = this.#calls.take(kind, token, key, value, request, nowMs + deadlineMs);
+    const slot = this.#calls.take(kind, token, key, value, request, deadlineMs);
     if (slot === -1) return -1;
     this.#attempts.send(slot, 0);
     return this.#operationId(slot);
@@ -180,6 +180,7 @@ export class CallClient {
 
   #setTime(nowMs: number): void {
     this.#nowMs = nowMs;
+    this.#calls.nowMs = nowMs;
     this.#attempts.nowMs = nowMs;
   }
 
@@ -287,7 +288,7 @@ export class CallClient {
     const outcome = CALL_OUTCOMES[flagsOf(words, word)];
     if (outcome === undefined) return this.#options.drops.count('malformed');
     // Nothing else was sent first: what answers that has made one round trip, though the call was repeated meanwhile.
-    if (words[word + WORD_CALL_REPLY_ATTEMPT] === 0) this.members.onAnswer(member, this.#nowMs - calls.firstMs[slot]!);
+    if (words[word + WORD_CALL_REPLY_ATTEMPT] === 0) this.members.onAnswer(member, calls.firstMs, slot);
     switch (endingOf(outcome)) {
       case 'answer':
         return this.#onAnswer(slot, member, outcome as Answer, words, word);

@@ -143,9 +143,9 @@ export class CallMembers {
     this.#silentMask &= ~(1 << member);
   }
 
-  /** A call was answered so long after it was sent. */
-  onAnswer(member: number, callMs: number): void {
-    this.#callTimes[member]!.sample(callMs);
+  /** What was heard last is the answer to the call that was sent at sentMs[slot]. A difference would be passed as an object. */
+  onAnswer(member: number, sentMs: Float64Array, slot: number): void {
+    this.#callTimes[member]!.sample(this.#heardMs[member]! - sentMs[slot]!);
   }
 
   /** An answer is overdue. A member that has said nothing since it was asked is silent. */

@@ -40,6 +40,8 @@ export class PartedAnswers {
   readonly #messenger: Messenger;
   /** By placeOf(). */
   readonly #answers = new Map<number, Answer>();
+  /** Time of the turn: kept here, as a fraction that is passed on is an object on the heap. */
+  nowMs = 0;
   #lastNumber = 0;
 
   constructor(memory: CallPartsMemory, messenger: Messenger) {
@@ -55,11 +57,12 @@ export class PartedAnswers {
     ended: EndedStamp,
     value: Uint8Array,
     valueBytes: number,
-    nowMs: number,
   ): NoBlock | undefined {
     this.drop(stream, slot);
     const place = placeOf(stream, slot);
-    const block = this.#memory.take(stream.clientKey, alignUp(valueBytes), nowMs, () => this.#answers.delete(place));
+    const block = this.#memory.take(stream.clientKey, alignUp(valueBytes), this.nowMs, () =>
+      this.#answers.delete(place),
+    );
     if (typeof block === 'string') return block;
     writeValue(this.#memory.region(block).bytes, this.#memory.wordOf(block) * 4, value, valueBytes);
     // Numbers have 32 bits and 0 is none.
@@ -70,11 +73,11 @@ export class PartedAnswers {
   }
 
   /** Answers a CALL of the slot's present generation. False when nothing is kept for it. */
-  reply(stream: CallStream, slot: number, attempt: number, nowMs: number): boolean {
+  reply(stream: CallStream, slot: number, attempt: number): boolean {
     const answer = this.#answers.get(placeOf(stream, slot));
     const generation = stream.generation[slot]!;
     if (answer === undefined || answer.generation !== generation) return false;
-    answer.block.lastMs = nowMs;
+    answer.block.lastMs = this.nowMs;
     // When nothing can be sent now, the client will ask again.
     if (!this.#messenger.append(stream.session, partedReplyBytes(answer.has), 0)) return true;
     const { words } = this.#messenger.out.control;
@@ -85,7 +88,7 @@ export class PartedAnswers {
   }
 
   /** A CALL_PULL of a client. @param stream Undefined when there is none of the number in it. */
-  onPull(stream: CallStream | undefined, session: Session<Peer>, words: Int32Array, word: number, nowMs: number): void {
+  onPull(stream: CallStream | undefined, session: Session<Peer>, words: Int32Array, word: number): void {
     const slot = slotOf(words, word);
     const byteOffset = words[word + WORD_PULL_OFFSET]!;
     const byteCount = words[word + WORD_PULL_BYTES]!;
@@ -106,7 +109,7 @@ export class PartedAnswers {
     target[at + WORD_REPLY_PART_BYTES] = partBytes;
     target[at + WORD_REPLY_PART_BYTES + 1] = 0;
     if (answer === undefined || partBytes === 0) return;
-    answer.block.lastMs = nowMs;
+    answer.block.lastMs = this.nowMs;
     const source = this.#memory.region(answer.block).words;
     const sourceWord = this.#memory.wordOf(answer.block) + (byteOffset >> 2);
     copyPadded(target, at + CALL_REPLY_PART_BYTES / 4, source, sourceWord, partBytes);

@@ -191,10 +191,10 @@ export class CallPartsSender {
   }
 
   /** Asks what has become of a call that the replica had all of: any part of it does. */
-  ask(slot: number, nowMs: number): boolean {
+  ask(slot: number): boolean {
     const transfer = this.#bySlot[slot]!;
     const session = this.#members.session(transfer.member);
-    return session !== undefined && this.#write(transfer, session, 0, nowMs, false);
+    return session !== undefined && this.#write(transfer, session, 0, false);
   }
 
   /** Sends what credit and slots allow: of each call one part a round, so that none waits for another's end. */
@@ -216,7 +216,7 @@ export class CallPartsSender {
     if (session === undefined) return false;
     if (!transfer.isOpen && this.#openCounts[member]! >= OPEN_PER_MEMBER_MAX) return false;
     const part = tracker.next();
-    if (part === -1 || !this.#write(transfer, session, part, nowMs, true)) return false;
+    if (part === -1 || !this.#write(transfer, session, part, true)) return false;
     if (tracker.underWayCount === 0) transfer.heardMs = nowMs;
     tracker.onSent(part);
     if (!transfer.isOpen) {
@@ -233,13 +233,13 @@ export class CallPartsSender {
     return true;
   }
 
-  #write(transfer: Transfer, session: Session<Peer>, part: number, nowMs: number, isBulk: boolean): boolean {
+  #write(transfer: Transfer, session: Session<Peer>, part: number, isBulk: boolean): boolean {
     const { slot, member, partBytes } = transfer;
     const controlBytes = CALL_PART_BYTES + callPartLengthBytes(part, partBytes, this.#calls.bodyBytes(slot));
     if (!this.#messenger.append(session, controlBytes, 0, isBulk)) return false;
     const { out } = this.#messenger;
     const stream = this.#members.streamOf(member);
-    this.#calls.writePart(slot, out.control.words, out.word, stream, nowMs, part, partBytes);
+    this.#calls.writePart(slot, out.control.words, out.word, stream, part, partBytes);
     return true;
   }
 

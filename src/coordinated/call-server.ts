@@ -19,7 +19,7 @@ import type { Messenger } from '../protocol/messenger.ts';
 import { isAnswer } from '../protocol/outcome.ts';
 import type { OperationSink, Outcome } from '../protocol/outcome.ts';
 import type { Peer } from '../protocol/peer.ts';
-import { isCallPermitted } from '../protocol/permissions.ts';
+import { isCallPartPermitted, isCallPermitted } from '../protocol/permissions.ts';
 import type { TrustedBudget } from '../store/trusted-budget.ts';
 import { CallOperations } from './call-operations.ts';
 import type { OperationStarter } from './call-operations.ts';
@@ -138,7 +138,7 @@ export class CallServer implements OperationSink {
     this.assemblies.drop(stream, slot);
     if (!isCallPermitted(identity.permissions, kind, words, word))
       return this.#refuse(stream, slot, generation, attempt, 'not-permitted');
-    this.#start(stream, slot, kind, words, word);
+    this.#start(stream, slot, kind, words, word, nowMs);
   }
 
   /** When it makes its call whole, that is handled as any CALL. */
@@ -148,6 +148,10 @@ export class CallServer implements OperationSink {
     if (stream === undefined || !this.#isNew(stream, words, word)) return;
     const slot = slotOf(words, word);
     this.#leaveBefore(stream, slot);
+    if (!isCallPartPermitted(incoming.session.peer.identity.permissions, words, word)) {
+      this.assemblies.drop(stream, slot);
+      return this.#refuse(stream, slot, words[word + 1]!, words[word + WORD_CALL_ATTEMPT]!, 'not-permitted');
+    }
     const verdict = this.assemblies.onPart(stream, incoming, word, nowMs, this.#onWhole);
     switch (verdict) {
       case 'taken':
@@ -169,16 +173,17 @@ export class CallServer implements OperationSink {
   onPull({ session, region }: Incoming<Peer>, word: number, nowMs: number): void {
     const { words } = region;
     const { identity, key } = session.peer;
+    this.#setTime(nowMs);
     if (identity.role !== 'client') return this.#options.drops.count('unexpected-message');
     const stream = this.table.find(key, words[word + WORD_PULL_STREAM]! >>> 0);
     if (stream !== undefined && slotOf(words, word) >= stream.slotCount) return this.#options.drops.count('malformed');
     stream?.onSession(session, nowMs);
-    this.answers.parted.onPull(stream, session, words, word, nowMs);
+    this.answers.parted.onPull(stream, session, words, word);
   }
 
   /** The stream of a CALL or CALL_PART; undefined when it has none, which was seen to. */
   #streamOf(session: Session<Peer>, words: Int32Array, word: number, nowMs: number): CallStream | undefined {
-    this.#nowMs = nowMs;
+    this.#setTime(nowMs);
     const { identity, key } = session.peer;
     const { drops } = this.#options;
     if (identity.role !== 'client') {
@@ -212,7 +217,7 @@ export class CallServer implements OperationSink {
       case 'running':
         return false;
       case 'finished':
-        if (isReadOnly(flagsOf(words, word))) return !this.answers.parted.reply(stream, slot, attempt, this.#nowMs);
+        if (isReadOnly(flagsOf(words, word))) return !this.answers.parted.reply(stream, slot, attempt);
         this.answers.again(stream, slot, attempt);
         return false;
       case 'new':
@@ -232,7 +237,7 @@ export class CallServer implements OperationSink {
     this.#coordinator!.cancel(operationId);
   }
 
-  #start(stream: CallStream, slot: number, kind: number, words: Int32Array, word: number): void {
+  #start(stream: CallStream, slot: number, kind: number, words: Int32Array, word: number, nowMs: number): void {
     const generation = words[word + 1]!;
     const attempt = words[word + WORD_CALL_ATTEMPT]! >>> 0;
     const canStart = this.#freeCount > 0 && (kind !== CALL_RMW || this.answers.canKeep());
@@ -242,7 +247,7 @@ export class CallServer implements OperationSink {
     this.#slots[token] = slot;
     this.#generations[token] = generation;
     this.#kinds[token] = kind;
-    const operationId = this.#operations.start(this.#coordinator!, token, words, word, this.#nowMs);
+    const operationId = this.#operations.start(this.#coordinator!, token, words, word, nowMs);
     if (operationId === -1) {
       this.#release(token);
       return this.#refuse(stream, slot, generation, attempt, 'busy');
@@ -267,7 +272,7 @@ export class CallServer implements OperationSink {
     }
     const { ended } = this.#coordinator!;
     const kind = this.#kinds[token]!;
-    const refusal = this.answers.finish(stream, slot, kind, outcome, ended, opened, openedBytes, this.#nowMs);
+    const refusal = this.answers.finish(stream, slot, kind, outcome, ended, opened, openedBytes);
     if (refusal !== undefined) this.#refuse(stream, slot, generation, attempt, refusal);
   }
 
@@ -288,7 +293,12 @@ export class CallServer implements OperationSink {
 
   /** First of all in a turn. */
   begin(nowMs: number): void {
+    this.#setTime(nowMs);
+  }
+
+  #setTime(nowMs: number): void {
     this.#nowMs = nowMs;
+    this.answers.parted.nowMs = nowMs;
   }
 
   /** When what has arrived is handled: says which parts of calls have come, and gives up what nobody goes on with. */

@@ -46,6 +46,8 @@ export class CallSlots {
   /** Members that said they were busy, since all were; and how often all were. */
   readonly busy: Uint8Array;
   readonly busyCount: Uint8Array;
+  /** Time of the turn: kept here, as a fraction that is passed on is an object on the heap. */
+  nowMs = 0;
   readonly #taken: Uint8Array;
   /** Key and value, each padded with zeros, and what a read-modify-write has behind them, in one block. */
   readonly #bodyRef: Int32Array;
@@ -92,7 +94,7 @@ export class CallSlots {
     return this.asked[slot] !== 0;
   }
 
-  /** A slot for a call, or -1 when table or memory is full. */
+  /** A slot for a call that has so long, or -1 when table or memory is full. */
   take(
     kind: number,
     token: number,
@@ -122,7 +124,7 @@ export class CallSlots {
     this.serial[slot]! += 1;
     this.keyBytes[slot] = key.length;
     this.valueBytes[slot] = value.length;
-    this.deadlineMs[slot] = deadlineMs;
+    this.deadlineMs[slot] = this.nowMs + deadlineMs;
     this.busyCount[slot] = 0;
     this.busy[slot] = 0;
     this.renew(slot);
@@ -150,40 +152,24 @@ export class CallSlots {
   }
 
   /** The CALL, of CALL_BYTES + bodyBytes. */
-  write(slot: number, words: Int32Array, word: number, stream: number, nowMs: number): void {
-    this.#writeHead(slot, MESSAGE_CALL, words, word, stream, nowMs, 0);
+  write(slot: number, words: Int32Array, word: number, stream: number): void {
+    this.#writeHead(slot, MESSAGE_CALL, words, word, stream, 0);
     this.#copyBody(slot, words, word, 0, this.bodyBytes(slot));
   }
 
   /** A CALL_PART, of CALL_PART_BYTES + callPartLengthBytes(). */
-  writePart(
-    slot: number,
-    words: Int32Array,
-    word: number,
-    stream: number,
-    nowMs: number,
-    partIndex: number,
-    partBytes: number,
-  ): void {
-    this.#writeHead(slot, MESSAGE_CALL_PART, words, word, stream, nowMs, partIndex | ((partBytes / 8) << 16));
+  writePart(slot: number, words: Int32Array, word: number, stream: number, partIndex: number, partBytes: number): void {
+    this.#writeHead(slot, MESSAGE_CALL_PART, words, word, stream, partIndex | ((partBytes / 8) << 16));
     const lengthBytes = callPartLengthBytes(partIndex, partBytes, this.bodyBytes(slot));
     this.#copyBody(slot, words, word, partIndex * partBytes, lengthBytes);
   }
 
-  #writeHead(
-    slot: number,
-    type: number,
-    words: Int32Array,
-    word: number,
-    stream: number,
-    nowMs: number,
-    part: number,
-  ): void {
+  #writeHead(slot: number, type: number, words: Int32Array, word: number, stream: number, part: number): void {
     writeHead(words, word, type, this.kind[slot]!, slot, this.generation[slot]!);
     words[word + WORD_CALL_KEY_BYTES] = this.keyBytes[slot]!;
     words[word + WORD_CALL_VALUE_BYTES] = this.valueBytes[slot]!;
     words[word + WORD_CALL_STREAM] = stream;
-    const leftMs = Math.ceil(this.deadlineMs[slot]! - nowMs);
+    const leftMs = Math.ceil(this.deadlineMs[slot]! - this.nowMs);
     words[word + WORD_CALL_DEADLINE_MS] = Math.min(Math.max(leftMs, 1), DEADLINE_MS_MAX);
     words[word + WORD_CALL_ATTEMPT] = this.attempt[slot]!;
     words[word + WORD_CALL_PART] = part;

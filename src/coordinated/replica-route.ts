@@ -119,6 +119,8 @@ export class ReplicaRoute {
         identity: { role: 'replica', memberIndex, permissions: Permissions.ALL },
         ...writer,
         incarnation: undefined,
+        staticKey: '',
+        voucherGroup: 0,
         key: `member ${memberIndex}`,
       },
       datagramBytes,

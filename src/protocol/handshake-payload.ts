@@ -1,4 +1,4 @@
-import type { Admission } from '../../net/endpoint.ts';
+import type { Admission, Endpoint } from '../../net/endpoint.ts';
 import type { Authority, Identity } from '../trust/authority.ts';
 import { Permissions } from '../trust/permissions.ts';
 import { toHex } from './instance.ts';
@@ -12,6 +12,8 @@ const WRITER_BYTES = 8;
 const INCARNATION_OFFSET = 0;
 const EPOCH_OFFSET = 16;
 const RESPONSE_BYTES = 24;
+/** The responder shows no certificate. */
+const NO_GROUP = 0;
 
 export function requestPayload(writerHigh: number, writerLow: number, certificate: Uint8Array): Uint8Array {
   const payload = Buffer.alloc(WRITER_BYTES + certificate.length);
@@ -38,18 +40,42 @@ export function admitRequest(
   if (payload.length <= WRITER_BYTES) return { ok: false, reason: 'no certificate' };
   const verdict = authority.verify(payload.subarray(WRITER_BYTES), staticKey, nowSeconds);
   if (!verdict.ok) return verdict;
+  const { identity, voucherGroup = NO_GROUP } = verdict;
   const writer = Buffer.from(payload.buffer, payload.byteOffset, WRITER_BYTES);
   const writerLow = writer.readInt32LE(0);
   const writerHigh = writer.readInt32LE(4);
   // A member is one process at a time: the one that comes takes the place of the one before it.
-  const key = verdict.identity.role === 'replica' ? toHex(staticKey) : `${toHex(staticKey)} ${writer.toString('hex')}`;
-  return { ok: true, peer: { identity: verdict.identity, writerHigh, writerLow, incarnation: undefined, key } };
+  const keyText = toHex(staticKey);
+  const key = identity.role === 'replica' ? keyText : `${keyText} ${writer.toString('hex')}`;
+  return {
+    ok: true,
+    peer: { identity, writerHigh, writerLow, incarnation: undefined, staticKey: keyText, voucherGroup, key },
+  };
 }
 
 /** Message 2: the member that the link is to, in its present incarnation. */
-export function acceptResponse(memberIndex: number, payload: Uint8Array): Admission<Peer> {
+export function acceptResponse(
+  memberIndex: number,
+  payload: Uint8Array,
+  memberKey: Uint8Array,
+  authority?: Pick<Authority, 'isRevoked'>,
+): Admission<Peer> {
+  const staticKey = toHex(memberKey);
+  if (authority?.isRevoked?.(staticKey, NO_GROUP) === true) return { ok: false, reason: 'its key was revoked by CAS' };
   if (payload.length !== RESPONSE_BYTES) return { ok: false, reason: 'its handshake answer has an unknown form' };
   const incarnation = toHex(payload.subarray(INCARNATION_OFFSET, EPOCH_OFFSET));
   const identity: Identity = { role: 'replica', memberIndex, permissions: Permissions.NONE };
-  return { ok: true, peer: { identity, writerHigh: 0, writerLow: 0, incarnation, key: `member ${memberIndex}` } };
+  const key = `member ${memberIndex}`;
+  return {
+    ok: true,
+    peer: { identity, writerHigh: 0, writerLow: 0, incarnation, staticKey, voucherGroup: NO_GROUP, key },
+  };
+}
+
+/** More peers were revoked: their sessions end now, and not with their keys. */
+export function endRevokedSessions(
+  endpoint: Pick<Endpoint<Peer>, 'endSessions'>,
+  authority: Pick<Authority, 'isRevoked'>,
+): void {
+  endpoint.endSessions(({ staticKey, voucherGroup }) => authority.isRevoked?.(staticKey, voucherGroup) === true);
 }

@@ -3,6 +3,13 @@ import { RIGHT_ADMIN, RIGHT_READ, RIGHT_WRITE } from '../trust/grants.ts';
 import type { Permissions } from '../trust/permissions.ts';
 import { CALL_DELETE, CALL_PUT, WORD_CALL_KEY, WORD_CALL_KEY_BYTES, isReadOnly } from './call-messages.ts';
 import {
+  CALL_PART_BYTES,
+  callBodyBytes,
+  callPartBytesOf,
+  callPartIndexOf,
+  callPartLengthBytes,
+} from './call-part-messages.ts';
+import {
   FLAG_GONE,
   FLAG_NOT_PERMITTED,
   FLAG_REPAIR,
@@ -100,6 +107,19 @@ export function isPermitted(permissions: Permissions, words: Int32Array, word: n
 export function isCallPermitted(permissions: Permissions, kind: number, words: Int32Array, word: number): boolean {
   const rights = rightsOfCall(kind);
   return permissions.allows(rights, words, word + WORD_CALL_KEY, words[word + WORD_CALL_KEY_BYTES]!);
+}
+
+/**
+ * Whether a CALL_PART may take up memory; the CALL is asked about once more when it is whole. The first part has the key: of
+ * who sends others first, or cuts the key, it is asked only whether he could have made such a call for some key.
+ */
+export function isCallPartPermitted(permissions: Permissions, words: Int32Array, word: number): boolean {
+  const rights = rightsOfCall(flagsOf(words, word));
+  const keyBytes = words[word + WORD_CALL_KEY_BYTES]!;
+  const partBytes = callPartLengthBytes(0, callPartBytesOf(words, word), callBodyBytes(words, word));
+  if (callPartIndexOf(words, word) === 0 && keyBytes <= partBytes)
+    return permissions.allows(rights, words, word + CALL_PART_BYTES / 4, keyBytes);
+  return (rights & ~permissions.somewhere) === 0;
 }
 
 function rightsOfCall(kind: number): number {

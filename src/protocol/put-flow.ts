@@ -35,6 +35,8 @@ export class PutFlow {
   readonly #end: EndOperation;
   /** Puts whose value is to be sealed after this turn's datagrams have left. */
   readonly #unsealed: number[] = [];
+  /** An array that is emptied gives its memory back, and would get it anew in each turn. */
+  #unsealedCount = 0;
   /** The greatest counter this writer has allocated, or proposed a read-modify-write under: no two of its writes share a stamp. */
   #ownCounter = 0;
 
@@ -108,15 +110,16 @@ export class PutFlow {
   /** To be sealed by the end of the turn. */
   sealLater(slot: number): void {
     this.#table.sealed[slot] = 0;
-    this.#unsealed.push(slot);
+    this.#unsealed[this.#unsealedCount++] = slot;
   }
 
   /** Hands new values to the sealing, true when there were any. */
   submitSeals(): boolean {
-    if (this.#unsealed.length === 0) return false;
+    if (this.#unsealedCount === 0) return false;
     const table = this.#table;
     const { memory } = table;
-    for (const slot of this.#unsealed) {
+    for (let i = 0; i < this.#unsealedCount; i++) {
+      const slot = this.#unsealed[i]!;
       // Ended already, perhaps begun anew as something else.
       if (table.kind[slot] !== OPERATION_PUT || !table.hasEnvelope(slot) || table.jobPending[slot] === 1) continue;
       if (table.sealed[slot] === 1) continue;
@@ -134,7 +137,7 @@ export class PutFlow {
         table.keyBytes[slot]!,
       );
     }
-    this.#unsealed.length = 0;
+    this.#unsealedCount = 0;
     return true;
   }
 

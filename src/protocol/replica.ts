@@ -121,7 +121,7 @@ export interface ReplicaOptions {
   readonly takesDataKey?: TakesDataKey | undefined;
   onStatusRequest(session: Session<Peer>, slot: number, generation: number): void;
   /** A CALL, CALL_OPEN or RESOLVE (src/coordinated/). */
-  onCall(incoming: Incoming<Peer>, word: number): void;
+  onCall(incoming: Incoming<Peer>, word: number, nowMs: number): void;
 }
 
 export class Replica {
@@ -198,7 +198,7 @@ export class Replica {
       }
       this.#store.touch(this.#groupHashes, count);
       for (let i = 0; i < count; i++) {
-        this.#onMessage(incoming, this.#groupWords[i]!, this.#groupValueWords[i]!, this.#groupHashes[i]!);
+        this.#onMessage(incoming, this.#groupWords[i]!, this.#groupValueWords[i]!, this.#groupHashes[i]!, nowMs);
       }
       if (isMalformed) return this.#drops.count('malformed');
     }
@@ -220,7 +220,7 @@ export class Replica {
     }
   }
 
-  #onMessage(incoming: Incoming<Peer>, word: number, valueWord: number, hash: number): void {
+  #onMessage(incoming: Incoming<Peer>, word: number, valueWord: number, hash: number, nowMs: number): void {
     const { words } = incoming.region;
     const { session } = incoming;
     switch (typeOf(words, word)) {
@@ -234,11 +234,11 @@ export class Replica {
         if (this.#takes(incoming, word)) this.#onWrite(session, words, word, valueWord, hash);
         return;
       default:
-        return this.#onRareMessage(incoming, word, valueWord, hash);
+        return this.#onRareMessage(incoming, word, valueWord, hash, nowMs);
     }
   }
 
-  #onRareMessage(incoming: Incoming<Peer>, word: number, valueWord: number, hash: number): void {
+  #onRareMessage(incoming: Incoming<Peer>, word: number, valueWord: number, hash: number, nowMs: number): void {
     const { words } = incoming.region;
     const { session } = incoming;
     switch (typeOf(words, word)) {
@@ -265,10 +265,10 @@ export class Replica {
       case MESSAGE_CALL_OPEN:
       case MESSAGE_CALL_PART:
       case MESSAGE_CALL_PULL:
-        if (this.#serves(incoming)) this.#options.onCall(incoming, word);
+        if (this.#serves(incoming)) this.#options.onCall(incoming, word, nowMs);
         return;
       case MESSAGE_RESOLVE:
-        if (this.#takes(incoming, word)) this.#options.onCall(incoming, word);
+        if (this.#takes(incoming, word)) this.#options.onCall(incoming, word, nowMs);
         return;
       case MESSAGE_COUNTERS:
         if (this.#serves(incoming)) this.#guard.onCounters(session, this.#messenger, words, word);

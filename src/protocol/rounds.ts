@@ -249,7 +249,8 @@ export class Rounds {
 
   /** Until the phase is looked at again; until the deadline at the longest. */
   wait(slot: number, waitMs: number): void {
-    this.#timers.set(slot, Math.min(this.nowMs + waitMs, this.#table.deadlineMs[slot]!));
+    // Whole, as the wheel makes it: a fraction would be passed as an object on the heap.
+    this.#timers.set(slot, Math.ceil(Math.min(this.nowMs + waitMs, this.#table.deadlineMs[slot]!)));
   }
 
   /** From now on a whole time-out is waited for: parts are under way and some have come, or nothing has left yet. */

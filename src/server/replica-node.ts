@@ -15,7 +15,13 @@ import { ReplicaRoute } from '../coordinated/replica-route.ts';
 import { AvocadoError } from '../errors.ts';
 import { CounterGuard } from '../protocol/counter-guard.ts';
 import { Formation } from '../protocol/formation.ts';
-import { acceptResponse, admitRequest, requestPayload, responsePayload } from '../protocol/handshake-payload.ts';
+import {
+  acceptResponse,
+  admitRequest,
+  endRevokedSessions,
+  requestPayload,
+  responsePayload,
+} from '../protocol/handshake-payload.ts';
 import { toHex } from '../protocol/instance.ts';
 import { INCARNATION_BYTES } from '../protocol/messages.ts';
 import type { Peer } from '../protocol/peer.ts';
@@ -185,7 +191,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       trustedMarginBytes: Math.min(TRUSTED_MARGIN_BYTES, Math.floor(budget.available / MARGIN_SHARE)),
       onStatusRequest: (session, slot, generation) =>
         sendStatus(this.endpoint, session, slot, generation, this.#status()),
-      onCall: (incoming, word) => this.route.onCall(incoming, word, this.endpoint.nowMs),
+      onCall: (incoming, word, nowMs) => this.route.onCall(incoming, word, nowMs),
       takesDataKey: isSealed ? (id) => authority.dataKeys.takesNewValues(id) : undefined,
     });
     this.#resealer = !isSealed
@@ -246,6 +252,11 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     return this.#options.sealing.pendingValueJobs > 0 || this.endpoint.isWorkLeft;
   }
 
+  /** To be called when the authority has revoked more peers. */
+  endRevokedSessions(): void {
+    endRevokedSessions(this.endpoint, this.#options.authority);
+  }
+
   /** Ends all sessions. Transport and sealing stay the owner's. */
   close(): void {
     this.route.close();
@@ -297,7 +308,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
   }
 
   accept(link: Link<Peer>, payload: Uint8Array): Admission<Peer> {
-    return acceptResponse(this.#links.indexOf(link), payload);
+    return acceptResponse(this.#links.indexOf(link), payload, link.staticKey, this.#options.authority);
   }
 
   peerKey(peer: Peer): string {

@@ -169,6 +169,7 @@ class ReplicaServer implements RunningReplica {
       nextTurnMs: () => this.#node.nextTurnMs,
       isWorkLeft: () => this.#node.isWorkLeft,
     });
+    authority.onRevoked = () => this.#node.endRevokedSessions();
     processSealing.onReadyToDrain(() => this.#loop.schedule());
     transport.start({
       onDatagram: (datagram, host, port) => {

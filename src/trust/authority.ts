@@ -22,6 +22,14 @@ export interface Authority {
    * @param nowSeconds Unix time.
    */
   verify(certificate: Uint8Array, staticKey: Uint8Array, nowSeconds: number): Verdict;
+  /**
+   * Whether a peer is admitted no more; left out: nobody ever is revoked.
+   * @param staticKey Hex.
+   * @param voucherGroup Of its certificate; 0: none.
+   */
+  isRevoked?(staticKey: string, voucherGroup: number): boolean;
+  /** Called when isRevoked() has become true for more peers. Whoever has sessions sets it, and ends theirs. */
+  onRevoked?: (() => void) | undefined;
   /** Ends renewals, where there are any. */
   close?(): void;
 }
@@ -49,5 +57,10 @@ export interface Identity {
 }
 
 export type Verdict =
-  | { readonly ok: true; readonly identity: Identity }
+  | {
+      readonly ok: true;
+      readonly identity: Identity;
+      /** What the certificate is revoked with; left out: nothing. */
+      readonly voucherGroup?: number;
+    }
   | { readonly ok: false; readonly reason: string };

@@ -139,6 +139,7 @@ export function verifyCertificate(certificate: Uint8Array, rules: CertificateRul
       memberIndex: role === ROLE_REPLICA ? memberIndex : -1,
       permissions: role === ROLE_REPLICA ? Permissions.ALL : new Permissions(read.grants),
     },
+    voucherGroup: voucherGroupOf(certificate),
   };
 }
 

@@ -214,6 +214,12 @@ const MUTANTS: readonly Mutant[] = [
     harm: { 'revoked-client': /the replicas still take it for a client/ },
   },
   {
+    without: 'an end of the sessions of whoever is revoked',
+    mode: 'secure',
+    substitutions: [{ file: 'src/trust/chain/cas-authority.js', find: 'this.onRevoked?.();', replace: '' }],
+    harm: { 'revoked-client': /sessions that it had open go on/ },
+  },
+  {
     without: 'witnesses',
     mode: 'secure',
     substitutions: [

@@ -174,7 +174,15 @@ export class ScriptedMembers {
 function sessionWith(memberIndex: number): Session<Peer> {
   const session = new Session<Peer>(memberIndex, 'initiating', '127.0.0.1', 1, DATAGRAM_BYTES, 0);
   const identity = { role: 'replica', memberIndex, permissions: Permissions.NONE } as const;
-  const peer = { identity, writerHigh: 0, writerLow: 0, incarnation: '', key: String(memberIndex) };
+  const peer = {
+    identity,
+    writerHigh: 0,
+    writerLow: 0,
+    incarnation: '',
+    staticKey: '',
+    voucherGroup: 0,
+    key: String(memberIndex),
+  };
   session.establish(peer, 0, { sendKey: 0, receiveKey: 0 }, DATAGRAM_BYTES, DATAGRAM_BYTES);
   return session;
 }

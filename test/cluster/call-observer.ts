@@ -156,8 +156,8 @@ function watchParts(world: WorldObserver, calls: CallServer): void {
     if (!isNew && stream !== undefined) world.rule('part of a call that was run before');
   };
   const reply = answers.parted.reply.bind(answers.parted);
-  answers.parted.reply = (stream, slot, attempt, nowMs) => {
-    const isKept = reply(stream, slot, attempt, nowMs);
+  answers.parted.reply = (stream, slot, attempt) => {
+    const isKept = reply(stream, slot, attempt);
     if (isKept && attempt > 0) world.rule('answer by parts told again');
     return isKept;
   };

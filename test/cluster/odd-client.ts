@@ -125,7 +125,7 @@ export class OddClient implements EndpointApplication<Peer> {
   }
 
   accept(link: Link<Peer>, payload: Uint8Array): Admission<Peer> {
-    return acceptResponse(this.links.indexOf(link), payload);
+    return acceptResponse(this.links.indexOf(link), payload, link.staticKey);
   }
 
   peerKey(peer: Peer): string {

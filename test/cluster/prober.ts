@@ -100,8 +100,8 @@ export class Prober implements EndpointApplication<Peer> {
     return { ok: false, reason: 'it takes no sessions' };
   }
 
-  accept(_link: Link<Peer>, payload: Uint8Array): Admission<Peer> {
-    return acceptResponse(0, payload);
+  accept(link: Link<Peer>, payload: Uint8Array): Admission<Peer> {
+    return acceptResponse(0, payload, link.staticKey);
   }
 
   peerKey(peer: Peer): string {

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { Session } from '../../net/session.ts';
 import { IDLE_MS_MAX, ROOM } from '../../src/coordinated/call-parts-memory.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
+import type { Message } from '../protocol/fixtures.ts';
 import { callOf, readReply } from './call-fixtures.ts';
 import type { CallParts } from './call-fixtures.ts';
 import { partsOfCall, pullOf, readAnswer, readProgress, readReplyPart } from './call-part-fixtures.ts';
@@ -72,15 +73,39 @@ test('should take nothing of one call for another: lengths change, generations g
   assert.equal(harness.server.partsMemory.blockCount, 0, 'a whole call ends what was there of one before');
 });
 
-test('should begin no call whose key is not padded, and none that is not permitted', () => {
+test('should begin no call whose key is not padded', () => {
   const { harness, session, put } = opened();
   const parts = partsOfCall(put, PART_BYTES);
   parts[0]!.control[9]! |= 1 << 31;
   assert.deepEqual(harness.say(session, ...parts).map(readProgress).length, 1);
   assert.equal(harness.drops.of('malformed'), 1);
+  assert.deepEqual(started(harness), []);
+});
+
+test('should refuse who may not at the part that says so, and hold no memory for it', () => {
+  const { harness, session, put } = opened();
+  const refused = (said: Message[]): boolean => said.length === 1 && readReply(said[0]!).outcome === 'not-permitted';
   const reader = client(2, 'r:');
-  const stream = harness.open(reader);
-  const said = harness.say(reader, ...partsOfCall({ ...put, stream }, PART_BYTES));
+  const readersParts = partsOfCall({ ...put, stream: harness.open(reader) }, PART_BYTES);
+  assert.ok(refused(harness.say(reader, readersParts[3]!)), 'who may write no key: whichever part comes first');
+  assert.equal(harness.server.partsMemory.blockCount, 0);
+  const writer = client(3, 'w:other/');
+  const writersParts = partsOfCall({ ...put, stream: harness.open(writer) }, PART_BYTES);
+  assert.deepEqual(harness.say(writer, writersParts[3]!), [], 'it may be of another key');
+  assert.equal(harness.server.partsMemory.blockCount, 1);
+  assert.ok(refused(harness.say(writer, writersParts[0]!)), 'the first part has the key');
+  assert.equal(harness.server.partsMemory.blockCount, 0, 'what came before is given back');
+  assert.ok(refused(harness.say(writer, writersParts[1]!)), 'and nothing is taken after that');
+  assert.equal(harness.server.partsMemory.blockCount, 0);
+  harness.say(session, ...partsOfCall(put, PART_BYTES));
+  assert.deepEqual(started(harness), [VALUE]);
+});
+
+test('should refuse who may not when the call is whole, though no part had the key', () => {
+  const { harness, put } = opened();
+  const writer = client(3, 'w:other/');
+  const cut = partsOfCall({ ...put, key: 'a key of more than a part', stream: harness.open(writer) }, 8);
+  const said = harness.say(writer, ...cut);
   assert.equal(readReply(said.at(-1)!).outcome, 'not-permitted');
   assert.deepEqual(started(harness), []);
   assert.equal(harness.server.partsMemory.blockCount, 0);

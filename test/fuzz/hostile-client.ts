@@ -103,8 +103,8 @@ export class HostileClient implements EndpointApplication<Peer> {
     return { ok: false, reason: 'it takes no sessions' };
   }
 
-  accept(_link: Link<Peer>, payload: Uint8Array): Admission<Peer> {
-    return acceptResponse(this.#options.memberIndex, payload);
+  accept(link: Link<Peer>, payload: Uint8Array): Admission<Peer> {
+    return acceptResponse(this.#options.memberIndex, payload, link.staticKey);
   }
 
   peerKey(peer: Peer): string {

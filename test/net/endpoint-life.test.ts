@@ -115,6 +115,47 @@ test('should end a session that met too many forgeries', () => {
   assert.equal(b.keys.size, 0);
 });
 
+test('should end the sessions with peers that are taken no more, those alone, and erase their keys', () => {
+  const { world, a, b, link, session } = connectPair();
+  const c = world.open('c');
+  const other = c.linkTo(b);
+  world.until(() => b.live.length === 2);
+  world.run(2);
+  const [ofA, ofC] = b.live;
+  b.onMessage = ({ session: from, number }) => b.send(from, number);
+  assert.ok(b.send(ofA!, 1), 'something waits to be sent');
+  b.refusal = 'revoked';
+  b.endpoint.endSessions(({ name }) => name === 'a');
+  assert.deepEqual([ofA!.state, ofC!.state], ['dead', 'live']);
+  assert.equal(b.keys.size, 2, 'only the keys of the other are left');
+  assert.equal(b.drops.of('session-revoked'), 1);
+  assert.ok(a.send(session, 2));
+  assert.ok(c.send(other.session!, 3));
+  world.run(3);
+  assert.deepEqual([a.numbers, b.numbers, c.numbers], [[], [3], [3]]);
+  assert.equal(b.drops.of('no-session'), 1);
+  // It is told that it has no session, and gets none.
+  world.until(() => b.drops.of('certificate-refused') > 0, 2_000);
+  assert.equal(b.endpoint.sessions.count, 1);
+  a.endpoint.endSessions(({ name }) => name === 'b');
+  assert.deepEqual([session.state, link.session], ['dead', undefined], 'the same at the end that asked');
+});
+
+test('should end half-open and retiring sessions of a peer that is taken no more', () => {
+  const { world, a, b, session } = connectPair();
+  world.nowMs = session.createdMs + RENEW_AFTER_MS;
+  world.until(() => b.live.length === 2);
+  const states = (): string[] => [...b.endpoint.sessions].map(({ state }) => state);
+  assert.deepEqual(states(), ['retiring', 'live']);
+  world.network.route = (datagram) => (kindOf(datagram) === KIND_REQUEST ? [{ delayMs: 0, datagram }] : []);
+  a.linkTo(b);
+  world.until(() => states().includes('half-open'));
+  b.endpoint.endSessions(() => true);
+  assert.deepEqual([states(), b.keys.size], [[], 0]);
+  assert.equal(b.drops.of('session-revoked'), 3);
+  world.run(20);
+});
+
 test('should make no handshake while a session is idle', () => {
   const { world, a, b } = connectPair();
   world.run(60_000, 10);

@@ -61,6 +61,8 @@ export function memberPeer(memberIndex: number, incarnation?: string): Peer {
     writerHigh: 0,
     writerLow: 0,
     incarnation,
+    staticKey: '',
+    voucherGroup: 0,
     key: `member ${memberIndex}`,
   };
 }
@@ -76,6 +78,8 @@ export function clientPeer(writer: Writer, grants = 'rwa:'): Peer {
     identity: { role: 'client', memberIndex: -1, permissions: new Permissions(parseGrants(grants)) },
     ...writer,
     incarnation: undefined,
+    staticKey: '',
+    voucherGroup: 0,
     key: `client ${writer.writerHigh} ${writer.writerLow}`,
   };
 }

@@ -166,7 +166,7 @@ export const REASONS: Readonly<Record<string, RegExp>> = {
   'other-key': /^refused by rule report-data$/,
   'replayed-evidence': /^refused by rule report-data$/,
   'second-member': /^refused by rule member$/,
-  'revoked-client': /^(REFUSED|refused by rule key-revoked)$/,
+  'revoked-client': /^(REFUSED|DEADLINE_EXCEEDED|refused by rule key-revoked)$/,
   'old-cas-state': /^CAS does not decide: LAS [0-9a-f]{16} holds its word for state \d+, and it has state \d+$/,
 };
 

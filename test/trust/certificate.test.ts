@@ -58,6 +58,7 @@ test('a replica and a client get back the identity that was issued', () => {
   assert.deepEqual(verifyCertificate(issueCertificate(replica, clusterKey.secretKey), rules), {
     ok: true,
     identity: { role: 'replica', memberIndex: 2, permissions: Permissions.ALL },
+    voucherGroup: 0,
   });
   for (const grants of [[], ALL_GRANTS, parseGrants('r:,rw:orders/,wa:%00%ff'), MOST]) {
     const verdict = verifyCertificate(withGrants(grants), rules);

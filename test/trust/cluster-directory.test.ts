@@ -112,6 +112,7 @@ test('every role reads the same cluster and accepts the others', () => {
     assert.deepEqual(own!.verify(authority.certificate, publicKey, nowSeconds()), {
       ok: true,
       identity: { role: 'replica', memberIndex, permissions: Permissions.ALL },
+      voucherGroup: 0,
     });
     const verdict = authority.verify(own!.certificate, own!.staticKeyPair.publicKey, nowSeconds());
     assert(verdict.ok && verdict.identity.role === 'client');

@@ -3,7 +3,6 @@ import { erase, generateStaticKeyPair } from '../../../workers/signing.ts';
 import type { SecurityMode } from '../../../net/mode.ts';
 import { AvocadoError } from '../../errors.ts';
 import type { Authority, Configuration } from '../authority.ts';
-import { voucherGroupOf } from '../certificate.ts';
 import { DataKeyRing } from '../data-key-ring.ts';
 import { keyReportText } from '../key-report.ts';
 import { FileFields } from '../cluster-files.ts';
@@ -139,6 +138,7 @@ export class CasAuthority implements Authority {
   /** The one of the last renewal. */
   certificate: Uint8Array;
   readonly verify: Authority['verify'];
+  onRevoked: (() => void) | undefined;
   readonly #options: CasAuthorityOptions;
   #revocations: Revocations;
   #revoked: ReadonlySet<string>;
@@ -178,7 +178,7 @@ export class CasAuthority implements Authority {
     this.verify = (certificate, staticKey, nowSeconds) => {
       if (this.#revoked.has(hexOf(staticKey))) return { ok: false, reason: 'the key was revoked by CAS' };
       const verdict = verifyPeer(cluster, certificate, staticKey, nowSeconds);
-      if (verdict.ok && this.#revocations.groups.includes(voucherGroupOf(certificate))) {
+      if (verdict.ok && this.#revocations.groups.includes(verdict.voucherGroup ?? 0)) {
         return { ok: false, reason: 'the LAS that vouched for it was revoked by CAS' };
       }
       return verdict;
@@ -187,8 +187,13 @@ export class CasAuthority implements Authority {
     this.#schedule();
   }
 
+  isRevoked(staticKey: string, voucherGroup: number): boolean {
+    return this.#revoked.has(staticKey) || this.#revocations.groups.includes(voucherGroup);
+  }
+
   close(): void {
     this.#closed = true;
+    this.onRevoked = undefined;
     clearTimeout(this.#timer);
     this.#cas?.close();
   }
@@ -210,6 +215,7 @@ export class CasAuthority implements Authority {
       if (revocations.sequence > this.#revocations.sequence) {
         this.#revocations = revocations;
         this.#revoked = new Set(revocations.staticKeys);
+        this.onRevoked?.();
       }
       await this.#renew(this.#cas, keyList);
       this.#followKeys(keyList);

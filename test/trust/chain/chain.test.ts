@@ -45,6 +45,7 @@ test('replicas and a client get certificates, one data key and one configuration
     assert.deepEqual(verdict, {
       ok: true,
       identity: { role: 'replica', memberIndex: index, permissions: Permissions.ALL },
+      voucherGroup: 1,
     });
   }
   const verdict = first.verify(client.certificate, client.staticKeyPair.publicKey, now);

@@ -5,6 +5,7 @@ import { join as joinPath } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { generateSigningKeyPair, generateStaticKeyPair } from '../../../workers/signing.ts';
+import { voucherGroupOf } from '../../../src/trust/certificate.ts';
 import { bytesOfHex, hexOf } from '../../../src/trust/hex.ts';
 import { verifyAuditLog } from '../../../src/trust/chain/audit-log.ts';
 import { openCasAuthority } from '../../../src/trust/chain/cas-authority.ts';
@@ -171,10 +172,20 @@ test('a revoked key is refused by CAS and, with its next look, by every member',
   const client = await place(chain, null, las.url);
   const { publicKey } = client.staticKeyPair;
   const seen = (): boolean => replica.verify(client.certificate, publicKey, chain.nowMs() / 1000).ok;
-  assert.equal(seen(), true);
+  const revoked = (): boolean => replica.isRevoked(hexOf(publicKey), 0);
+  let toldCount = 0;
+  replica.onRevoked = () => {
+    assert.equal(revoked(), true, 'it is known by then');
+    toldCount++;
+  };
+  await replica.refresh();
+  assert.deepEqual([seen(), revoked(), toldCount], [true, false, 0]);
   await command(chain, { type: 'revoke-key', staticKey: hexOf(publicKey) });
   await replica.refresh();
-  assert.equal(seen(), false);
+  assert.deepEqual([seen(), revoked(), toldCount], [false, true, 1]);
+  assert.equal(replica.isRevoked(hexOf(replica.staticKeyPair.publicKey), 0), false);
+  await replica.refresh();
+  assert.equal(toldCount, 1, 'told of what is new');
   const options = { role: 'client', memberIndex: null, wantsDataKeys: true, lasUrl: las.url } as const;
   const again = join(await chain.connect(), client.staticKeyPair, {
     ...options,
@@ -199,6 +210,10 @@ test('a revoked LAS takes with it what it vouched for, and vouches no more', asy
   const now = chain.nowMs() / 1000;
   assert.equal(direct.verify(vouched.certificate, vouched.staticKeyPair.publicKey, now).ok, false);
   assert.equal(direct.verify(direct.certificate, direct.staticKeyPair.publicKey, now).ok, true);
+  for (const { certificate, staticKeyPair } of [vouched, direct]) {
+    const isRevoked = direct.isRevoked(hexOf(staticKeyPair.publicKey), voucherGroupOf(certificate));
+    assert.equal(isRevoked, certificate === vouched.certificate);
+  }
   await assert.rejects(admit(chain, bad.url), /rule las-revoked/);
   await bad.close();
   const renamed = await chain.startLas(machines[0]!);
