@@ -330,9 +330,9 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     const { dataKeys } = this.#options.authority;
     const reseal = this.#resealer?.figures;
     if (reseal === undefined && dataKeys.retiringIds.length === 0 && dataKeys.destroyedCount === 0) return {};
-    const { left = 0, tooLarge = 0, resealed = 0, failed = 0 } = reseal ?? {};
+    const { left = 0, tooLarge = 0, noMemory = 0, resealed = 0, failed = 0 } = reseal ?? {};
     const retiring = [...dataKeys.retiringIds];
-    return { dataKeys: { retiring, left, tooLarge, resealed, failed, destroyed: dataKeys.destroyedCount } };
+    return { dataKeys: { retiring, left, tooLarge, noMemory, resealed, failed, destroyed: dataKeys.destroyedCount } };
   }
 
   /** For `avocado status`; short enough for the smallest datagram. */
