@@ -53,11 +53,16 @@ const PLACES_PER_MS = 1_000;
 const PLACES_MAX = 20_000;
 /** An empty place takes 1 or 2 ns, a value with its cache misses 150. */
 const VALUE_PLACES = 16;
+/**
+ * A look takes so many places together: what it finds is started at once. Looks at whatever a turn has time for find values one
+ * by one, which share no datagrams, and cost three times as much processor time each as 20 together.
+ */
+const LOOK_MS_MAX = PLACES_MAX / PLACES_PER_MS;
 /** Values started together share datagrams; more at once would hold up everything else. */
 const BURST_MAX = 32;
 const BURSTS_PER_SECOND = 10;
 /** On its way for this part of the time at most; three members, so all of them together for three times that. */
-const BURST_REST_FACTOR = 15;
+const BURST_REST_FACTOR = 7;
 /** However busy members are, a rotation comes to an end: that is 20 values a second, of 200. */
 const BURST_WAIT_MS_MAX = 1_000;
 /** After a pass that found nothing; after one that could do nothing about what it found. */
@@ -84,6 +89,8 @@ interface Pass {
 export class Resealer {
   readonly #options: ResealerOptions;
   readonly #burst: number;
+  /** At the least, between two looks. */
+  readonly #lookMs: number;
   /** Of the burst under way. */
   #burstLeft = 0;
   #nextBurstMs = 0;
@@ -107,6 +114,7 @@ export class Resealer {
   constructor(options: ResealerOptions) {
     this.#options = options;
     this.#burst = Math.min(BURST_MAX, Math.max(1, Math.floor(options.valuesPerSecond / BURSTS_PER_SECOND)));
+    this.#lookMs = Math.min(LOOK_MS_MAX, (this.#burst / options.valuesPerSecond) * 1_000);
   }
 
   /** Undefined when there is nothing to tell. */
@@ -129,19 +137,25 @@ export class Resealer {
     if (generation !== this.#generation || (this.#pass === undefined && nowMs >= this.#nextPassMs)) this.#begin(nowMs);
     const pass = this.#pass;
     if (pass === undefined) return;
-    const placeCount = Math.min(PLACES_MAX, Math.floor((nowMs - this.#lookedMs) * PLACES_PER_MS));
-    if (placeCount === 0) return;
-    this.#lookedMs = nowMs;
     this.#timeBurst(nowMs);
+    const placeCount = Math.min(PLACES_MAX, Math.floor((nowMs - this.#lookedMs) * PLACES_PER_MS));
+    if (placeCount < this.#lookMs * PLACES_PER_MS || !this.#mayStart(nowMs)) return;
+    this.#lookedMs = nowMs;
+    this.#burstLeft = this.#burst;
     for (let left = placeCount; left > 0; ) {
       if (this.#isOver(pass)) {
         if (this.#inFlight === 0) this.#end(pass, nowMs);
-        return;
+        break;
       }
       const taken = this.#look(pass, nowMs);
-      if (taken === 0) return;
+      if (taken === 0) break;
       left -= taken;
     }
+    const startedCount = this.#burst - this.#burstLeft;
+    if (startedCount === 0) return;
+    this.#burstBeganMs = nowMs;
+    this.#isBurstOnItsWay = true;
+    this.#nextBurstMs = nowMs + (startedCount / this.#options.valuesPerSecond) * 1_000;
   }
 
   #begin(nowMs: number): void {
@@ -215,7 +229,7 @@ export class Resealer {
       pass.tooLarge++;
       return true;
     }
-    if (!this.#mayStart(nowMs)) return false;
+    if (this.#burstLeft === 0) return false;
     store.copyKey(entry, this.#keyWords, 0);
     if (!this.#options.start(this.#keyBytes.subarray(0, store.keyBytes(entry)), nowMs)) return false;
     this.#inFlight++;
@@ -224,16 +238,10 @@ export class Resealer {
     return true;
   }
 
-  /** The next burst begins when it is time. Some that don't end hold up nothing for long, many do. */
+  /** A burst begins when it is time. Some operations that don't end hold up nothing for long, many do. */
   #mayStart(nowMs: number): boolean {
-    if (this.#burstLeft > 0) return true;
     if (nowMs < this.#nextBurstMs || this.#inFlight > BURST_MAX) return false;
-    if (this.#isBurstOnItsWay && nowMs < this.#burstBeganMs + BURST_WAIT_MS_MAX) return false;
-    this.#burstLeft = this.#burst;
-    this.#burstBeganMs = nowMs;
-    this.#isBurstOnItsWay = true;
-    this.#nextBurstMs = nowMs + (this.#burst / this.#options.valuesPerSecond) * 1_000;
-    return true;
+    return !this.#isBurstOnItsWay || nowMs >= this.#burstBeganMs + BURST_WAIT_MS_MAX;
   }
 
   /** Time of the burst whose last operation has ended. */
