@@ -53,11 +53,6 @@ const PLACES_PER_MS = 1_000;
 const PLACES_MAX = 20_000;
 /** An empty place takes 1 or 2 ns, a value with its cache misses 150. */
 const VALUE_PLACES = 16;
-/**
- * A look takes so many places together: what it finds is started at once. Looks at whatever a turn has time for find values one
- * by one, which share no datagrams, and cost three times as much processor time each as 20 together.
- */
-const LOOK_MS_MAX = PLACES_MAX / PLACES_PER_MS;
 /** Values started together share datagrams; more at once would hold up everything else. */
 const BURST_MAX = 32;
 const BURSTS_PER_SECOND = 10;
@@ -89,8 +84,6 @@ interface Pass {
 export class Resealer {
   readonly #options: ResealerOptions;
   readonly #burst: number;
-  /** At the least, between two looks. */
-  readonly #lookMs: number;
   /** Of the burst under way. */
   #burstLeft = 0;
   #nextBurstMs = 0;
@@ -114,7 +107,6 @@ export class Resealer {
   constructor(options: ResealerOptions) {
     this.#options = options;
     this.#burst = Math.min(BURST_MAX, Math.max(1, Math.floor(options.valuesPerSecond / BURSTS_PER_SECOND)));
-    this.#lookMs = Math.min(LOOK_MS_MAX, (this.#burst / options.valuesPerSecond) * 1_000);
   }
 
   /** Undefined when there is nothing to tell. */
@@ -139,7 +131,8 @@ export class Resealer {
     if (pass === undefined) return;
     this.#timeBurst(nowMs);
     const placeCount = Math.min(PLACES_MAX, Math.floor((nowMs - this.#lookedMs) * PLACES_PER_MS));
-    if (placeCount < this.#lookMs * PLACES_PER_MS || !this.#mayStart(nowMs)) return;
+    // What is found by a look is started together: a look at the few places that each turn has time for finds values one by one.
+    if (placeCount === 0 || !this.#mayStart(nowMs)) return;
     this.#lookedMs = nowMs;
     this.#burstLeft = this.#burst;
     for (let left = placeCount; left > 0; ) {

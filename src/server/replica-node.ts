@@ -69,7 +69,7 @@ export interface ReplicaNodeOptions {
 /** What is left of a small budget, e.g. in tests, must not be all margin. */
 const MARGIN_SHARE = 8;
 const WRITER_BYTES = 8;
-/** A million values in half an hour, by three replicas; each value takes 0.2 ms of each replica's processor time. */
+/** A million values in half an hour, by three replicas that have little else to do. */
 export const RESEALS_PER_SECOND_DEFAULT = 200;
 /** Messages of coordinator and own replica in one turn: an operation has a few phases. What is left waits for the next. */
 const LOCAL_ROUNDS_MAX = 16;

@@ -271,3 +271,21 @@ test('should leave members that are busy with other work alone most of the time,
   const overloaded = startedWhenBurstsTake(500);
   assert.ok(overloaded >= 300 && overloaded <= 420, `${overloaded} in 20 s: a burst a second`);
 });
+
+test('should start values together, also when turns follow each other quickly and few values are to be sealed', () => {
+  const looking = new Looking(200);
+  for (let i = 0; i < 2_000; i++) looking.write(`key ${i}`, i % 10 === 0 ? OLD_ID : NEW_ID, 1);
+  looking.phase('retiring');
+  let burstCount = 0;
+  for (const endMs = looking.nowMs + 3_000; looking.nowMs < endMs; looking.nowMs += 0.25) {
+    const before = looking.started.length;
+    looking.resealer.tick(looking.nowMs);
+    if (looking.started.length > before) burstCount++;
+    for (const name of looking.started.slice(before)) {
+      looking.write(name, NEW_ID, 2);
+      looking.resealer.onOperationEnded('ok');
+    }
+  }
+  assert.equal(looking.started.length, 200);
+  assert.ok(burstCount <= 20, `200 values in ${burstCount} bursts`);
+});
