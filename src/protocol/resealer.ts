@@ -15,6 +15,9 @@ import type { Outcome } from './outcome.ts';
  * at: the value of each key, and proposals that were accepted and are not decided yet. Which key a value lies under is read
  * from host memory. A host that writes another id there makes a copy that does not open: it can lose values so, as it always
  * can, one member's copies of them, and it can hold a rotation up.
+ *
+ * Clients come first. Values are started in bursts, and how long a burst is on its way says how busy all members are with
+ * clients' work: the next one waits so many times as long.
  */
 export interface ResealerOptions {
   readonly store: Store;
@@ -35,6 +38,8 @@ export interface ResealFigures {
   readonly left: number;
   /** Those of them that are larger than a datagram: they keep their key in use until they are written anew. */
   readonly tooLarge: number;
+  /** And of them those for which no trusted memory is left: the same holds for them. */
+  readonly noMemory: number;
   /** Since the start. */
   readonly resealed: number;
   /** Attempts that came to nothing; they are made again. */
@@ -51,6 +56,10 @@ const VALUE_PLACES = 16;
 /** Values started together share datagrams; more at once would hold up everything else. */
 const BURST_MAX = 32;
 const BURSTS_PER_SECOND = 10;
+/** On its way for this part of the time at most; three members, so all of them together for three times that. */
+const BURST_REST_FACTOR = 7;
+/** However busy members are, a rotation comes to an end: that is 20 values a second, of 200. */
+const BURST_WAIT_MS_MAX = 1_000;
 /** After a pass that found nothing; after one that could do nothing about what it found. */
 const REST_MS = 1_000;
 const STUCK_REST_MS = 5_000;
@@ -67,6 +76,7 @@ interface Pass {
   slotsDone: number;
   recordsDone: number;
   tooLarge: number;
+  noMemory: number;
   /** Of what was found, what is found there no more. */
   done: number;
 }
@@ -77,6 +87,9 @@ export class Resealer {
   /** Of the burst under way. */
   #burstLeft = 0;
   #nextBurstMs = 0;
+  #burstBeganMs = 0;
+  /** Some of it has not ended. */
+  #isBurstOnItsWay = false;
   #pass: Pass | undefined;
   /** Of the ring when a pass last began, or there was nothing to do. */
   #generation = -1;
@@ -85,6 +98,7 @@ export class Resealer {
   #inFlight = 0;
   #left = 0;
   #tooLarge = 0;
+  #noMemory = 0;
   #resealed = 0;
   #failed = 0;
   readonly #keyWords = new Int32Array(KEY_BYTES_MAX / 4);
@@ -98,7 +112,14 @@ export class Resealer {
   /** Undefined when there is nothing to tell. */
   get figures(): ResealFigures | undefined {
     if (this.#pass === undefined && this.#resealed === 0 && this.#left === 0) return undefined;
-    return { left: this.#left, tooLarge: this.#tooLarge, resealed: this.#resealed, failed: this.#failed };
+    return {
+      left: this.#left,
+      tooLarge: this.#tooLarge,
+      // The pass that meets the end of the memory may take long.
+      noMemory: Math.max(this.#noMemory, this.#pass?.noMemory ?? 0),
+      resealed: this.#resealed,
+      failed: this.#failed,
+    };
   }
 
   /** To be called every few milliseconds. */
@@ -108,18 +129,26 @@ export class Resealer {
     if (generation !== this.#generation || (this.#pass === undefined && nowMs >= this.#nextPassMs)) this.#begin(nowMs);
     const pass = this.#pass;
     if (pass === undefined) return;
+    this.#timeBurst(nowMs);
     const placeCount = Math.min(PLACES_MAX, Math.floor((nowMs - this.#lookedMs) * PLACES_PER_MS));
-    if (placeCount === 0) return;
+    // What is found by a look is started together: a look at the few places that each turn has time for finds values one by one.
+    if (placeCount === 0 || !this.#mayStart(nowMs)) return;
     this.#lookedMs = nowMs;
+    this.#burstLeft = this.#burst;
     for (let left = placeCount; left > 0; ) {
       if (this.#isOver(pass)) {
         if (this.#inFlight === 0) this.#end(pass, nowMs);
-        return;
+        break;
       }
       const taken = this.#look(pass, nowMs);
-      if (taken === 0) return;
+      if (taken === 0) break;
       left -= taken;
     }
+    const startedCount = this.#burst - this.#burstLeft;
+    if (startedCount === 0) return;
+    this.#burstBeganMs = nowMs;
+    this.#isBurstOnItsWay = true;
+    this.#nextBurstMs = nowMs + (startedCount / this.#options.valuesPerSecond) * 1_000;
   }
 
   #begin(nowMs: number): void {
@@ -132,6 +161,7 @@ export class Resealer {
     if (ids.length === 0) {
       this.#left = 0;
       this.#tooLarge = 0;
+      this.#noMemory = 0;
       return;
     }
     this.#pass = {
@@ -139,6 +169,7 @@ export class Resealer {
       slotsDone: 0,
       recordsDone: 0,
       tooLarge: 0,
+      noMemory: 0,
       done: 0,
     };
   }
@@ -157,6 +188,7 @@ export class Resealer {
     }
     this.#left = count - pass.done;
     this.#tooLarge = pass.tooLarge;
+    this.#noMemory = pass.noMemory;
     this.#pass = undefined;
     this.#nextPassMs = nowMs + (count === 0 ? REST_MS : pass.done === 0 ? STUCK_REST_MS : 0);
   }
@@ -190,7 +222,7 @@ export class Resealer {
       pass.tooLarge++;
       return true;
     }
-    if (!this.#mayStart(nowMs)) return false;
+    if (this.#burstLeft === 0) return false;
     store.copyKey(entry, this.#keyWords, 0);
     if (!this.#options.start(this.#keyBytes.subarray(0, store.keyBytes(entry)), nowMs)) return false;
     this.#inFlight++;
@@ -199,13 +231,19 @@ export class Resealer {
     return true;
   }
 
-  /** The next burst begins when it is time. Some that don't end hold up nothing, many do. */
+  /** A burst begins when it is time. Some operations that don't end hold up nothing for long, many do. */
   #mayStart(nowMs: number): boolean {
-    if (this.#burstLeft > 0) return true;
     if (nowMs < this.#nextBurstMs || this.#inFlight > BURST_MAX) return false;
-    this.#burstLeft = this.#burst;
-    this.#nextBurstMs = nowMs + (this.#burst / this.#options.valuesPerSecond) * 1_000;
-    return true;
+    return !this.#isBurstOnItsWay || nowMs >= this.#burstBeganMs + BURST_WAIT_MS_MAX;
+  }
+
+  /** Time of the burst whose last operation has ended. */
+  #timeBurst(nowMs: number): void {
+    if (!this.#isBurstOnItsWay || this.#inFlight > 0) return;
+    this.#isBurstOnItsWay = false;
+    const tookMs = nowMs - this.#burstBeganMs;
+    const restMs = Math.min(BURST_WAIT_MS_MAX, tookMs * (1 + BURST_REST_FACTOR));
+    this.#nextBurstMs = Math.max(this.#nextBurstMs, this.#burstBeganMs + restMs);
   }
 
   onOperationEnded(outcome: Outcome): void {
@@ -213,6 +251,7 @@ export class Resealer {
     if (outcome === 'ok') this.#resealed++;
     // 'mismatch': another member was first, or the value is gone.
     else if (outcome !== 'mismatch') this.#failed++;
+    if (this.#pass !== undefined && outcome === 'trusted-memory-full') this.#pass.noMemory++;
     if (this.#pass !== undefined && (outcome === 'ok' || outcome === 'mismatch')) this.#pass.done++;
   }
 }

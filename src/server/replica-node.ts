@@ -75,7 +75,7 @@ export interface ReplicaNodeOptions {
 /** What is left of a small budget, e.g. in tests, must not be all margin. */
 const MARGIN_SHARE = 8;
 const WRITER_BYTES = 8;
-/** A million values in half an hour, by three replicas; each value takes 0.2 ms of each replica's processor time. */
+/** A million values in half an hour, by three replicas that have little else to do. */
 export const RESEALS_PER_SECOND_DEFAULT = 200;
 /** Messages of coordinator and own replica in one turn: an operation has a few phases. What is left waits for the next. */
 const LOCAL_ROUNDS_MAX = 16;
@@ -341,9 +341,9 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     const { dataKeys } = this.#options.authority;
     const reseal = this.#resealer?.figures;
     if (reseal === undefined && dataKeys.retiringIds.length === 0 && dataKeys.destroyedCount === 0) return {};
-    const { left = 0, tooLarge = 0, resealed = 0, failed = 0 } = reseal ?? {};
+    const { left = 0, tooLarge = 0, noMemory = 0, resealed = 0, failed = 0 } = reseal ?? {};
     const retiring = [...dataKeys.retiringIds];
-    return { dataKeys: { retiring, left, tooLarge, resealed, failed, destroyed: dataKeys.destroyedCount } };
+    return { dataKeys: { retiring, left, tooLarge, noMemory, resealed, failed, destroyed: dataKeys.destroyedCount } };
   }
 
   /** For `avocado status`; short enough for the smallest datagram. */

@@ -242,8 +242,8 @@ export const changeMutants: readonly Mutant[] = [
       },
       {
         file: RESEALER,
-        find: 'if (!this.#mayStart(nowMs))',
-        replace: 'if (nowMs > 0)\n            return true;\n        if (!this.#mayStart(nowMs))',
+        find: 'if (this.#burstLeft === 0)',
+        replace: 'if (nowMs > 0)\n            return true;\n        if (this.#burstLeft === 0)',
       },
     ],
   },

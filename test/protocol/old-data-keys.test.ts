@@ -139,7 +139,7 @@ class Looking {
   }
 
   /** Time passes; what is started ends as a read-modify-write does. */
-  run(ms: number, outcome: 'ok' | 'mismatch' | 'deadline' = 'ok', counter = 100): void {
+  run(ms: number, outcome: 'ok' | 'mismatch' | 'deadline' | 'trusted-memory-full' = 'ok', counter = 100): void {
     for (const endMs = this.nowMs + ms; this.nowMs < endMs; this.nowMs += 5) {
       const before = this.started.length;
       this.resealer.tick(this.nowMs);
@@ -163,7 +163,7 @@ test('should seal anew what lies under a retiring key, once, and then find nothi
   assert.equal(looking.started.length, 50);
   assert.ok(looking.started.every((name) => Number(name.slice(4)) % 2 === 0));
   assert.deepEqual(looking.ring.report(), { held: [1, 2], unused: [OLD_ID], closed: [] });
-  assert.deepEqual(looking.resealer.figures, { left: 0, tooLarge: 0, resealed: 50, failed: 0 });
+  assert.deepEqual(looking.resealer.figures, { left: 0, tooLarge: 0, noMemory: 0, resealed: 50, failed: 0 });
 });
 
 test('should say that it found nothing since a key is closing only of a look that began after that', () => {
@@ -184,7 +184,7 @@ test('should not call a key unused while one value lies under it that is too lar
   looking.phase('retiring');
   looking.run(20_000);
   assert.deepEqual(looking.ring.report().unused, []);
-  assert.deepEqual(looking.resealer.figures, { left: 1, tooLarge: 1, resealed: 0, failed: 0 });
+  assert.deepEqual(looking.resealer.figures, { left: 1, tooLarge: 1, noMemory: 0, resealed: 0, failed: 0 });
   assert.equal(looking.started.length, 0);
 
   looking.write('large', NEW_ID, 2);
@@ -230,4 +230,62 @@ test('should seal no more values a second than it may', () => {
   looking.phase('retiring');
   looking.run(2_000);
   assert.ok(looking.started.length > 150 && looking.started.length <= 210, `${looking.started.length} in 2 s`);
+});
+
+test('should tell of values for which there is no trusted memory, and no more once they are gone', () => {
+  const looking = new Looking();
+  for (let i = 0; i < 3; i++) looking.write(`key ${i}`, OLD_ID, 1);
+  looking.phase('retiring');
+  looking.run(20_000, 'trusted-memory-full');
+  assert.deepEqual(looking.ring.report().unused, []);
+  const { left, noMemory } = looking.resealer.figures!;
+  assert.deepEqual([left, noMemory], [3, 3]);
+  for (let i = 0; i < 3; i++) looking.write(`key ${i}`, NEW_ID, 2);
+  looking.run(20_000);
+  assert.deepEqual(looking.ring.report().unused, [OLD_ID]);
+  assert.equal(looking.resealer.figures, undefined, 'nothing to tell');
+});
+
+/** How many are started in 20 s when each burst takes so long. */
+function startedWhenBurstsTake(burstMs: number): number {
+  const looking = new Looking(200);
+  for (let i = 0; i < 5_000; i++) looking.write(`key ${i}`, OLD_ID, 1);
+  looking.phase('retiring');
+  let endedCount = 0;
+  let endsMs = 0;
+  for (const endMs = looking.nowMs + 20_000; looking.nowMs < endMs; looking.nowMs += 5) {
+    if (looking.nowMs >= endsMs)
+      for (; endedCount < looking.started.length; endedCount++) looking.resealer.onOperationEnded('ok');
+    const before = looking.started.length;
+    looking.resealer.tick(looking.nowMs);
+    if (looking.started.length > before) endsMs = looking.nowMs + burstMs;
+  }
+  return looking.started.length;
+}
+
+test('should leave members that are busy with other work alone most of the time, and still go on', () => {
+  const atEase = startedWhenBurstsTake(5);
+  assert.ok(atEase > 3_800 && atEase <= 4_020, `${atEase} in 20 s: the rate that it may`);
+  const busy = startedWhenBurstsTake(40);
+  assert.ok(busy < atEase / 2 && busy > atEase / 5, `${busy} in 20 s when a burst takes 40 ms`);
+  const overloaded = startedWhenBurstsTake(500);
+  assert.ok(overloaded >= 300 && overloaded <= 420, `${overloaded} in 20 s: a burst a second`);
+});
+
+test('should start values together, also when turns follow each other quickly and few values are to be sealed', () => {
+  const looking = new Looking(200);
+  for (let i = 0; i < 2_000; i++) looking.write(`key ${i}`, i % 10 === 0 ? OLD_ID : NEW_ID, 1);
+  looking.phase('retiring');
+  let burstCount = 0;
+  for (const endMs = looking.nowMs + 3_000; looking.nowMs < endMs; looking.nowMs += 0.25) {
+    const before = looking.started.length;
+    looking.resealer.tick(looking.nowMs);
+    if (looking.started.length > before) burstCount++;
+    for (const name of looking.started.slice(before)) {
+      looking.write(name, NEW_ID, 2);
+      looking.resealer.onOperationEnded('ok');
+    }
+  }
+  assert.equal(looking.started.length, 200);
+  assert.ok(burstCount <= 20, `200 values in ${burstCount} bursts`);
 });
