@@ -75,6 +75,27 @@ test('should not be able to know of a second process of every member, when a hos
   }
 });
 
+test('should hold to that where two copied members hear each other crosswise, and each finds a set of its own', () => {
+  // Found by chance, and taken for a broken promise: both sets have both members, each as a process of its own.
+  const world = new World(2);
+  play(world, [
+    { kind: 'copy', at: 1 },
+    { kind: 'copy', at: 0 },
+    { kind: 'tick', at: 0 },
+    { kind: 'deliver', at: 0 },
+    { kind: 'deliver first', at: 0 },
+    { kind: 'deliver', at: 221 },
+    { kind: 'deliver', at: 116 },
+  ]);
+  world.settle(5);
+  world.check();
+  assert.equal(world.ruling().length, 2);
+  assert.deepEqual(
+    [...world.copied].toSorted((a, b) => a - b),
+    [0, 1],
+  );
+});
+
 test('should take a quorum of copies, and no fewer, for a second quorum of active members', () => {
   const world = new World(3);
   const [a, b, c] = world.members as [Member, Member, Member];
