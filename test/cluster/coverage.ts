@@ -93,6 +93,8 @@ export class Coverage {
 export const OUT_OF_REACH: Readonly<Partial<Record<DropReason | MessageKind | Outcome, string>>> = {
   'sessions-full': 'takes 4,096 sessions at once, 13 s of Diffie-Hellman; test/net/endpoint-admission.test.ts has it',
   'HINT full': 'is sent with the drop reason sessions-full only',
+  'session-revoked':
+    'is CAS’s doing, which is not simulated; test/protocol/revoked-peers.test.ts, test/trust/chain/state.test.ts have it',
   'stamps-exhausted':
     'no client can use counters up, and the other numbers would take a key that is written all the time; test/protocol/coordinator-put.test.ts and coordinator-rmw.test.ts have it',
   'too-large':

@@ -187,7 +187,8 @@ const TRICKS: readonly Trick[] = [
     for (let i = client.dice.integer(1, 30); i > 0; i--) {
       sendCallPart(client, member, {
         slot: client.dice.integer(0, 5),
-        generation: client.dice.integer(0, 1_000_000),
+        // Mostly of a later call than the one before in its slot.
+        generation: client.dice.pick([client.dice.integer(0, 100), Math.floor(client.elapsedMs()) * 32 + 32 - i]),
         stream: client.dice.pick([client.streamAt(member), client.dice.integer(0, 12)]),
         part: client.dice.integer(0, 5),
         valueBytes: client.dice.pick([
@@ -201,6 +202,14 @@ const TRICKS: readonly Trick[] = [
           2 ** 20 + 1,
         ]),
       });
+    }
+  },
+  // A large call in each slot, so that its share of memory is full.
+  (client, member) => {
+    const stream = client.streamAt(member);
+    for (let slot = 0; slot < 4; slot++) {
+      const generation = Math.floor(client.elapsedMs()) * 32 + 31;
+      sendCallPart(client, member, { slot, generation, stream, part: client.dice.integer(1, 5), valueBytes: 200_000 });
     }
   },
   sendCallPull,
