@@ -70,7 +70,8 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  * Slot s decides the s-th read-modify-write of the key. Its state is a record (store/consensus-records.ts), beside the
  * register that plain reads and writes use.
  *
- *     PREPARE(s, ballot)     slot >= s: COMMITTED.  slot < s-1: BEHIND.  ballot < promise: NACK.  Else promise = ballot; PROMISE
+ *     PREPARE(s, ballot)     slot >= s: COMMITTED.  slot < s-1: BEHIND.  ballot < promise: NACK.  Else promise = ballot; PROMISE,
+ *                            and whether there is room for the value that is to come
  *     ACCEPT(s, ballot, p)   the same three checks.  Else promise = ballot, accepted = (ballot, p); ACCEPTED
  *     COMMIT(s, st, v)       the register takes (st, v) if that is newer; if s > slot: slot = s, promise and accepted cleared;
  *                            rings are merged
@@ -181,15 +182,18 @@ export class RmwAcceptor {
       record = entry === NO_ENTRY ? NO_RECORD : this.#store.consensus.add(entry, this.#marginBytes);
       if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
     }
-    // As at STAMP: what will not fit is refused before anything of it is sent.
-    if (!this.#store.hasRoomForEnvelope(entry, words[word + WORD_PREPARE_ENVELOPE_BYTES]!, this.#marginBytes)) {
-      return this.#answers.refuse(session, messenger, words, word, record, this.#fullFlag());
-    }
+    // As at STAMP: what will not fit is refused before anything of it is sent. Yet it is told what this replica knows of the
+    // slot: it may be the only one, and others may have room as soon as they are told.
+    const hasRoom = this.#store.hasRoomForEnvelope(
+      entry,
+      words[word + WORD_PREPARE_ENVELOPE_BYTES]!,
+      this.#marginBytes,
+    );
     const target = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);
     target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
-    this.#answers.promise(session, messenger, words, word, entry, record, slot);
+    this.#answers.promise(session, messenger, words, word, entry, record, slot, hasRoom ? 0 : this.#fullFlag());
   }
 
   /** Whether another coordinator has been promised something lately. */
@@ -243,14 +247,17 @@ export class RmwAcceptor {
       if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
     }
     const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]!;
-    const ref = envelopeBytes === 0 ? NO_REF : store.reserve(envelopeBytes, 0);
+    const target = store.consensus.words(record);
+    const at = store.consensus.wordOffset(record);
+    // The proposal that is here already, under another ballot: it needs no more room than it has.
+    const isHeld = hasAccepted(store, record) && equalWords(target, at + RECORD_ID, words, word + WORD_ACCEPT_ID, 4);
+    const heldRef = isHeld ? target[at + RECORD_REF]! : NO_REF;
+    const ref = isHeld || envelopeBytes === 0 ? heldRef : store.reserve(envelopeBytes, 0);
     if (envelopeBytes !== 0 && ref === NO_REF) {
       return this.#answers.refuse(session, messenger, words, word, record, this.#fullFlag());
     }
     if (ref !== NO_REF) store.fillReserved(ref, 0, words, valueWord, envelopeBytes);
-    this.#releaseAccepted(record);
-    const target = store.consensus.words(record);
-    const at = store.consensus.wordOffset(record);
+    if (!isHeld) this.#releaseAccepted(record);
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_ACCEPT_BALLOT, 4);
     target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
     // Ballot, id, counter, writer, rmw: as they lie in the message.

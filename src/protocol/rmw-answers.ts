@@ -62,6 +62,7 @@ export class RmwAnswers {
     this.#store = store;
   }
 
+  /** @param fullFlag Which memory has no room for what is to be proposed, if so. */
   promise(
     session: Session<Peer>,
     messenger: Messenger,
@@ -70,6 +71,7 @@ export class RmwAnswers {
     entry: number,
     record: number,
     slot: number,
+    fullFlag: number,
   ): void {
     const store = this.#store;
     const source = store.consensus.words(record);
@@ -84,7 +86,7 @@ export class RmwAnswers {
     const { out } = messenger;
     const target = out.control.words;
     const valueFlag = withValue ? (offersAccepted ? 0 : FLAG_VALUE) : offersValue ? FLAG_PARTS : 0;
-    const flags = valueFlag | (offersAccepted ? FLAG_ACCEPTED : 0);
+    const flags = valueFlag | fullFlag | (offersAccepted ? FLAG_ACCEPTED : 0);
     writeHead(
       target,
       out.word,

@@ -1,9 +1,11 @@
 import { assert } from '../../net/assert.ts';
 import { readU53 } from '../../net/bytes.ts';
 import type { Incoming } from '../../net/inbox.ts';
+import { FLAGS_REFUSED, flagsOf } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
 import { PHASE_PREPARE } from './operation-table.ts';
 import type { EndOperation } from './outcome.ts';
+import { refusalOf } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { RmwGate } from './rmw-gate.ts';
@@ -88,13 +90,18 @@ export class RmwPrepare {
     // No replica answers so.
     if (promisedSlot < operation.floor || (operation.sent !== 0 && promisedSlot !== operation.slot)) return;
     gatherPromise(this.#table, slot, operation, member, incoming, word, valueWord);
+    const flags = flagsOf(incoming.region.words, word) & FLAGS_REFUSED;
+    // It promises and tells, but will not accept.
+    if (flags !== 0 && !this.#rounds.refuse(slot, member)) return this.#steps.giveUp(slot, refusalOf(flags));
     this.judge(slot, operation);
   }
 
   /** Whether the promises are enough; if not, who else could help. */
   judge(slot: number, operation: RmwOperation): void {
     const table = this.#table;
-    if (memberCountOf(operation.promised) >= this.#quorum) return this.#decide(slot, operation);
+    // What is accepted already may have its room where there is none for anything new.
+    const refusing = operation.hasAccepted ? 0 : table.refused[slot]!;
+    if (memberCountOf(operation.promised & ~refusing) >= this.#quorum) return this.#decide(slot, operation);
     const awaited = table.asked[slot]! & ~table.replied[slot]!;
     const { picker } = this.#rounds;
     if ((awaited & ~picker.silentMask) !== 0 || table.unsent[slot] !== 0) return;

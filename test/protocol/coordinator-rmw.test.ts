@@ -556,6 +556,57 @@ test('should bring a member up to the slot before that is behind at ACCEPT, when
   }
 });
 
+test('should propose only when a quorum has room, and end when none can have', () => {
+  const harness = new CoordinatorHarness();
+  harness.rmw(set('new'));
+  const prepares = harness.askedRmw(MESSAGE_PREPARE);
+  promise(harness, prepares, { slot: 1, isFull: true }, { slot: 1 });
+  const [third, ...others] = harness.askedRmw(MESSAGE_PREPARE);
+  assert.equal(others.length, 0, 'the third may have room');
+  harness.answer(third!, promiseOf(third!, { slot: 1 }));
+  assert.equal(harness.askedRmw(MESSAGE_ACCEPT).length, 3);
+
+  const full = new CoordinatorHarness();
+  full.rmw(set('new'));
+  promise(full, full.askedRmw(MESSAGE_PREPARE), { slot: 1, isFull: true }, { slot: 1, isFull: true });
+  assert.equal(end(full).outcome, 'host-memory-full');
+});
+
+test('should tell the others what only a member without room knows of the slot before', () => {
+  const harness = new CoordinatorHarness();
+  harness.rmw(set('new'));
+  const found = harness.copyOf('found', stampOf(4));
+  const prepares = harness.askedRmw(MESSAGE_PREPARE);
+  const full: Promised = { slot: 6, lastId: OTHER_ID, register: registerOf(found), isFull: true };
+  harness.answer(prepares[0]!, promiseOf(prepares[0]!, full));
+  harness.answer(prepares[1]!, behindOf(prepares[1]!, 4));
+  const [third] = harness.askedRmw(MESSAGE_PREPARE);
+  harness.answer(third!, behindOf(third!, 4));
+  const commits = harness.askedRmw(MESSAGE_COMMIT);
+  assert.deepEqual(
+    commits.map(({ member, consensusSlot, envelope }) => [member, consensusSlot, envelope]),
+    [0, 1, 2].filter((member) => member !== prepares[0]!.member).map((member) => [member, 5, found.envelope]),
+  );
+  acknowledge(harness, commits);
+  // Those that have been told are a quorum with room.
+  promise(harness, harness.askedRmw(MESSAGE_PREPARE), full, { slot: 6 });
+  promise(harness, harness.askedRmw(MESSAGE_PREPARE), { slot: 6 });
+  assert.equal(harness.askedRmw(MESSAGE_ACCEPT)[0]!.consensusSlot, 6);
+});
+
+test('should help what a member without room has accepted', () => {
+  const harness = new CoordinatorHarness();
+  harness.rmw(set('new'));
+  const prepares = harness.askedRmw(MESSAGE_PREPARE);
+  const accepted = {
+    ...harness.copyOf('theirs', stampOf(0, 0, 0, 1)),
+    id: OTHER_ID,
+    ballot: { number: 3, writer: OTHER },
+  };
+  promise(harness, prepares, { slot: 1, accepted, isFull: true }, { slot: 1 });
+  assert.deepEqual(harness.askedRmw(MESSAGE_ACCEPT)[0]!.id, OTHER_ID);
+});
+
 test('should fetch the value that members lack for the slot before when an accepted one came instead', () => {
   const harness = new CoordinatorHarness();
   harness.readyMask = 0b011;

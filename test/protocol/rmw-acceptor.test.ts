@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  FLAGS_REFUSED,
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
   FLAG_NOT_PERMITTED,
@@ -340,11 +341,12 @@ test('should take stamps with an rmw by consensus or write-back only', () => {
   assert.deepEqual(stored(replica).stamp, FIRST);
 });
 
-test('should refuse a PREPARE whose value would not fit, and a first one when trusted memory is full', () => {
+test('should promise without room for the value, and say so; refuse a first PREPARE when trusted memory is full', () => {
   const small = new ReplicaHarness({ hostBytes: 1024 * 1024, segmentBytes: 1024 * 1024 });
-  const nack = ask(small, prepareOf(KEY, 1, ballot(1), 0, 1_049_632));
-  assert.deepEqual([nack.type, nack.flags], [MESSAGE_NACK, FLAG_HOST_FULL]);
-  assert.equal(ask(small, prepareOf(KEY, 1, ballot(1), 0, 100)).type, MESSAGE_PROMISE);
+  const promise = ask(small, prepareOf(KEY, 1, ballot(1), FLAG_VALUE, 1_049_632));
+  assert.deepEqual([promise.type, promise.flags & FLAGS_REFUSED], [MESSAGE_PROMISE, FLAG_HOST_FULL]);
+  const other = ask(small, prepareOf(KEY, 1, ballot(1), 0, 100));
+  assert.deepEqual([other.type, other.flags & FLAGS_REFUSED], [MESSAGE_PROMISE, 0]);
 
   const full = new ReplicaHarness({ trustedMarginBytes: 16 * 1024 * 1024 });
   const refused = ask(full, prepareOf(KEY, 1, ballot(1)));
@@ -365,6 +367,19 @@ test('should keep slot and register as they are when host memory has no room for
   assert.equal(ask(replica, commitOf(KEY, 1, { stamp: FIRST, sealed })).flags, FLAG_HOST_FULL);
   assert.deepEqual(stored(replica).stamp, NO_STAMP);
   assert.equal(ask(replica, prepareOf(KEY, 2, ballot(1))).type, MESSAGE_BEHIND);
+});
+
+test('should accept what it has accepted under another ballot without more room', () => {
+  const replica = new ReplicaHarness({ hostBytes: 64 * 1024, segmentBytes: 64 * 1024, blockBytesMax: 64 * 1024 });
+  const proposal = proposed({ envelope: seededBytes(40_000, 1), tag: TAG });
+  assert.equal(ask(replica, acceptOf(KEY, 1, ballot(1), proposal)).type, MESSAGE_ACCEPTED);
+  const { hostBytes } = replica.store.stats();
+  assert.equal(ask(replica, acceptOf(KEY, 1, ballot(2), proposal)).type, MESSAGE_ACCEPTED);
+  assert.equal(replica.store.stats().hostBytes, hostBytes);
+  const other = proposed({ id: id(2), envelope: seededBytes(40_000, 2), tag: OTHER_TAG });
+  assert.equal(ask(replica, acceptOf(KEY, 1, ballot(3), other)).flags, FLAG_HOST_FULL, 'beside it there is no room');
+  const shown = ask(replica, prepareOf(KEY, 1, ballot(3), FLAG_VALUE, 40_000));
+  assert.deepEqual([shown.flags & FLAGS_REFUSED, shown.accepted!.ballot], [FLAG_HOST_FULL, ballot(2)]);
 });
 
 test('should answer nothing of another epoch', () => {

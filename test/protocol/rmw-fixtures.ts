@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { alignUp, readU53, writeU53 } from '../../net/bytes.ts';
 import {
+  FLAG_HOST_FULL,
   FLAG_PARTS,
   FLAG_TOMBSTONE,
   FLAG_VALUE,
@@ -180,12 +181,15 @@ export interface Promised {
   readonly register?: Register;
   readonly lastId?: Id;
   readonly accepted?: Proposed & { readonly ballot: Ballot };
+  /** There is no room for what is to be proposed. */
+  readonly isFull?: boolean;
 }
 
 export function promiseOf(to: AnswerTo, promised: Promised): Message {
-  const { register = ABSENT, accepted, lastId } = promised;
+  const { register = ABSENT, accepted, lastId, isFull = false } = promised;
   const flags =
-    accepted === undefined ? registerFlags(register) : (registerFlags(register) & FLAG_TOMBSTONE) | rmw.FLAG_ACCEPTED;
+    (isFull ? FLAG_HOST_FULL : 0) |
+    (accepted === undefined ? registerFlags(register) : (registerFlags(register) & FLAG_TOMBSTONE) | rmw.FLAG_ACCEPTED);
   const envelope = register.envelope instanceof Uint8Array ? register.envelope : undefined;
   const byteCount = accepted === undefined ? rmw.PROMISE_BYTES : rmw.PROMISE_ACCEPTED_BYTES;
   const message = messageOf(
