@@ -220,6 +220,14 @@ const MUTANTS: readonly Mutant[] = [
     harm: { 'revoked-client': /sessions that it had open go on/ },
   },
   {
+    without: 'keys of members in the list of revocations',
+    mode: 'secure',
+    substitutions: [
+      { file: 'src/trust/chain/revocations.js', find: 'isMemberOut(state, member) ?', replace: 'false ?' },
+    ],
+    harm: { 'revoked-las': /clients go on in the sessions that they have with it/ },
+  },
+  {
     without: 'witnesses',
     mode: 'secure',
     substitutions: [

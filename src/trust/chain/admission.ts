@@ -10,6 +10,7 @@ import type { JoinRequest, Voucher } from './messages.ts';
 import { nonceAgeMs } from './nonces.ts';
 import type { EvidenceJudge } from './platform.ts';
 import { isEnrolled } from './profiles.ts';
+import { isOfRevokedLas } from './revocations.ts';
 import { joinReportData } from './report-data.ts';
 import type { JoinClaim } from './report-data.ts';
 import { contentOf, openDocument } from './signed-document.ts';
@@ -175,6 +176,13 @@ function judgeMember({ role, memberIndex, staticKey }: JoinClaim, state: CasStat
   const member = memberIndex === null ? undefined : state.members[memberIndex];
   if (member === undefined) {
     return refuseBy('member', `a member from 0 to ${state.members.length - 1}`, String(memberIndex));
+  }
+  // One process with two places would be two of a quorum.
+  if (state.members.some((each) => each !== member && each.staticKey === staticKey)) {
+    return refuseBy('member', 'a key that no other member has', staticKey);
+  }
+  if (member.staticKey === staticKey && isOfRevokedLas(state, member)) {
+    return refuseBy('las-revoked', 'a key that no revoked LAS has vouched for', staticKey);
   }
   const isWhole = state.members.every((each) => each.staticKey !== null);
   if (!isWhole || member.staticKey === staticKey) return undefined;

@@ -18,6 +18,7 @@ export const AUDIT_EVENTS = [
   'las-attested',
   'las-refused',
   'admitted',
+  'lapsed',
   'refused',
   'suppressed',
   'operator-command',

@@ -86,6 +86,12 @@ const STATE = z.strictObject({
         port: z.int().min(1).max(65_535),
         /** Null until it has joined. */
         staticKey: KEY.nullable(),
+        /** Of the LAS that has vouched for the key; 0: none. */
+        group: z.int().min(0).max(GROUP_MAX).default(0),
+        /** Of the latest certificate for the key. */
+        expirySeconds: COUNT.default(0),
+        /** The certificate has ended, and no other was given. */
+        hasLapsed: z.boolean().default(false),
         /** The latest of this key's holder. */
         keyReport: KEY_REPORT,
       }),
@@ -116,9 +122,20 @@ const STATE = z.strictObject({
   audit: z.strictObject({ count: COUNT, hash: KEY }),
 });
 
-export type CasState = z.infer<typeof STATE>;
+export type CasState = z.output<typeof STATE>;
+export type MemberRecord = CasState['members'][number];
 export type LasRecord = CasState['lases'][number];
 export type DataKeyRecord = CasState['dataKeys'][number];
+
+export const EMPTY_REPORT: MemberRecord['keyReport'] = { held: [], unused: [], closed: [] };
+/** In the place of a member that has not joined. */
+export const NOBODY: Omit<MemberRecord, 'host' | 'port'> = {
+  staticKey: null,
+  group: 0,
+  expirySeconds: 0,
+  hasLapsed: false,
+  keyReport: EMPTY_REPORT,
+};
 
 export const STATE_FILE = 'cas-state.sealed';
 export const BACKUP_FILE = 'cas-backup.sealed';

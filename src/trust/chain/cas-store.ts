@@ -27,6 +27,8 @@ const DIRECTORY_MODE = 0o700;
 
 export class CasStore {
   readonly state: CasState;
+  /** Called when the state, as it is, lies on the disk. */
+  onDurable: (() => void) | undefined;
   readonly #options: CasStoreOptions;
   readonly #audit: AuditLog;
   #isRecovered = false;
@@ -123,6 +125,7 @@ export class CasStore {
     writeSecretFile(join(directory, STATE_FILE), sealed, 'replace');
     this.#isRecovered = false;
     writeSecretFile(join(directory, BACKUP_FILE), backup, 'replace');
+    this.onDurable?.();
     const own = this.#wordOf(sealed);
     const word = signDocument('state witness', own, this.clusterSecretKey);
     return tellWitnesses(this.#witnesses(), word, own, this.clusterPublicKey);

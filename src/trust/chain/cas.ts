@@ -1,7 +1,6 @@
 import { hash } from '../../../workers/signing.ts';
 import { sealTo } from '../../../workers/secret-box.ts';
 import { issueCertificate } from '../certificate.ts';
-import { configurationContent } from '../cluster-configuration.ts';
 import { RIGHT_READ } from '../grants.ts';
 import type { Grant } from '../grants.ts';
 import { KeyPrefix } from '../key-prefix.ts';
@@ -12,26 +11,22 @@ import { judgeEvidence, judgeJoin, judgeMachine, refuseBy } from './admission.ts
 import type { AdmissionRefusal } from './admission.ts';
 import { CasStanding } from './cas-standing.ts';
 import type { CasStore } from './cas-store.ts';
-import { LASES_MAX } from './cas-state.ts';
+import { LASES_MAX, NOBODY } from './cas-state.ts';
 import type { LasRecord } from './cas-state.ts';
 import type { CasEvent } from './chain-events.ts';
 import { Refused } from './https-service.ts';
-import type {
-  CasDocument,
-  DataKeyList,
-  DataKeysContent,
-  JoinRequest,
-  LasCertificate,
-  Revocations,
-} from './messages.ts';
-import { advanceKeys, EMPTY_REPORT, waitsFor } from './key-rotation.ts';
+import type { CasDocument, DataKeysContent, JoinRequest, LasCertificate } from './messages.ts';
+import { advanceKeys, waitsFor } from './key-rotation.ts';
 import { nonceAgeMs, Nonces } from './nonces.ts';
 import type { NonceVerdict } from './nonces.ts';
-import { OperatorCommands, revokeKeys } from './operator-commands.ts';
+import { OperatorCommands } from './operator-commands.ts';
 import type { EvidenceJudge, Platform } from './platform.ts';
 import { PolicyInForce } from './policy-in-force.ts';
 import { Refusals } from './refusals.ts';
+import { publicationOf } from './publication.ts';
+import type { Publication } from './publication.ts';
 import { reportDataFor } from './report-data.ts';
+import { lapseMembers, revokeKeys } from './revocations.ts';
 import { documentJson, signDocument } from './signed-document.ts';
 import type { SignedDocument } from './signed-document.ts';
 import type { WitnessVerdict } from './state-witness.ts';
@@ -62,9 +57,15 @@ export class Cas {
   readonly #standing: CasStanding;
   readonly #refusals: Refusals;
   readonly #commands: OperatorCommands;
+  #publication: Publication;
 
   constructor(options: CasOptions) {
+    const { store } = options;
     this.#options = options;
+    this.#publication = publicationOf(store.state);
+    store.onDurable = () => {
+      this.#publication = publicationOf(store.state);
+    };
     this.#standing = new CasStanding(options.store, options.onEvent);
     this.#refusals = new Refusals(options.store, options.onEvent);
     this.#policy = new PolicyInForce(options.store.state);
@@ -188,7 +189,7 @@ export class Cas {
   ): Promise<{ certificate: string; expirySeconds: number; sealedKeys: string | null }> {
     this.#standing.checkServing();
     const { store, judge, nowMs } = this.#options;
-    const { role, memberIndex, staticKey, profile } = request;
+    const { role, memberIndex, staticKey, profile, keyReport } = request;
     const refuse = (refusal: AdmissionRefusal): never =>
       this.#refusals.refuse('refused', refusal, { role, memberIndex, staticKey, profile, address });
     // Before anything that costs: a copied request is refused for what it is.
@@ -198,7 +199,8 @@ export class Cas {
     const { state } = store;
     const expirySeconds = Math.floor(nowMs() / 1000) + state.certificateSeconds;
     const { lasId, grants } = verdict;
-    if (memberIndex !== null) this.#takeMember(memberIndex, staticKey, request.keyReport);
+    const group = state.lases.find((las) => las.lasId === lasId)?.group;
+    if (memberIndex !== null) this.#takeMember(memberIndex, staticKey, { group, expirySeconds, keyReport });
     const { kind, measurement } = verdict.facts;
     this.#audit('admitted', { role, memberIndex, staticKey, profile, lasId, kind, measurement, address });
     // Of a client only the log's head is new in it: so admissions can't be cut from the log unseen.
@@ -211,7 +213,6 @@ export class Cas {
       kind,
       ms: nonceAgeMs(request.nonce, nowMs()),
     });
-    const group = state.lases.find((las) => las.lasId === lasId)?.group;
     const certificate = issueCertificate(
       {
         ...(memberIndex !== null ? { role: 'replica', memberIndex } : { role: 'client', grants: grants ?? [] }),
@@ -229,34 +230,30 @@ export class Cas {
     };
   }
 
-  /** Takes the steps of data keys that are due. To be called about once a second. */
+  /** Takes the steps that are due: of data keys, and of members whose certificates have ended. To be called about once a second. */
   async tick(): Promise<void> {
     if (!this.isServing) return;
     const { store, nowMs, onEvent } = this.#options;
+    const lapsed = lapseMembers(store.state, nowMs());
     const steps = advanceKeys(store.state, nowMs());
-    if (steps.length === 0) return;
+    if (steps.length === 0 && lapsed.length === 0) return;
+    for (const memberIndex of lapsed) {
+      const { staticKey, expirySeconds } = store.state.members[memberIndex]!;
+      this.#audit('lapsed', { memberIndex, staticKey, expirySeconds });
+    }
     for (const { id, space, phase } of steps) this.#audit('data-key', { dataKeyId: id, space, phase });
     this.#standing.note(await store.written());
+    for (const memberIndex of lapsed) onEvent({ type: 'lapsed', memberIndex });
     for (const step of steps) onEvent({ type: 'data-key', ...step });
   }
 
-  configuration(): { missing: number[]; configuration: object | null; revocations: object; dataKeys: object } {
-    const { store } = this.#options;
-    const { state } = store;
-    const missing = state.members.flatMap(({ staticKey }, i) => (staticKey === null ? [i] : []));
-    const revocations: Revocations = {
-      clusterId: state.clusterId,
-      sequence: state.revocationSequence,
-      staticKeys: state.revoked.map(({ staticKey }) => staticKey),
-      groups: state.lases.flatMap(({ revoked, group }) => (revoked ? [group] : [])),
-    };
-    const whole = missing.length > 0 ? null : this.#configuration();
-    return {
-      missing,
-      configuration: whole,
-      revocations: documentJson(signDocument('revocations', revocations, store.clusterSecretKey)),
-      dataKeys: documentJson(signDocument('data keys', this.#keyList(), store.clusterSecretKey)),
-    };
+  /**
+   * As it lies on the disk: what a crash would take back is told to nobody.
+   * @throws Refused while CAS does not serve: an old state would give members and keys back that were revoked.
+   */
+  configuration(): Publication {
+    this.#standing.checkServing();
+    return this.#publication;
   }
 
   /** A command that an operator has signed. */
@@ -298,29 +295,6 @@ export class Cas {
     return { done: `${done}${this.#standing.unheldText(verdict)}` };
   }
 
-  #configuration(): object {
-    const { store } = this.#options;
-    const { state } = store;
-    const members = state.members.map(({ host, port, staticKey }, index) => ({
-      index,
-      host,
-      port,
-      staticKey: bytesOfHex(staticKey ?? ''),
-    }));
-    const { mode, epoch } = state;
-    const clusterId = bytesOfHex(state.clusterId);
-    return configurationContent(
-      { clusterId, clusterPublicKey: store.clusterPublicKey, mode, epoch, members },
-      store.clusterSecretKey,
-    );
-  }
-
-  #keyList(): DataKeyList {
-    const { clusterId, keySequence: sequence, refreshSeconds, spaces, dataKeys } = this.#options.store.state;
-    const keys = dataKeys.map(({ id, space, phase }) => ({ id, space, phase }));
-    return { clusterId, sequence, refreshSeconds, spaces, keys };
-  }
-
   /**
    * All of a replica's; a client's are those of the spaces that one of its grants to read has as a whole. Of the others it
    * could open what it may not read.
@@ -338,16 +312,28 @@ export class Cas {
   }
 
   /** The key that held the place, of a process that has ended while the cluster formed, is worth nothing from now on. */
-  #takeMember(memberIndex: number, staticKey: string, report: JoinRequest['keyReport']): void {
+  #takeMember(
+    memberIndex: number,
+    staticKey: string,
+    {
+      group,
+      expirySeconds,
+      keyReport,
+    }: { group: number | undefined; expirySeconds: number; keyReport: JoinRequest['keyReport'] },
+  ): void {
     const { state } = this.#options.store;
     const member = state.members[memberIndex]!;
-    if (member.staticKey === staticKey) {
-      if (report !== undefined) member.keyReport = report;
-      return;
+    if (member.staticKey !== staticKey) {
+      if (member.staticKey !== null) revokeKeys(state, [member.staticKey], this.#options.nowMs() / 1000);
+      Object.assign(member, NOBODY, { staticKey });
+    } else if (keyReport !== undefined) {
+      member.keyReport = keyReport;
     }
-    if (member.staticKey !== null) revokeKeys(state, [member.staticKey], this.#options.nowMs() / 1000);
-    member.staticKey = staticKey;
-    member.keyReport = EMPTY_REPORT;
+    // It stands in the list of revocations no more.
+    if (member.hasLapsed) state.revocationSequence++;
+    member.hasLapsed = false;
+    member.expirySeconds = expirySeconds;
+    if (group !== undefined) member.group = group;
   }
 
   #useNonce(nonce: string, refuse: (refusal: AdmissionRefusal) => never): void {

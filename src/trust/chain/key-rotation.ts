@@ -1,7 +1,7 @@
 import { randomBytes } from '../../../workers/signing.ts';
 import { hexOf } from '../hex.ts';
 import { DESTROYED_KEPT_MAX } from './cas-state.ts';
-import type { CasState, DataKeyRecord } from './cas-state.ts';
+import type { CasState, DataKeyRecord, MemberRecord } from './cas-state.ts';
 import { Refused } from './https-service.ts';
 import { DATA_KEYS_MAX } from './messages.ts';
 
@@ -22,8 +22,8 @@ import { DATA_KEYS_MAX } from './messages.ts';
 /** What of CAS's state it is about. */
 export type KeyState = Pick<
   CasState,
-  'spaces' | 'dataKeys' | 'lastDataKeyId' | 'destroyedKeys' | 'keySequence' | 'refreshSeconds' | 'members'
->;
+  'spaces' | 'dataKeys' | 'lastDataKeyId' | 'destroyedKeys' | 'keySequence' | 'refreshSeconds'
+> & { readonly members: readonly Pick<MemberRecord, 'staticKey' | 'keyReport'>[] };
 
 export type KeyPhase = DataKeyRecord['phase'];
 
@@ -36,7 +36,6 @@ export interface KeyStep {
 /** One current, one announced, and two whose values are large or on their way. */
 const SPACE_KEYS_MAX = 4;
 const CLIENT_REFRESHES = 2;
-export const EMPTY_REPORT: CasState['members'][number]['keyReport'] = { held: [], unused: [], closed: [] };
 const DATA_KEY_BYTES = 32;
 const DATA_KEY_ID_MAX = 0xffff_ffff;
 

@@ -223,7 +223,8 @@ export const REVOCATIONS = z.strictObject({
   clusterId: CLUSTER_ID,
   /** Grows with each change; a lower one than was seen is refused. */
   sequence: COUNT,
-  staticKeys: z.array(KEY).max(REVOCATIONS_MAX),
+  /** Those that operators have revoked, and members whose certificates are worth nothing any more. */
+  staticKeys: z.array(KEY).max(REVOCATIONS_MAX + MEMBER_COUNT_MAX),
   /** Of revoked LASes: whatever they vouched for. */
   groups: z.array(z.int().min(1).max(0xffff)).max(1_024),
 });
