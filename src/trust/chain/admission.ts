@@ -1,5 +1,3 @@
-import { parseGrants } from '../grant-text.ts';
-import type { Grant } from '../grants.ts';
 import { bytesOfHex } from '../hex.ts';
 import { parseEvidence } from '../evidence/evidence-file.ts';
 import type { MeasuredFacts, Refusal } from '../evidence/evidence.ts';
@@ -41,13 +39,13 @@ export type AdmissionVerdict =
   | { readonly ok: true; readonly facts: MeasuredFacts; readonly lasId: string | null }
   | AdmissionRefusal;
 
-/** With what the process may do: undefined for a replica, which may do all. */
+/** With what the process may do, as the profile has it (grant-text.ts): undefined for a replica, which may do all. */
 export type JoinVerdict =
   | {
       readonly ok: true;
       readonly facts: MeasuredFacts;
       readonly lasId: string | null;
-      readonly grants: readonly Grant[] | undefined;
+      readonly grants: string | undefined;
     }
   | AdmissionRefusal;
 
@@ -105,7 +103,7 @@ function judgeProfile(request: JoinRequest, state: CasState, facts: MeasuredFact
     const seen = enrolment === null ? 'none' : 'another signature';
     return refuseBy('profile', `${profile.name} signed for by enrolment key ${enrolmentKey}`, seen);
   }
-  return { ok: true, facts, lasId, grants: parseGrants(profile.grants) };
+  return { ok: true, facts, lasId, grants: profile.grants };
 }
 
 export function judgeEvidence(text: string, judge: EvidenceJudge, nowMs: number): AdmissionVerdict {

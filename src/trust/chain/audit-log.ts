@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { z } from 'zod';
+import { assert } from '../../../net/assert.ts';
 import { hash } from '../../../workers/signing.ts';
 import { AvocadoError } from '../../errors.ts';
 import { hexOf } from '../hex.ts';
@@ -62,7 +63,7 @@ export class AuditLog {
     return this.#head;
   }
 
-  append(event: AuditEvent, detail: AuditDetail, nowMs: number): void {
+  append(event: AuditEvent, detail: AuditDetail, nowMs: number): AuditEntry {
     const entry: AuditEntry = {
       index: this.#head.count,
       timeMs: Math.floor(nowMs),
@@ -70,6 +71,7 @@ export class AuditLog {
       detail,
       previous: this.#head.hash,
     };
+    assert(ENTRY.safeParse(entry).success, 'an entry that is written can be read');
     const line = JSON.stringify(documentJson(signDocument('audit entry', entry, this.#secretKey)));
     const file = openSync(this.#path, 'a', 0o600);
     try {
@@ -79,6 +81,7 @@ export class AuditLog {
       closeSync(file);
     }
     this.#head = { count: this.#head.count + 1, hash: hashOfLine(line) };
+    return entry;
   }
 }
 

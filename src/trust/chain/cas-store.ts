@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { bytesOfHex } from '../hex.ts';
 import { fileError } from '../cluster-files.ts';
+import { AdmittedClients } from './admitted-clients.ts';
 import { AuditLog, auditError, verifyAuditLog } from './audit-log.ts';
 import type { AuditDetail, AuditEvent } from './audit-log.ts';
 import { AUDIT_FILE, BACKUP_FILE, openState, sealState, STATE_FILE, stateHash } from './cas-state.ts';
@@ -29,16 +30,22 @@ export class CasStore {
   readonly state: CasState;
   /** Called when the state, as it is, lies on the disk. */
   onDurable: (() => void) | undefined;
+  readonly clients = new AdmittedClients();
   readonly #options: CasStoreOptions;
   readonly #audit: AuditLog;
   #isRecovered = false;
   #writing: Promise<WitnessVerdict> | undefined;
   #next: Promise<WitnessVerdict> | undefined;
 
-  private constructor(state: CasState, options: CasStoreOptions, audit: AuditLog) {
+  /** @throws AvocadoError CLUSTER_FILES when the log is not the state's. */
+  private constructor(state: CasState, options: CasStoreOptions) {
     this.state = state;
     this.#options = options;
-    this.#audit = audit;
+    const path = join(options.directory, AUDIT_FILE);
+    const { clusterPublicKey, clusterSecretKey } = this;
+    const verdict = verifyAuditLog(path, clusterPublicKey, state.audit, (entry) => this.clients.note(entry));
+    if (!verdict.ok) throw auditError(path, verdict);
+    this.#audit = new AuditLog(path, clusterSecretKey, verdict.head);
   }
 
   /** @throws AvocadoError CLUSTER_FILES when the directory holds something already. */
@@ -48,7 +55,7 @@ export class CasStore {
     if (existsSync(join(directory, STATE_FILE)) || existsSync(join(directory, AUDIT_FILE))) {
       throw fileError(directory, 'holds a CAS already: give another directory, or start that one');
     }
-    return new CasStore(state, options, auditOf(state, directory));
+    return new CasStore(state, options);
   }
 
   /**
@@ -70,12 +77,12 @@ export class CasStore {
         'does not open: it was changed, or it was sealed on another machine or by another build; recover it from its backup',
       );
     }
-    return new CasStore(state, options, auditOf(state, options.directory));
+    return new CasStore(state, options);
   }
 
   /** With a state that was opened from a backup (recovery.ts). */
   static recovered(state: CasState, options: CasStoreOptions): CasStore {
-    const store = new CasStore(state, options, auditOf(state, options.directory));
+    const store = new CasStore(state, options);
     store.#isRecovered = true;
     return store;
   }
@@ -93,7 +100,7 @@ export class CasStore {
   }
 
   audit(event: AuditEvent, detail: AuditDetail): void {
-    this.#audit.append(event, detail, this.#options.nowMs());
+    this.clients.note(this.#audit.append(event, detail, this.#options.nowMs()));
   }
 
   /** All changes until now are on the disk when it resolves. */
@@ -149,11 +156,4 @@ export class CasStore {
   #witnesses(): StateWitness[] {
     return this.state.lases.filter(({ revoked }) => !revoked).map((las) => this.#options.witnessOf(las));
   }
-}
-
-function auditOf(state: CasState, directory: string): AuditLog {
-  const path = join(directory, AUDIT_FILE);
-  const verdict = verifyAuditLog(path, bytesOfHex(state.clusterPublicKey), state.audit);
-  if (!verdict.ok) throw auditError(path, verdict);
-  return new AuditLog(path, bytesOfHex(state.clusterSecretKey), verdict.head);
 }

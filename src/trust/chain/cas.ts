@@ -1,8 +1,8 @@
 import { hash } from '../../../workers/signing.ts';
 import { sealTo } from '../../../workers/secret-box.ts';
 import { issueCertificate } from '../certificate.ts';
+import { parseGrants } from '../grant-text.ts';
 import { RIGHT_READ } from '../grants.ts';
-import type { Grant } from '../grants.ts';
 import { KeyPrefix } from '../key-prefix.ts';
 import { Permissions } from '../permissions.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
@@ -15,7 +15,7 @@ import { LASES_MAX, NOBODY } from './cas-state.ts';
 import type { LasRecord } from './cas-state.ts';
 import type { CasEvent } from './chain-events.ts';
 import { Refused } from './https-service.ts';
-import type { CasDocument, DataKeysContent, JoinRequest, LasCertificate } from './messages.ts';
+import type { CasDocument, DataKeysContent, JoinRequest, LasCertificate, ProfileList } from './messages.ts';
 import { advanceKeys, waitsFor } from './key-rotation.ts';
 import { nonceAgeMs, Nonces } from './nonces.ts';
 import type { NonceVerdict } from './nonces.ts';
@@ -202,7 +202,10 @@ export class Cas {
     const group = state.lases.find((las) => las.lasId === lasId)?.group;
     if (memberIndex !== null) this.#takeMember(memberIndex, staticKey, { group, expirySeconds, keyReport });
     const { kind, measurement } = verdict.facts;
-    this.#audit('admitted', { role, memberIndex, staticKey, profile, lasId, kind, measurement, address });
+    this.#audit('admitted', {
+      ...{ role, memberIndex, staticKey, profile, grants: grants ?? null },
+      ...{ lasId, kind, measurement, expirySeconds, address },
+    });
     // Of a client only the log's head is new in it: so admissions can't be cut from the log unseen.
     this.#standing.checkHeld(await store.written());
     this.#options.onEvent({
@@ -215,7 +218,9 @@ export class Cas {
     });
     const certificate = issueCertificate(
       {
-        ...(memberIndex !== null ? { role: 'replica', memberIndex } : { role: 'client', grants: grants ?? [] }),
+        ...(memberIndex !== null
+          ? { role: 'replica', memberIndex }
+          : { role: 'client', grants: parseGrants(grants ?? '') }),
         staticKey: bytesOfHex(staticKey),
         clusterId: bytesOfHex(state.clusterId),
         expirySeconds,
@@ -257,7 +262,10 @@ export class Cas {
   }
 
   /** A command that an operator has signed. */
-  async operate(request: { operator: string; document: SignedDocument }, address: string): Promise<{ done: string }> {
+  async operate(
+    request: { operator: string; document: SignedDocument },
+    address: string,
+  ): Promise<{ done: string; list?: ProfileList }> {
     const { store, nowMs } = this.#options;
     const opened = this.#commands.open(request);
     if (opened === undefined) {
@@ -288,8 +296,9 @@ export class Cas {
     this.#standing.checkServing();
     const outcome = this.#commands.carryOut(request.operator, opened.command, nowMs());
     if ('rule' in outcome) return refuse(outcome);
-    const { done, detail } = outcome;
+    const { done, detail, list } = outcome;
     this.#audit('operator-command', { operator: request.operator, command: opened.command.type, ...detail, address });
+    if (list !== undefined) return { done, list };
     const verdict = await store.written();
     this.#standing.checkOvertaken(verdict);
     return { done: `${done}${this.#standing.unheldText(verdict)}` };
@@ -299,9 +308,9 @@ export class Cas {
    * All of a replica's; a client's are those of the spaces that one of its grants to read has as a whole. Of the others it
    * could open what it may not read.
    */
-  #sealedKeys(deliveryKey: string, grants: readonly Grant[] | undefined): Uint8Array {
+  #sealedKeys(deliveryKey: string, grants: string | undefined): Uint8Array {
     const { spaces, dataKeys, keySequence: sequence, lastDataKeyId: lastId } = this.#options.store.state;
-    const permissions = grants === undefined ? Permissions.ALL : new Permissions(grants);
+    const permissions = grants === undefined ? Permissions.ALL : new Permissions(parseGrants(grants));
     const covered = spaces.filter(({ prefixHex }) => {
       return permissions.covers(RIGHT_READ, new KeyPrefix(bytesOfHex(prefixHex)));
     });

@@ -9,7 +9,7 @@ import { MEMBER_COUNT_MAX } from '../cluster-configuration.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
 import { KEY_PREFIX_BYTES_MAX } from '../key-prefix.ts';
 import { SPACE_NAME as SPACE_NAME_PATTERN, SPACES_MAX } from '../key-space.ts';
-import { PROFILE, PROFILE_NAME } from './profiles.ts';
+import { PROFILE, PROFILE_NAME, PROFILES_MAX } from './profiles.ts';
 import { SIGNED_DOCUMENT } from './signed-document.ts';
 
 /** All that CAS, LAS, replicas and clients say to each other, as JSON. Nothing is read that isn't listed; all is bounded. */
@@ -251,12 +251,42 @@ export const OPERATOR_COMMAND = z.strictObject({
     z.strictObject({ type: z.literal('rotate-key'), space: SPACE_NAME }),
     z.strictObject({ type: z.literal('set-profile'), profile: PROFILE, replaces: KEY }),
     z.strictObject({ type: z.literal('remove-profile'), name: PROFILE_NAME }),
+    z.strictObject({ type: z.literal('list-profiles') }),
     z.strictObject({ type: z.literal('confirm-state'), stateCounter: COUNT }),
   ]),
 });
 export type OperatorCommand = z.output<typeof OPERATOR_COMMAND>['command'];
 export const OPERATOR_REQUEST = z.strictObject({ operator: KEY, document: SIGNED_DOCUMENT });
-export const OPERATOR_ANSWER = z.strictObject({ done: z.string().max(1024) });
+
+/** With all profiles an answer has at most 900 KiB. */
+export const CLIENTS_LISTED_MAX = 1_000;
+/** The profiles, and which clients have certificates by them. */
+export const PROFILE_LIST = z.strictObject({
+  profiles: z.array(PROFILE).max(PROFILES_MAX),
+  /** The latest first. */
+  clients: z
+    .array(
+      z.strictObject({
+        staticKey: KEY,
+        /** It may be gone by now. */
+        profile: PROFILE_NAME,
+        /** Who vouched for it; null: evidence of its own. */
+        lasId: LAS_ID.nullable(),
+        sinceMs: COUNT,
+        /** Of the latest certificate. */
+        expirySeconds: COUNT,
+        /** Whether it has the grants that its profile has now. */
+        hasGrantsOfNow: z.boolean(),
+      }),
+    )
+    .max(CLIENTS_LISTED_MAX),
+  /** Those that are not listed among them. */
+  clientCount: COUNT,
+  /** False: there were so many that CAS has forgotten some whose certificates may be good yet; the audit log has all. */
+  isWhole: z.boolean(),
+});
+export type ProfileList = z.output<typeof PROFILE_LIST>;
+export const OPERATOR_ANSWER = z.strictObject({ done: z.string().max(1024), list: PROFILE_LIST.optional() });
 
 /** A share that its operator has opened, for a CAS that has lost its state. */
 export const RECOVER_REQUEST = z.strictObject({ share: base64Bytes(1, 256) });

@@ -5,12 +5,19 @@ import type { CasStore } from './cas-store.ts';
 import { NOBODY } from './cas-state.ts';
 import { announceKey } from './key-rotation.ts';
 import { OPERATOR_COMMAND } from './messages.ts';
-import type { OperatorCommand } from './messages.ts';
+import type { OperatorCommand, ProfileList } from './messages.ts';
 import { Refused } from './https-service.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import { revokeKeys } from './revocations.ts';
 import { openDocument } from './signed-document.ts';
 import type { SignedDocument } from './signed-document.ts';
+
+interface Outcome {
+  /** For the operator. */
+  readonly done: string;
+  readonly detail: AuditDetail;
+  readonly list?: ProfileList;
+}
 
 /** What operators may change in a running CAS. Each command is signed by one of them, for one cluster and one nonce. */
 export class OperatorCommands {
@@ -38,7 +45,7 @@ export class OperatorCommands {
     operator: string,
     command: Exclude<OperatorCommand, { type: 'confirm-state' }>,
     nowMs: number,
-  ): { readonly done: string; readonly detail: AuditDetail } | AdmissionRefusal {
+  ): Outcome | AdmissionRefusal {
     const nowSeconds = Math.floor(nowMs / 1000);
     switch (command.type) {
       case 'revoke-key':
@@ -57,6 +64,10 @@ export class OperatorCommands {
       }
       case 'remove-profile':
         return this.#removeProfile(command.name);
+      case 'list-profiles': {
+        const { state, clients } = this.#store;
+        return { done: 'listed', detail: {}, list: clients.list(state, nowMs) };
+      }
     }
   }
 
