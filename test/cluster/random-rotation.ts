@@ -94,7 +94,8 @@ export class RandomRotation {
       spaces,
       lacking.map(({ id, key }) => ({ id, key: bytesOfHex(key) })),
     );
-    dataKeys.follow(spaces, this.#state.dataKeys);
+    const { dataKeys: keys, lastDataKeyId: lastId, destroyedKeys } = this.#state;
+    dataKeys.follow(spaces, { keys, lastId, destroyed: destroyedKeys.map(({ id }) => id) });
     if (memberIndex !== undefined) {
       const { held, unused, closed } = dataKeys.report();
       const keyReport = { held: [...held], unused: [...unused], closed: [...closed] };

@@ -5,7 +5,6 @@ import type { Policy } from '../evidence/policy.ts';
 import type { CasState, LasRecord } from './cas-state.ts';
 import { factsOfVoucher, VOUCHER } from './messages.ts';
 import type { JoinRequest, Voucher } from './messages.ts';
-import { nonceAgeMs } from './nonces.ts';
 import type { EvidenceJudge } from './platform.ts';
 import { isEnrolled } from './profiles.ts';
 import { isOfRevokedLas } from './revocations.ts';
@@ -58,13 +57,19 @@ export function refusalText({ rule, allowed, seen }: Omit<AdmissionRefusal, 'ok'
   return `refused by rule ${rule}: allowed ${allowed}; seen ${seen}`;
 }
 
-/** Judges proof and policy of one that wants to join; the nonce is the caller's business. */
+export interface JoinTimes {
+  readonly nowMs: number;
+  /** Of the request's nonce, by a clock that is not put back. */
+  readonly nonceAgeMs: number;
+}
+
+/** Judges proof and policy of one that wants to join; that the nonce is fresh is the caller's business. */
 export function judgeJoin(
   request: JoinRequest,
   state: CasState,
   policy: Policy,
   judge: EvidenceJudge,
-  nowMs: number,
+  times: JoinTimes,
 ): JoinVerdict {
   const path = request.proof.type === 'voucher' ? 'las' : 'direct';
   if (state.admission !== 'both' && state.admission !== path) {
@@ -73,8 +78,8 @@ export function judgeJoin(
   }
   const proven =
     request.proof.type === 'voucher'
-      ? judgeVoucher(request, request.proof.voucher, state, nowMs)
-      : judgeEvidence(request.proof.evidence, judge, nowMs);
+      ? judgeVoucher(request, request.proof.voucher, state, times)
+      : judgeEvidence(request.proof.evidence, judge, times.nowMs);
   if (!proven.ok) return proven;
   // Report data binds everything the request claims: keys, nonce, role, member.
   const refusal = policy.judge(proven.facts, { role: request.role, reportData: joinReportData(request) });
@@ -125,14 +130,15 @@ export function judgeMachine(
   return refuseBy('las-revoked', 'a machine whose LAS was not revoked', `that of ${revoked.lasId}`);
 }
 
-function judgeVoucher(claim: JoinClaim, document: SignedDocument, state: CasState, nowMs: number): AdmissionVerdict {
+function judgeVoucher(claim: JoinClaim, document: SignedDocument, state: CasState, times: JoinTimes): AdmissionVerdict {
   const named = contentOf(document, VOUCHER);
   if (named === undefined) return refuseBy('voucher', 'a voucher', 'something else');
   const las = state.lases.find(({ lasId }) => lasId === named.lasId);
   if (las === undefined) return refuseBy('las', 'a LAS that CAS has attested', named.lasId);
   const voucher = openDocument(document, 'voucher', VOUCHER, bytesOfHex(las.voucherKey));
   if (voucher === undefined) return refuseBy('voucher', `a voucher signed by LAS ${las.lasId}`, 'another signature');
-  const wrong = judgeLas(las, nowMs) ?? judgeVoucherContent(voucher, claim, las, state.clusterId, nowMs);
+  const wrong =
+    judgeLas(las, times.nowMs) ?? judgeVoucherContent(voucher, claim, las, state.clusterId, times.nonceAgeMs);
   if (wrong !== undefined) return wrong;
   return { ok: true, facts: factsOfVoucher(voucher.facts, joinReportData(voucher)), lasId: las.lasId };
 }
@@ -150,11 +156,10 @@ function judgeVoucherContent(
   claim: JoinClaim,
   las: LasRecord,
   clusterId: string,
-  nowMs: number,
+  ageMs: number,
 ): AdmissionRefusal | undefined {
   if (voucher.clusterId !== clusterId) return refuseBy('voucher', `cluster ${clusterId}`, voucher.clusterId);
   if (voucher.nonce !== claim.nonce) return refuseBy('nonce', `a voucher for nonce ${claim.nonce}`, voucher.nonce);
-  const ageMs = nonceAgeMs(voucher.nonce, nowMs);
   if (ageMs >= voucher.lifeSeconds * 1000) {
     return refuseBy('voucher-expired', `${voucher.lifeSeconds} s after its nonce`, `${Math.round(ageMs / 1000)} s`);
   }

@@ -80,6 +80,7 @@ export function newCasState(settings: CasSettings): CasState {
     policyThreshold,
     profiles,
     epoch: 1,
+    epochsSkipped: 0,
     members: settings.members.map(({ host, port }) => ({ host, port, ...NOBODY })),
     lases: [],
     revoked: [],

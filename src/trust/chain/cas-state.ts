@@ -10,7 +10,9 @@ import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
 import { ADMISSIONS } from './admissions.ts';
 import {
   DATA_KEY_ID,
+  DATA_KEY_ID_MAX,
   DATA_KEYS_MAX,
+  DESTROYED_KEPT_MAX,
   KEY_PHASES,
   KEY_REPORT,
   KEY_SPACES,
@@ -33,7 +35,6 @@ const COUNT = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 /** Machines, those included that are gone. */
 export const LASES_MAX = 1_024;
 const GROUP_MAX = 0xffff;
-export const DESTROYED_KEPT_MAX = 64;
 
 const STATE = z.strictObject({
   /** Grows with each state that is written. */
@@ -79,6 +80,8 @@ const STATE = z.strictObject({
   /** Of clients. */
   profiles: z.array(PROFILE).max(PROFILES_MAX),
   epoch: z.int().min(1),
+  /** Epochs that a later state, which is lost, may have begun. */
+  epochsSkipped: COUNT.default(0),
   members: z
     .array(
       z.strictObject({
@@ -128,6 +131,23 @@ export type LasRecord = CasState['lases'][number];
 export type DataKeyRecord = CasState['dataKeys'][number];
 
 export const EMPTY_REPORT: MemberRecord['keyReport'] = { held: [], unused: [], closed: [] };
+/** Far more than a lost state can have been ahead by. */
+const SKIPPED = 2 ** 20;
+/** Ids have 32 bits. */
+const SKIPPED_IDS = 1_024;
+
+/**
+ * For a state that may not be the newest: what it numbers from now on is higher than what a later one, that is lost, may have
+ * numbered. So members that have seen the later one take what comes, and no data key gets an id that was given out.
+ */
+export function skipAhead(state: CasState): void {
+  state.counter += SKIPPED;
+  state.revocationSequence += SKIPPED;
+  state.keySequence += SKIPPED;
+  state.lastDataKeyId = Math.min(state.lastDataKeyId + SKIPPED_IDS, DATA_KEY_ID_MAX);
+  state.epochsSkipped += SKIPPED_IDS;
+}
+
 /** In the place of a member that has not joined. */
 export const NOBODY: Omit<MemberRecord, 'host' | 'port'> = {
   staticKey: null,

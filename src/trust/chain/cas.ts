@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { hash } from '../../../workers/signing.ts';
 import { sealTo } from '../../../workers/secret-box.ts';
 import { issueCertificate } from '../certificate.ts';
@@ -8,16 +9,24 @@ import { Permissions } from '../permissions.ts';
 import { bytesOfHex, hexOf } from '../hex.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
 import { judgeEvidence, judgeJoin, judgeMachine, refuseBy } from './admission.ts';
-import type { AdmissionRefusal } from './admission.ts';
+import type { AdmissionRefusal, JoinVerdict } from './admission.ts';
 import { CasStanding } from './cas-standing.ts';
 import type { CasStore } from './cas-store.ts';
 import { LASES_MAX, NOBODY } from './cas-state.ts';
 import type { LasRecord } from './cas-state.ts';
 import type { CasEvent } from './chain-events.ts';
 import { Refused } from './https-service.ts';
-import type { CasDocument, DataKeysContent, JoinRequest, LasCertificate, ProfileList } from './messages.ts';
+import type { JOIN_ANSWER } from './messages.ts';
+import type {
+  CasDocument,
+  DataKeysContent,
+  JoinRequest,
+  LasCertificate,
+  ProfileList,
+  RegisterRequest,
+} from './messages.ts';
 import { advanceKeys, waitsFor } from './key-rotation.ts';
-import { nonceAgeMs, Nonces } from './nonces.ts';
+import { Nonces } from './nonces.ts';
 import type { NonceVerdict } from './nonces.ts';
 import { OperatorCommands } from './operator-commands.ts';
 import type { EvidenceJudge, Platform } from './platform.ts';
@@ -58,6 +67,8 @@ export class Cas {
   readonly #refusals: Refusals;
   readonly #commands: OperatorCommands;
   #publication: Publication;
+  /** The last registration that was begun. */
+  #registered: Promise<unknown> = Promise.resolve();
 
   constructor(options: CasOptions) {
     const { store } = options;
@@ -83,7 +94,7 @@ export class Cas {
   async startFrom(): Promise<WitnessVerdict> {
     const verdict = await this.#options.store.ask();
     this.#standing.note(verdict);
-    if (verdict.type === 'held') await this.#standing.confirm('witnesses');
+    if (verdict.type === 'held') await this.#standing.confirm();
     return verdict;
   }
 
@@ -125,11 +136,14 @@ export class Cas {
     return { nonce: this.#nonces.issue(this.#options.nowMs()) };
   }
 
-  /** The vendor's path: once a host. */
-  async register(
-    request: { nonce: string; url: string; tlsCertificate: Uint8Array; voucherKey: string; evidence: string },
-    address: string,
-  ): Promise<{ certificate: object }> {
+  /** The vendor's path: once a host. One after the other: each may bring a witness. */
+  register(request: RegisterRequest, address: string): Promise<{ certificate: object }> {
+    const registered = this.#registered.then(() => this.#register(request, address));
+    this.#registered = registered.catch(() => {});
+    return registered;
+  }
+
+  async #register(request: RegisterRequest, address: string): Promise<{ certificate: object }> {
     this.#standing.checkServing();
     const { store, judge, nowMs } = this.#options;
     const { nonce, url, tlsCertificate, voucherKey } = request;
@@ -146,14 +160,18 @@ export class Cas {
     const badMachine = judgeMachine(verdict.facts.platformId, lasId, store.state);
     if (badMachine !== undefined) return refuse(badMachine);
     const { lases } = store.state;
-    const { kind, measurement, platformId = null } = verdict.facts;
+    const { kind, measurement, platformId } = verdict.facts;
+    // It could vouch for nobody, and one machine could be any number of witnesses.
+    if (platformId === undefined) return refuse(refuseBy('platform', 'a platform with an id', 'none'));
     const expirySeconds = Math.floor(nowMs() / 1000) + LAS_CERTIFICATE_SECONDS;
     // One LAS a machine: the one before it has ended. Revoked ones stay, so that they stay revoked.
-    const before = lases.find((las) => las.lasId === lasId || (platformId !== null && las.platformId === platformId));
+    const before = lases.find((las) => las.lasId === lasId || las.platformId === platformId);
     const group = before?.group ?? 1 + Math.max(0, ...lases.map((las) => las.group));
     if (before === undefined && lases.length >= LASES_MAX) {
       throw new Refused('later', `${LASES_MAX} machines have a LAS: that is all that one CAS takes`);
     }
+    // One new witness at a time: then each majority has one in common with each majority of before, which knows of the change.
+    if (before === undefined && !store.isAlone) this.#standing.checkHeld(await store.written());
     const record: LasRecord = {
       lasId,
       url,
@@ -170,7 +188,7 @@ export class Cas {
     this.#audit('las-attested', { lasId, url, kind, measurement, platformId, address });
     // Whether a majority holds the state doesn't matter yet: with each LAS that comes back there are more.
     this.#standing.checkOvertaken(await store.written());
-    this.#options.onEvent({ type: 'las-attested', lasId, url, kind, ms: nonceAgeMs(nonce, nowMs()) });
+    this.#options.onEvent({ type: 'las-attested', lasId, url, kind, ms: this.#nonces.ageMs(nonce, nowMs()) });
     const certificate: LasCertificate = {
       clusterId: store.state.clusterId,
       lasId,
@@ -183,38 +201,40 @@ export class Cas {
     return { certificate: documentJson(signDocument('las certificate', certificate, store.clusterSecretKey)) };
   }
 
-  async join(
-    request: JoinRequest,
-    address: string,
-  ): Promise<{ certificate: string; expirySeconds: number; sealedKeys: string | null }> {
+  async join(request: JoinRequest, address: string): Promise<z.input<typeof JOIN_ANSWER>> {
     this.#standing.checkServing();
-    const { store, judge, nowMs } = this.#options;
+    const { store, nowMs } = this.#options;
     const { role, memberIndex, staticKey, profile, keyReport } = request;
     const refuse = (refusal: AdmissionRefusal): never =>
       this.#refusals.refuse('refused', refusal, { role, memberIndex, staticKey, profile, address });
     // Before anything that costs: a copied request is refused for what it is.
     this.#useNonce(request.nonce, refuse);
-    const verdict = judgeJoin(request, store.state, this.#policy.policy, judge, nowMs());
+    const verdict = this.#judge(request);
     if (!verdict.ok) return refuse(verdict);
     const { state } = store;
     const expirySeconds = Math.floor(nowMs() / 1000) + state.certificateSeconds;
     const { lasId, grants } = verdict;
+    const decided = this.#decisions();
     const group = state.lases.find((las) => las.lasId === lasId)?.group;
     if (memberIndex !== null) this.#takeMember(memberIndex, staticKey, { group, expirySeconds, keyReport });
     const { kind, measurement } = verdict.facts;
-    this.#audit('admitted', {
-      ...{ role, memberIndex, staticKey, profile, grants: grants ?? null },
-      ...{ lasId, kind, measurement, expirySeconds, address },
-    });
+    const who = { role, memberIndex, staticKey, profile, grants: grants ?? null };
+    this.#audit('admitted', { ...who, lasId, kind, measurement, expirySeconds, address });
     // Of a client only the log's head is new in it: so admissions can't be cut from the log unseen.
     this.#standing.checkHeld(await store.written());
+    // Operators may have decided otherwise meanwhile, and members have taken the place of others.
+    if (this.#decisions() !== decided) {
+      const now = this.#judge(request);
+      if (!now.ok) return refuse(now);
+      if (now.grants !== grants) throw new Refused('later', 'the profile has changed meanwhile: join again');
+    }
     this.#options.onEvent({
       type: 'admitted',
       role,
       memberIndex,
       lasId,
       kind,
-      ms: nonceAgeMs(request.nonce, nowMs()),
+      ms: this.#nonces.ageMs(request.nonce, nowMs()),
     });
     const certificate = issueCertificate(
       {
@@ -231,6 +251,7 @@ export class Cas {
     return {
       certificate: toBase64(certificate),
       expirySeconds,
+      heldCounter: store.heldCounter,
       sealedKeys: request.wantsDataKeys ? toBase64(this.#sealedKeys(request.deliveryKey, grants)) : null,
     };
   }
@@ -256,9 +277,9 @@ export class Cas {
    * As it lies on the disk: what a crash would take back is told to nobody.
    * @throws Refused while CAS does not serve: an old state would give members and keys back that were revoked.
    */
-  configuration(): Publication {
+  configuration(): Publication & { heldCounter: number } {
     this.#standing.checkServing();
-    return this.#publication;
+    return { ...this.#publication, heldCounter: this.#options.store.heldCounter };
   }
 
   /** A command that an operator has signed. */
@@ -290,7 +311,7 @@ export class Cas {
       const { counter } = store.state;
       if (stateCounter !== counter) return refuse(refuseBy('state', `state ${counter}`, `state ${stateCounter}`));
       if (this.#standing.isOvertaken) this.#standing.checkServing();
-      await this.#standing.confirm(`operator ${request.operator}`);
+      await this.#standing.confirm(request.operator);
       return { done: `CAS serves from state ${stateCounter}` };
     }
     this.#standing.checkServing();
@@ -350,6 +371,17 @@ export class Cas {
     if (verdict === 'fresh') return;
     if (verdict === 'full') throw new Refused('later', 'too many are joining: wait a minute');
     refuse(refuseBy('nonce', 'a fresh nonce of this CAS, used once', NONCE_TEXTS[verdict]));
+  }
+
+  #judge(request: JoinRequest): JoinVerdict {
+    const { store, judge, nowMs } = this.#options;
+    const times = { nowMs: nowMs(), nonceAgeMs: this.#nonces.ageMs(request.nonce, nowMs()) };
+    return judgeJoin(request, store.state, this.#policy.policy, judge, times);
+  }
+
+  /** Another text when policy, profiles or revocations have changed. */
+  #decisions(): string {
+    return `${this.#policy.hash} ${this.#options.store.state.revocationSequence}`;
   }
 
   #audit(...[event, detail]: Parameters<CasStore['audit']>): void {

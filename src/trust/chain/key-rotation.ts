@@ -1,9 +1,8 @@
 import { randomBytes } from '../../../workers/signing.ts';
 import { hexOf } from '../hex.ts';
-import { DESTROYED_KEPT_MAX } from './cas-state.ts';
 import type { CasState, DataKeyRecord, MemberRecord } from './cas-state.ts';
 import { Refused } from './https-service.ts';
-import { DATA_KEYS_MAX } from './messages.ts';
+import { DATA_KEY_ID_MAX, DATA_KEYS_MAX, DESTROYED_KEPT_MAX } from './messages.ts';
 
 /**
  * The life of a data key. A key space has one that is current; a rotation brings the next one, and ends when the one before
@@ -37,7 +36,6 @@ export interface KeyStep {
 const SPACE_KEYS_MAX = 4;
 const CLIENT_REFRESHES = 2;
 const DATA_KEY_BYTES = 32;
-const DATA_KEY_ID_MAX = 0xffff_ffff;
 
 /** @throws Refused when there is no such space, or its last rotation has not come far enough. */
 export function announceKey(state: KeyState, space: string, nowMs: number): KeyStep {

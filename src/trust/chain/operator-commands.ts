@@ -109,7 +109,8 @@ export class OperatorCommands {
     const keys = state.members.flatMap(({ staticKey }) => staticKey ?? []);
     revokeKeys(state, keys, nowSeconds);
     for (const member of state.members) Object.assign(member, NOBODY);
-    state.epoch++;
+    state.epoch += 1 + state.epochsSkipped;
+    state.epochsSkipped = 0;
     return {
       done: `epoch ${state.epoch} waits for its ${state.members.length} members; those of the epoch before are revoked`,
       detail: { epoch: state.epoch },

@@ -44,7 +44,8 @@ function configurationOf(state: CasState, secretKey: Uint8Array): object {
 }
 
 function keyListOf(state: CasState): DataKeyList {
-  const { clusterId, keySequence: sequence, refreshSeconds, spaces, dataKeys } = state;
+  const { clusterId, keySequence: sequence, lastDataKeyId: lastId, refreshSeconds, spaces, dataKeys } = state;
   const keys = dataKeys.map(({ id, space, phase }) => ({ id, space, phase }));
-  return { clusterId, sequence, refreshSeconds, spaces, keys };
+  const destroyed = state.destroyedKeys.map(({ id }) => id);
+  return { clusterId, sequence, lastId, destroyed, refreshSeconds, spaces, keys };
 }
