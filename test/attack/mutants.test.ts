@@ -185,7 +185,7 @@ const MUTANTS: readonly Mutant[] = [
         find: '{ role: request.role, reportData: joinReportData(request) }',
         replace: '{ role: request.role }',
       },
-      { file: 'src/trust/chain/cas.js', find: "{ role: 'las', reportData }", replace: "{ role: 'las' }" },
+      { file: 'src/trust/chain/las-registry.js', find: "{ role: 'las', reportData }", replace: "{ role: 'las' }" },
     ],
     harm: { 'other-key': /CAS gave it the data keys/, 'replayed-evidence': /CAS attested it as a LAS/ },
   },

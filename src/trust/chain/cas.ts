@@ -1,33 +1,24 @@
 import type { z } from 'zod';
-import { hash } from '../../../workers/signing.ts';
 import { sealTo } from '../../../workers/secret-box.ts';
 import { issueCertificate } from '../certificate.ts';
 import { parseGrants } from '../grant-text.ts';
 import { RIGHT_READ } from '../grants.ts';
 import { KeyPrefix } from '../key-prefix.ts';
 import { Permissions } from '../permissions.ts';
-import { bytesOfHex, hexOf } from '../hex.ts';
+import { bytesOfHex } from '../hex.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
-import { judgeEvidence, judgeJoin, judgeMachine, refuseBy } from './admission.ts';
+import { judgeJoin, refuseBy } from './admission.ts';
 import type { AdmissionRefusal, JoinVerdict } from './admission.ts';
 import { CasStanding } from './cas-standing.ts';
 import type { CasStore } from './cas-store.ts';
-import { LASES_MAX, NOBODY } from './cas-state.ts';
-import type { LasRecord } from './cas-state.ts';
+import { NOBODY } from './cas-state.ts';
 import type { CasEvent } from './chain-events.ts';
 import { Refused } from './https-service.ts';
 import type { JOIN_ANSWER } from './messages.ts';
-import type {
-  CasDocument,
-  DataKeysContent,
-  JoinRequest,
-  LasCertificate,
-  ProfileList,
-  RegisterRequest,
-} from './messages.ts';
+import type { CasDocument, DataKeysContent, JoinRequest, ProfileList, RegisterRequest } from './messages.ts';
 import { advanceKeys, waitsFor } from './key-rotation.ts';
+import { LasRegistry } from './las-registry.ts';
 import { Nonces } from './nonces.ts';
-import type { NonceVerdict } from './nonces.ts';
 import { OperatorCommands } from './operator-commands.ts';
 import type { EvidenceJudge, Platform } from './platform.ts';
 import { PolicyInForce } from './policy-in-force.ts';
@@ -36,7 +27,7 @@ import { publicationOf } from './publication.ts';
 import type { Publication } from './publication.ts';
 import { reportDataFor } from './report-data.ts';
 import { lapseMembers, revokeKeys } from './revocations.ts';
-import { documentJson, signDocument } from './signed-document.ts';
+import { spendNonce } from './spend-nonce.ts';
 import type { SignedDocument } from './signed-document.ts';
 import type { WitnessVerdict } from './state-witness.ts';
 
@@ -55,10 +46,6 @@ export interface CasOptions {
   readonly onEvent: (event: CasEvent) => void;
 }
 
-/** A LAS is attested anew at half of it; its host need not be trusted longer than that without asking the vendor. */
-const LAS_CERTIFICATE_SECONDS = 7 * 24 * 3600;
-const LAS_ID_BYTES = 8;
-
 export class Cas {
   readonly #options: CasOptions;
   readonly #policy: PolicyInForce;
@@ -66,9 +53,8 @@ export class Cas {
   readonly #standing: CasStanding;
   readonly #refusals: Refusals;
   readonly #commands: OperatorCommands;
+  readonly #lases: LasRegistry;
   #publication: Publication;
-  /** The last registration that was begun. */
-  #registered: Promise<unknown> = Promise.resolve();
 
   constructor(options: CasOptions) {
     const { store } = options;
@@ -81,6 +67,13 @@ export class Cas {
     this.#refusals = new Refusals(options.store, options.onEvent);
     this.#policy = new PolicyInForce(options.store.state);
     this.#commands = new OperatorCommands(options.store, this.#policy);
+    this.#lases = new LasRegistry({
+      ...options,
+      policy: this.#policy,
+      nonces: this.#nonces,
+      standing: this.#standing,
+      refusals: this.#refusals,
+    });
   }
 
   /** For a state that was made in this process: there is no later one. */
@@ -136,69 +129,9 @@ export class Cas {
     return { nonce: this.#nonces.issue(this.#options.nowMs()) };
   }
 
-  /** The vendor's path: once a host. One after the other: each may bring a witness. */
+  /** The vendor's path: once a host. */
   register(request: RegisterRequest, address: string): Promise<{ certificate: object }> {
-    const registered = this.#registered.then(() => this.#register(request, address));
-    this.#registered = registered.catch(() => {});
-    return registered;
-  }
-
-  async #register(request: RegisterRequest, address: string): Promise<{ certificate: object }> {
-    this.#standing.checkServing();
-    const { store, judge, nowMs } = this.#options;
-    const { nonce, url, tlsCertificate, voucherKey } = request;
-    const refuse = (refusal: AdmissionRefusal): never =>
-      this.#refusals.refuse('las-refused', refusal, { url, address });
-    this.#useNonce(nonce, refuse);
-    const verdict = judgeEvidence(request.evidence, judge, nowMs());
-    if (!verdict.ok) return refuse(verdict);
-    const reportData = reportDataFor('las registration', [nonce, tlsCertificate, voucherKey, url]);
-    const refusal = this.#policy.policy.judge(verdict.facts, { role: 'las', reportData });
-    if (refusal !== undefined) return refuse(refusal);
-
-    const lasId = hexOf(hash(bytesOfHex(voucherKey)).subarray(0, LAS_ID_BYTES));
-    const badMachine = judgeMachine(verdict.facts.platformId, lasId, store.state);
-    if (badMachine !== undefined) return refuse(badMachine);
-    const { lases } = store.state;
-    const { kind, measurement, platformId } = verdict.facts;
-    // It could vouch for nobody, and one machine could be any number of witnesses.
-    if (platformId === undefined) return refuse(refuseBy('platform', 'a platform with an id', 'none'));
-    const expirySeconds = Math.floor(nowMs() / 1000) + LAS_CERTIFICATE_SECONDS;
-    // One LAS a machine: the one before it has ended. Revoked ones stay, so that they stay revoked.
-    const before = lases.find((las) => las.lasId === lasId || las.platformId === platformId);
-    const group = before?.group ?? 1 + Math.max(0, ...lases.map((las) => las.group));
-    if (before === undefined && lases.length >= LASES_MAX) {
-      throw new Refused('later', `${LASES_MAX} machines have a LAS: that is all that one CAS takes`);
-    }
-    // One new witness at a time: then each majority has one in common with each majority of before, which knows of the change.
-    if (before === undefined && !store.isAlone) this.#standing.checkHeld(await store.written());
-    const record: LasRecord = {
-      lasId,
-      url,
-      tlsCertificate,
-      voucherKey,
-      kind,
-      measurement,
-      platformId,
-      expirySeconds,
-      group,
-      revoked: false,
-    };
-    store.state.lases = [...lases.filter((las) => las !== before), record];
-    this.#audit('las-attested', { lasId, url, kind, measurement, platformId, address });
-    // Whether a majority holds the state doesn't matter yet: with each LAS that comes back there are more.
-    this.#standing.checkOvertaken(await store.written());
-    this.#options.onEvent({ type: 'las-attested', lasId, url, kind, ms: this.#nonces.ageMs(nonce, nowMs()) });
-    const certificate: LasCertificate = {
-      clusterId: store.state.clusterId,
-      lasId,
-      voucherKey,
-      kind,
-      measurement,
-      platformId,
-      expirySeconds,
-    };
-    return { certificate: documentJson(signDocument('las certificate', certificate, store.clusterSecretKey)) };
+    return this.#lases.register(request, address);
   }
 
   async join(request: JoinRequest, address: string): Promise<z.input<typeof JOIN_ANSWER>> {
@@ -208,7 +141,7 @@ export class Cas {
     const refuse = (refusal: AdmissionRefusal): never =>
       this.#refusals.refuse('refused', refusal, { role, memberIndex, staticKey, profile, address });
     // Before anything that costs: a copied request is refused for what it is.
-    this.#useNonce(request.nonce, refuse);
+    spendNonce(this.#nonces, request.nonce, nowMs(), refuse);
     const verdict = this.#judge(request);
     if (!verdict.ok) return refuse(verdict);
     const { state } = store;
@@ -305,7 +238,7 @@ export class Cas {
         command: opened.command.type,
         address,
       });
-    this.#useNonce(opened.nonce, refuse);
+    spendNonce(this.#nonces, opened.nonce, nowMs(), refuse);
     if (opened.command.type === 'confirm-state') {
       const { stateCounter } = opened.command;
       const { counter } = store.state;
@@ -366,13 +299,6 @@ export class Cas {
     if (group !== undefined) member.group = group;
   }
 
-  #useNonce(nonce: string, refuse: (refusal: AdmissionRefusal) => never): void {
-    const verdict = this.#nonces.use(nonce, this.#options.nowMs());
-    if (verdict === 'fresh') return;
-    if (verdict === 'full') throw new Refused('later', 'too many are joining: wait a minute');
-    refuse(refuseBy('nonce', 'a fresh nonce of this CAS, used once', NONCE_TEXTS[verdict]));
-  }
-
   #judge(request: JoinRequest): JoinVerdict {
     const { store, judge, nowMs } = this.#options;
     const times = { nowMs: nowMs(), nonceAgeMs: this.#nonces.ageMs(request.nonce, nowMs()) };
@@ -388,12 +314,6 @@ export class Cas {
     this.#options.store.audit(event, detail);
   }
 }
-
-const NONCE_TEXTS: Readonly<Record<Exclude<NonceVerdict, 'fresh' | 'full'>, string>> = {
-  foreign: 'another',
-  expired: 'an expired one',
-  used: 'one that was used',
-};
 
 function toBase64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64');
