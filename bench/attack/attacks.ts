@@ -15,7 +15,7 @@ import { foreignKey, plaintextClient, replayHandshake } from './handshakes.ts';
 import { flipValue, oldValue, swapValues } from './host-memory.ts';
 import { anothersWriterId, prefixOverstepped } from './overstepping.ts';
 import { emptyReplica } from './restart.ts';
-import { revokedClient } from './revocation.ts';
+import { revokedClient, revokedLas } from './revocation.ts';
 
 /** Those on the chain of trust: who gets keys, and keeps them. */
 export const CHAIN_ATTACKS: readonly Attack[] = [
@@ -27,6 +27,7 @@ export const CHAIN_ATTACKS: readonly Attack[] = [
   replayedEvidence,
   secondMember,
   revokedClient,
+  revokedLas,
   oldCasState,
 ];
 

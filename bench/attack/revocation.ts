@@ -13,6 +13,14 @@ export const revokedClient: Attack = {
   run: async (scene) => (await import('./revoked-client.ts')).goOn(scene),
 };
 
+export const revokedLas: Attack = {
+  name: 'revoked-las',
+  deed: 'the host of a member, of a cluster started for this, whose LAS an operator has revoked goes on serving clients',
+  power: 'host',
+  whyNot: () => undefined,
+  run: async ({ signal }) => (await import('./revoked-las.ts')).serveOn(signal),
+};
+
 function whyNoOperator({ directory }: Scene): string | undefined {
   if (existsSync(join(directory, OPERATOR_FILE))) return undefined;
   return `the operator's key, ${OPERATOR_FILE}, is not in the cluster's directory`;

@@ -58,7 +58,10 @@ async function verify(path: string, options: AuditOptions): Promise<void> {
     throw new CommandFailure(isJson ? '' : text, EXIT_FAILED);
   }
   if (isJson) return;
-  process.stdout.write(`whole: ${verdict.head.count} entries, head ${verdict.head.count}:${verdict.head.hash}\n`);
+  const { head: last, tornBytes } = verdict;
+  const torn =
+    tornBytes === 0 ? '' : `; behind them ${tornBytes} bytes of one that was not finished, which CAS cuts off`;
+  process.stdout.write(`whole: ${last.count} entries, head ${last.count}:${last.hash}${torn}\n`);
 }
 
 function lineOf({ index, timeMs, event, detail }: AuditEntry): string {

@@ -114,7 +114,8 @@ export async function share(path: string, options: CasCallOptions): Promise<void
   }
 }
 
-function connect(options: CasCallOptions): Promise<CasConnection> {
+/** @throws AvocadoError ADMISSION_REFUSED, TRUST_UNAVAILABLE. */
+export function connect(options: CasCallOptions): Promise<CasConnection> {
   const platform = openPlatform(options);
   return CasConnection.open(parseCasReference(options.cas), judgementOf(options, platform));
 }

@@ -120,6 +120,8 @@ function describe(event: CasEvent): string {
       const about = Object.entries(event.about).map(([name, value]) => `${name} ${String(value)}`);
       return `refused ${about.join(', ')} by rule ${event.rule}: allowed ${event.allowed}; seen ${event.seen}`;
     }
+    case 'lapsed':
+      return `takes replica ${event.memberIndex} for revoked until it is admitted again: its certificate has ended`;
     case 'data-key':
       return `data key ${event.id} of key space ${event.space} is ${event.phase}`;
     case 'serving':

@@ -76,6 +76,7 @@ export function casCommand(): Command {
     .addCommand(rotateCommand())
     .addCommand(setProfileCommand())
     .addCommand(removeProfileCommand())
+    .addCommand(profilesCommand())
     .addCommand(enrolmentKeyCommand())
     .addCommand(confirmCommand())
     .addCommand(recoverCommand())
@@ -333,6 +334,22 @@ Examples:
     .action(async (name: string, options: CasCallOptions) =>
       (await import('./cas-operate.ts')).operate(options, { type: 'remove-profile', name }),
     );
+}
+
+function profilesCommand(): Command {
+  return operatorCall(new Command('profiles'))
+    .description('List the profiles, and which clients have certificates by them, until when.')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Revoked clients are left out. A client is named by its static key, as in the audit log: avocado cas revoke-key takes it.
+
+Examples:
+  avocado cas profiles --cas https://10.0.0.1:7480#<key> --operator-key operator.json
+  avocado cas profiles --cas https://10.0.0.1:7480#<key> --operator-key operator.json --json`,
+    )
+    .action(async (options: CasCallOptions) => (await import('./cas-profiles.ts')).listProfiles(options));
 }
 
 function enrolmentKeyCommand(): Command {

@@ -68,6 +68,7 @@ export class ChainTree {
           `by rule ${event.rule}: allowed ${event.allowed}; seen ${event.seen}`,
         );
         return;
+      case 'lapsed':
       case 'data-key':
       case 'serving':
       case 'overtaken':

@@ -24,7 +24,7 @@ import { Permissions } from './permissions.ts';
 import { DEFAULT_PROFILE, PROFILE_NAME_PATTERN } from './profile-name.ts';
 
 /**
- * A cluster directory: what `avocado init` writes and what stands in for the attestation services until they exist.
+ * A cluster directory: what `avocado init` writes; for tests, and clusters without attestation, in the place of CAS.
  *
  *     cluster.json       id, mode, epoch, members with their static keys; public, signed by the cluster key
  *     replica-<i>.json   static secret key and certificate of one replica

@@ -28,6 +28,14 @@ export interface ListedKey {
   readonly phase: DataKeyPhase;
 }
 
+/** What CAS says of all keys. */
+export interface KeyList {
+  readonly keys: readonly ListedKey[];
+  readonly destroyed: readonly number[];
+  /** The highest id that it has given out. */
+  readonly lastId: number;
+}
+
 interface Entry {
   readonly name: string;
   readonly prefix: KeyPrefix;
@@ -49,6 +57,8 @@ export class DataKeyRing implements DataKeys {
   #spaces: readonly Entry[] = [];
   /** As CAS said last; a key that it never spoke of is current. */
   #phases: ReadonlyMap<number, DataKeyPhase> = new Map();
+  /** By CAS's last list; keys above are newer than it. */
+  #lastId = 0;
   /** Retiring keys that no value was found under; whether it was one that is taken no more. */
   readonly #unused = new Map<number, { readonly wasClosing: boolean }>();
   /** Told of an id that is not here: somebody else has a newer key. */
@@ -127,12 +137,16 @@ export class DataKeyRing implements DataKeys {
     return this.#spaces.map(({ name, prefix, currentId }) => `${name} ${hexOf(prefix.bytes)} ${currentId}`).join();
   }
 
-  /** Spaces and keys as CAS has them now: those that are not listed any more are destroyed. */
-  follow(spaces: readonly CurrentSpace[], listed: readonly ListedKey[]): void {
+  /**
+   * Spaces and keys as CAS has them now. What it has destroyed is destroyed here; a key that it does not know, as it lost the
+   * state that had it, is kept, and values are taken away from it.
+   */
+  follow(spaces: readonly CurrentSpace[], { keys: listed, destroyed, lastId }: KeyList): void {
+    this.#lastId = lastId;
     const isNew = listed.some(({ id, phase }) => this.#phases.get(id) !== phase);
     this.#phases = new Map(listed.map(({ id, phase }) => [id, phase]));
     if (isNew) this.generation++;
-    for (const id of this.keyIds) if (!this.#phases.has(id)) this.destroy(id);
+    for (const id of destroyed) if (!this.#phases.has(id)) this.destroy(id);
     this.update(spaces, []);
   }
 
@@ -140,7 +154,10 @@ export class DataKeyRing implements DataKeys {
 
   /** Keys that values are to be taken away from. */
   get retiringIds(): readonly number[] {
-    return this.keyIds.filter((id) => this.#phases.get(id) === 'retiring' || this.#phases.get(id) === 'closing');
+    return this.keyIds.filter((id) => {
+      const phase = this.#phases.get(id);
+      return phase === 'retiring' || phase === 'closing' || (phase === undefined && id <= this.#lastId);
+    });
   }
 
   isClosing(id: number): boolean {

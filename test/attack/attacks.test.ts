@@ -59,8 +59,10 @@ function isRequest(datagram: Uint8Array): boolean {
   return datagram[OFFSET_KIND] === KIND_REQUEST;
 }
 
-/** One of them brings a CAS of its own. */
-const NEEDS_CAS = CHAIN_ATTACKS.map(({ name }) => name).filter((name) => name !== 'old-cas-state');
+/** Two of them bring a CAS of their own. */
+const NEEDS_CAS = CHAIN_ATTACKS.map(({ name }) => name).filter(
+  (name) => name !== 'old-cas-state' && name !== 'revoked-las',
+);
 
 const JUDGED = [
   ['nothing', 'caught', undefined, 8],

@@ -185,7 +185,7 @@ const MUTANTS: readonly Mutant[] = [
         find: '{ role: request.role, reportData: joinReportData(request) }',
         replace: '{ role: request.role }',
       },
-      { file: 'src/trust/chain/cas.js', find: "{ role: 'las', reportData }", replace: "{ role: 'las' }" },
+      { file: 'src/trust/chain/las-registry.js', find: "{ role: 'las', reportData }", replace: "{ role: 'las' }" },
     ],
     harm: { 'other-key': /CAS gave it the data keys/, 'replayed-evidence': /CAS attested it as a LAS/ },
   },
@@ -218,6 +218,14 @@ const MUTANTS: readonly Mutant[] = [
     mode: 'secure',
     substitutions: [{ file: 'src/trust/chain/cas-authority.js', find: 'this.onRevoked?.();', replace: '' }],
     harm: { 'revoked-client': /sessions that it had open go on/ },
+  },
+  {
+    without: 'keys of members in the list of revocations',
+    mode: 'secure',
+    substitutions: [
+      { file: 'src/trust/chain/revocations.js', find: 'isMemberOut(state, member) ?', replace: 'false ?' },
+    ],
+    harm: { 'revoked-las': /clients go on in the sessions that they have with it/ },
   },
   {
     without: 'witnesses',

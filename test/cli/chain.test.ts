@@ -50,6 +50,19 @@ test('a cluster of one by CAS and LAS: put and get, an outage of CAS, its restar
   assert.match(whole.stdout, /admitted {2}role=replica memberIndex=0 .*\n(.*\n)*whole: 8 entries/);
   assert.equal(whole.exitCode, 0);
 
+  const listed = await run('cas', 'profiles', ...operator);
+  assert.match(
+    listed.stdout,
+    /^profile {2}grants {2}builds {2}enrolment key {2}clients\ndefault {2}rwa: {4}any {5}none {11}\d+\n/,
+  );
+  assert.match(listed.stdout, /\n[0-9a-f]{64} {2}default {2}\S+Z {2}\S+Z {2}LAS [0-9a-f]{16}\n/);
+  const { profiles, clients } = JSON.parse((await run('cas', 'profiles', '--json', ...operator)).stdout) as {
+    profiles: object[];
+    clients: object[];
+  };
+  assert.deepEqual(profiles, [{ name: 'default', grants: 'rwa:', measurements: null, enrolmentKey: null }]);
+  assert.equal(clients.length, 2, 'one for each put and get that was admitted');
+
   await chain.cas.end();
   const down = await run('get', 'k', '--cluster', reference, '--timeout', '1s');
   assert.match(down.stderr, /^error TRUST_UNAVAILABLE: CAS https:\S+ can't be reached \(ECONNREFUSED\): start it/);

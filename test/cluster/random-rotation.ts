@@ -1,4 +1,5 @@
-import { advanceKeys, announceKey, EMPTY_REPORT } from '../../src/trust/chain/key-rotation.ts';
+import { EMPTY_REPORT } from '../../src/trust/chain/cas-state.ts';
+import { advanceKeys, announceKey } from '../../src/trust/chain/key-rotation.ts';
 import type { KeyState } from '../../src/trust/chain/key-rotation.ts';
 import { bytesOfHex, hexOf } from '../../src/trust/hex.ts';
 import { DEFAULT_SPACE } from '../../src/trust/key-space.ts';
@@ -35,7 +36,7 @@ export class RandomRotation {
       destroyedKeys: [],
       keySequence: 0,
       refreshSeconds: REFRESH_MS / 1_000,
-      members: cluster.replicas.map(() => ({ host: '', port: 0, staticKey: '', keyReport: EMPTY_REPORT })),
+      members: cluster.replicas.map(() => ({ staticKey: '', keyReport: EMPTY_REPORT })),
     };
     for (const holder of cluster.keyHolders) this.#lookNowAndThen(holder);
     // Whoever joins has the keys at once.
@@ -93,7 +94,8 @@ export class RandomRotation {
       spaces,
       lacking.map(({ id, key }) => ({ id, key: bytesOfHex(key) })),
     );
-    dataKeys.follow(spaces, this.#state.dataKeys);
+    const { dataKeys: keys, lastDataKeyId: lastId, destroyedKeys } = this.#state;
+    dataKeys.follow(spaces, { keys, lastId, destroyed: destroyedKeys.map(({ id }) => id) });
     if (memberIndex !== undefined) {
       const { held, unused, closed } = dataKeys.report();
       const keyReport = { held: [...held], unused: [...unused], closed: [...closed] };

@@ -123,13 +123,11 @@ class Looking {
 
   phase(phase: DataKeyPhase): void {
     const space = { name: 'default', prefix: new Uint8Array(0), currentId: NEW_ID };
-    this.ring.follow(
-      [space],
-      [
-        { id: OLD_ID, phase },
-        { id: NEW_ID, phase: 'current' },
-      ],
-    );
+    const keys = [
+      { id: OLD_ID, phase },
+      { id: NEW_ID, phase: 'current' },
+    ] as const;
+    this.ring.follow([space], { keys, destroyed: [], lastId: NEW_ID });
   }
 
   write(name: string, keyId: number, counter: number, byteCount = 40): void {

@@ -167,6 +167,7 @@ export const REASONS: Readonly<Record<string, RegExp>> = {
   'replayed-evidence': /^refused by rule report-data$/,
   'second-member': /^refused by rule member$/,
   'revoked-client': /^(REFUSED|DEADLINE_EXCEEDED|refused by rule key-revoked)$/,
+  'revoked-las': /^(REFUSED|DEADLINE_EXCEEDED|NO_QUORUM)$/,
   'old-cas-state': /^CAS does not decide: LAS [0-9a-f]{16} holds its word for state \d+, and it has state \d+$/,
 };
 

@@ -1,5 +1,3 @@
-import { parseGrants } from '../grant-text.ts';
-import type { Grant } from '../grants.ts';
 import { bytesOfHex } from '../hex.ts';
 import { parseEvidence } from '../evidence/evidence-file.ts';
 import type { MeasuredFacts, Refusal } from '../evidence/evidence.ts';
@@ -7,9 +5,9 @@ import type { Policy } from '../evidence/policy.ts';
 import type { CasState, LasRecord } from './cas-state.ts';
 import { factsOfVoucher, VOUCHER } from './messages.ts';
 import type { JoinRequest, Voucher } from './messages.ts';
-import { nonceAgeMs } from './nonces.ts';
 import type { EvidenceJudge } from './platform.ts';
 import { isEnrolled } from './profiles.ts';
+import { isOfRevokedLas } from './revocations.ts';
 import { joinReportData } from './report-data.ts';
 import type { JoinClaim } from './report-data.ts';
 import { contentOf, openDocument } from './signed-document.ts';
@@ -40,13 +38,13 @@ export type AdmissionVerdict =
   | { readonly ok: true; readonly facts: MeasuredFacts; readonly lasId: string | null }
   | AdmissionRefusal;
 
-/** With what the process may do: undefined for a replica, which may do all. */
+/** With what the process may do, as the profile has it (grant-text.ts): undefined for a replica, which may do all. */
 export type JoinVerdict =
   | {
       readonly ok: true;
       readonly facts: MeasuredFacts;
       readonly lasId: string | null;
-      readonly grants: readonly Grant[] | undefined;
+      readonly grants: string | undefined;
     }
   | AdmissionRefusal;
 
@@ -59,13 +57,19 @@ export function refusalText({ rule, allowed, seen }: Omit<AdmissionRefusal, 'ok'
   return `refused by rule ${rule}: allowed ${allowed}; seen ${seen}`;
 }
 
-/** Judges proof and policy of one that wants to join; the nonce is the caller's business. */
+export interface JoinTimes {
+  readonly nowMs: number;
+  /** Of the request's nonce, by a clock that is not put back. */
+  readonly nonceAgeMs: number;
+}
+
+/** Judges proof and policy of one that wants to join; that the nonce is fresh is the caller's business. */
 export function judgeJoin(
   request: JoinRequest,
   state: CasState,
   policy: Policy,
   judge: EvidenceJudge,
-  nowMs: number,
+  times: JoinTimes,
 ): JoinVerdict {
   const path = request.proof.type === 'voucher' ? 'las' : 'direct';
   if (state.admission !== 'both' && state.admission !== path) {
@@ -74,8 +78,8 @@ export function judgeJoin(
   }
   const proven =
     request.proof.type === 'voucher'
-      ? judgeVoucher(request, request.proof.voucher, state, nowMs)
-      : judgeEvidence(request.proof.evidence, judge, nowMs);
+      ? judgeVoucher(request, request.proof.voucher, state, times)
+      : judgeEvidence(request.proof.evidence, judge, times.nowMs);
   if (!proven.ok) return proven;
   // Report data binds everything the request claims: keys, nonce, role, member.
   const refusal = policy.judge(proven.facts, { role: request.role, reportData: joinReportData(request) });
@@ -104,7 +108,7 @@ function judgeProfile(request: JoinRequest, state: CasState, facts: MeasuredFact
     const seen = enrolment === null ? 'none' : 'another signature';
     return refuseBy('profile', `${profile.name} signed for by enrolment key ${enrolmentKey}`, seen);
   }
-  return { ok: true, facts, lasId, grants: parseGrants(profile.grants) };
+  return { ok: true, facts, lasId, grants: profile.grants };
 }
 
 export function judgeEvidence(text: string, judge: EvidenceJudge, nowMs: number): AdmissionVerdict {
@@ -126,14 +130,15 @@ export function judgeMachine(
   return refuseBy('las-revoked', 'a machine whose LAS was not revoked', `that of ${revoked.lasId}`);
 }
 
-function judgeVoucher(claim: JoinClaim, document: SignedDocument, state: CasState, nowMs: number): AdmissionVerdict {
+function judgeVoucher(claim: JoinClaim, document: SignedDocument, state: CasState, times: JoinTimes): AdmissionVerdict {
   const named = contentOf(document, VOUCHER);
   if (named === undefined) return refuseBy('voucher', 'a voucher', 'something else');
   const las = state.lases.find(({ lasId }) => lasId === named.lasId);
   if (las === undefined) return refuseBy('las', 'a LAS that CAS has attested', named.lasId);
   const voucher = openDocument(document, 'voucher', VOUCHER, bytesOfHex(las.voucherKey));
   if (voucher === undefined) return refuseBy('voucher', `a voucher signed by LAS ${las.lasId}`, 'another signature');
-  const wrong = judgeLas(las, nowMs) ?? judgeVoucherContent(voucher, claim, las, state.clusterId, nowMs);
+  const wrong =
+    judgeLas(las, times.nowMs) ?? judgeVoucherContent(voucher, claim, las, state.clusterId, times.nonceAgeMs);
   if (wrong !== undefined) return wrong;
   return { ok: true, facts: factsOfVoucher(voucher.facts, joinReportData(voucher)), lasId: las.lasId };
 }
@@ -151,11 +156,10 @@ function judgeVoucherContent(
   claim: JoinClaim,
   las: LasRecord,
   clusterId: string,
-  nowMs: number,
+  ageMs: number,
 ): AdmissionRefusal | undefined {
   if (voucher.clusterId !== clusterId) return refuseBy('voucher', `cluster ${clusterId}`, voucher.clusterId);
   if (voucher.nonce !== claim.nonce) return refuseBy('nonce', `a voucher for nonce ${claim.nonce}`, voucher.nonce);
-  const ageMs = nonceAgeMs(voucher.nonce, nowMs);
   if (ageMs >= voucher.lifeSeconds * 1000) {
     return refuseBy('voucher-expired', `${voucher.lifeSeconds} s after its nonce`, `${Math.round(ageMs / 1000)} s`);
   }
@@ -175,6 +179,13 @@ function judgeMember({ role, memberIndex, staticKey }: JoinClaim, state: CasStat
   const member = memberIndex === null ? undefined : state.members[memberIndex];
   if (member === undefined) {
     return refuseBy('member', `a member from 0 to ${state.members.length - 1}`, String(memberIndex));
+  }
+  // One process with two places would be two of a quorum.
+  if (state.members.some((each) => each !== member && each.staticKey === staticKey)) {
+    return refuseBy('member', 'a key that no other member has', staticKey);
+  }
+  if (member.staticKey === staticKey && isOfRevokedLas(state, member)) {
+    return refuseBy('las-revoked', 'a key that no revoked LAS has vouched for', staticKey);
   }
   const isWhole = state.members.every((each) => each.staticKey !== null);
   if (!isWhole || member.staticKey === staticKey) return undefined;

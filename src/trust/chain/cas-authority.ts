@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { NO_DATA_KEY } from '../../../workers/sealing.ts';
 import { erase, generateStaticKeyPair } from '../../../workers/signing.ts';
 import type { SecurityMode } from '../../../net/mode.ts';
 import { AvocadoError } from '../../errors.ts';
@@ -58,7 +59,7 @@ export async function openCasAuthority(options: CasAuthorityOptions): Promise<Ca
       try {
         cas ??= await CasConnection.open(options.cas, options.judgement);
         admission ??= await join(cas, staticKeys, options);
-        const place = await readPlace(cas);
+        const place = await readPlace(cas, admission.heldCounter);
         if (place.configuration !== undefined) {
           checkOwnPlace(place.configuration, staticKeys, options);
           return new CasAuthority(options, staticKeys, admission, place.configuration, place);
@@ -89,15 +90,25 @@ function missingText(missing: readonly number[]): string {
 }
 
 interface Place {
+  readonly heldCounter: number;
   readonly missing: readonly number[];
   readonly configuration: ClusterConfiguration | undefined;
   readonly revocations: Revocations;
   readonly keyList: DataKeyList;
 }
 
-/** All parts are signed by the cluster key: whoever hands them over need not be CAS. */
-async function readPlace(cas: CasConnection): Promise<Place> {
+/**
+ * All parts are signed by the cluster key.
+ * @param heldCounter Of the latest state of CAS that was seen. A second CAS, from an older one, has a lower.
+ */
+async function readPlace(cas: CasConnection, heldCounter: number): Promise<Place> {
   const answer = await cas.call('/v1/configuration', {}, CONFIGURATION_ANSWER);
+  if (answer.heldCounter < heldCounter) {
+    throw new AvocadoError(
+      'TRUST_UNAVAILABLE',
+      `CAS answers from state ${answer.heldCounter}, and was in ${heldCounter} before: its disk was turned back, or there are two of it`,
+    );
+  }
   const revocations = openDocument(answer.revocations, 'revocations', REVOCATIONS, cas.clusterPublicKey);
   const keyList = openDocument(answer.dataKeys, 'data keys', DATA_KEY_LIST, cas.clusterPublicKey);
   const configuration =
@@ -115,7 +126,7 @@ async function readPlace(cas: CasConnection): Promise<Place> {
       'configuration, revocations or list of data keys are not signed by the cluster key',
     );
   }
-  return { missing: answer.missing, configuration, revocations, keyList };
+  return { heldCounter: answer.heldCounter, missing: answer.missing, configuration, revocations, keyList };
 }
 
 function checkOwnPlace(configuration: ClusterConfiguration, keys: StaticKeyPair, options: JoinOptions): void {
@@ -140,12 +151,15 @@ export class CasAuthority implements Authority {
   readonly verify: Authority['verify'];
   onRevoked: (() => void) | undefined;
   readonly #options: CasAuthorityOptions;
+  #heldCounter: number;
   #revocations: Revocations;
   #revoked: ReadonlySet<string>;
   #keyList: DataKeyList;
   /** Of the list at the time that keys were handed out last. */
   #delivered = { sequence: 0, lastId: 0 };
   #followedSequence = -1;
+  /** CAS went back to a key that was destroyed here: an older state of it was restored. */
+  #lacksCurrent = false;
   /** What was reported last, as text. */
   #reported = '';
   #refreshedMs = -Infinity;
@@ -161,9 +175,10 @@ export class CasAuthority implements Authority {
     staticKeys: StaticKeyPair,
     admission: Admission,
     cluster: ClusterConfiguration,
-    { revocations, keyList }: Pick<Place, 'revocations' | 'keyList'>,
+    { heldCounter, revocations, keyList }: Pick<Place, 'heldCounter' | 'revocations' | 'keyList'>,
   ) {
     this.#options = options;
+    this.#heldCounter = heldCounter;
     this.clusterId = cluster.clusterId;
     this.mode = cluster.mode;
     this.configuration = { epoch: cluster.epoch, members: cluster.members };
@@ -210,7 +225,8 @@ export class CasAuthority implements Authority {
     this.#refreshedMs = performance.now();
     try {
       this.#cas ??= await CasConnection.open(this.#options.cas, this.#options.judgement);
-      const { revocations, keyList } = await readPlace(this.#cas);
+      const { heldCounter, revocations, keyList } = await readPlace(this.#cas, this.#heldCounter);
+      this.#heldCounter = heldCounter;
       // An older list is one that was kept back.
       if (revocations.sequence > this.#revocations.sequence) {
         this.#revocations = revocations;
@@ -220,7 +236,7 @@ export class CasAuthority implements Authority {
       await this.#renew(this.#cas, keyList);
       this.#followKeys(keyList);
       // That a new key is here CAS learns at once: others wait for it.
-      if (this.#isReportDue(keyList)) await this.#renew(this.#cas, keyList);
+      if (this.#isReportDue(keyList) || this.#lacksCurrent) await this.#renew(this.#cas, keyList);
       this.#trouble = '';
     } catch (error) {
       this.#cas?.close();
@@ -235,7 +251,8 @@ export class CasAuthority implements Authority {
   async #renew(cas: CasConnection, keyList: DataKeyList): Promise<void> {
     const { judgement, wantsDataKeys } = this.#options;
     const isTime = judgement.nowMs() >= this.#renewAtMs;
-    const lacksKeys = wantsDataKeys && keyList.keys.some(({ id }) => id > this.#delivered.lastId);
+    const lacksKeys =
+      wantsDataKeys && (this.#lacksCurrent || keyList.keys.some(({ id }) => id > this.#delivered.lastId));
     if (!isTime && !lacksKeys && !this.#isReportDue(keyList)) return;
     const report = this.#options.role === 'replica' ? this.dataKeys.report() : undefined;
     const renewed = await join(cas, this.staticKeyPair, this.#options, report);
@@ -255,6 +272,7 @@ export class CasAuthority implements Authority {
     if (delivered === undefined) return;
     const { sequence, lastId, spaces, keys } = delivered;
     this.#delivered = { sequence, lastId };
+    this.#lacksCurrent = false;
     this.#followedSequence = -1;
     this.dataKeys.update(spaces, keys);
     for (const { key } of keys) erase(key);
@@ -266,7 +284,13 @@ export class CasAuthority implements Authority {
     this.#keyList = list;
     if (list.sequence === this.#followedSequence) return;
     this.#followedSequence = list.sequence;
-    this.dataKeys.follow(currentSpaces(list.spaces), list.keys);
+    const before = this.#spacesWithKey();
+    this.dataKeys.follow(currentSpaces(list.spaces), list);
+    this.#lacksCurrent = this.#spacesWithKey() < before;
+  }
+
+  #spacesWithKey(): number {
+    return this.dataKeys.spaces.filter(({ currentId }) => currentId !== NO_DATA_KEY).length;
   }
 
   #refreshSoon(): void {

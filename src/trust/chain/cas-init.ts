@@ -7,8 +7,8 @@ import type { KeySpace } from '../key-space.ts';
 import { checkMembers } from '../cluster-directory.ts';
 import { AvocadoError } from '../../errors.ts';
 import { AUDIT_START } from './audit-log.ts';
+import { NOBODY } from './cas-state.ts';
 import type { CasState } from './cas-state.ts';
-import { EMPTY_REPORT } from './key-rotation.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
 import { DEFAULT_GRANTS, newProfile, PROFILES_MAX } from './profiles.ts';
 import type { Profile } from './profiles.ts';
@@ -80,7 +80,8 @@ export function newCasState(settings: CasSettings): CasState {
     policyThreshold,
     profiles,
     epoch: 1,
-    members: settings.members.map(({ host, port }) => ({ host, port, staticKey: null, keyReport: EMPTY_REPORT })),
+    epochsSkipped: 0,
+    members: settings.members.map(({ host, port }) => ({ host, port, ...NOBODY })),
     lases: [],
     revoked: [],
     revocationSequence: 0,

@@ -21,7 +21,7 @@ export class CasStanding {
   }
 
   get isServing(): boolean {
-    return this.#isConfirmed && !this.isOvertaken;
+    return this.#isConfirmed && !this.isOvertaken && this.#store.failure === undefined;
   }
 
   get isOvertaken(): boolean {
@@ -33,9 +33,12 @@ export class CasStanding {
     this.#isConfirmed = true;
   }
 
-  async confirm(by: string): Promise<void> {
+  /** @param operator Undefined: its witnesses have. */
+  async confirm(operator?: string): Promise<void> {
     if (this.#isConfirmed) return;
     this.#isConfirmed = true;
+    const by = operator === undefined ? 'witnesses' : `operator ${operator}`;
+    if (operator !== undefined) this.#store.confirmedByOperator();
     this.#store.audit('started', { stateCounter: this.#store.state.counter, confirmedBy: by });
     this.checkOvertaken(await this.#store.written());
     this.#onEvent({ type: 'serving', confirmedBy: by });
@@ -57,6 +60,9 @@ export class CasStanding {
         'later',
         `CAS does not decide: ${witness} holds its word for state ${counter}, and it has state ${this.#store.state.counter}; its disk was turned back, or there are two of it`,
       );
+    }
+    if (this.#store.failure !== undefined) {
+      throw new Refused('later', 'CAS decides nothing any more, as its audit log could not be written: start it anew');
     }
     if (!this.#isConfirmed) throw new Refused('later', `CAS waits: ${this.#waitsFor}`);
   }
@@ -85,10 +91,9 @@ export class CasStanding {
     return `; but only ${unheld} hold its state, so its host could take this back unseen: start the LASes that are gone`;
   }
 
-  /** Undefined when a majority has it, or there are no witnesses: without any LAS all joins are by evidence of their own. */
+  /** Undefined when a majority has it, or there are no witnesses. */
   #unheld(verdict: WitnessVerdict): string | undefined {
-    const isAlone = !this.#store.state.lases.some(({ revoked }) => !revoked);
-    if (verdict.type !== 'unknown' || isAlone) return undefined;
+    if (verdict.type !== 'unknown' || this.#store.isAlone) return undefined;
     return `${verdict.answered} of ${verdict.needed} witnesses that CAS needs`;
   }
 

@@ -10,7 +10,9 @@ import { base64Bytes, hexOfBytes } from '../evidence/strict-json.ts';
 import { ADMISSIONS } from './admissions.ts';
 import {
   DATA_KEY_ID,
+  DATA_KEY_ID_MAX,
   DATA_KEYS_MAX,
+  DESTROYED_KEPT_MAX,
   KEY_PHASES,
   KEY_REPORT,
   KEY_SPACES,
@@ -33,7 +35,6 @@ const COUNT = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 /** Machines, those included that are gone. */
 export const LASES_MAX = 1_024;
 const GROUP_MAX = 0xffff;
-export const DESTROYED_KEPT_MAX = 64;
 
 const STATE = z.strictObject({
   /** Grows with each state that is written. */
@@ -79,6 +80,8 @@ const STATE = z.strictObject({
   /** Of clients. */
   profiles: z.array(PROFILE).max(PROFILES_MAX),
   epoch: z.int().min(1),
+  /** Epochs that a later state, which is lost, may have begun. */
+  epochsSkipped: COUNT.default(0),
   members: z
     .array(
       z.strictObject({
@@ -86,6 +89,12 @@ const STATE = z.strictObject({
         port: z.int().min(1).max(65_535),
         /** Null until it has joined. */
         staticKey: KEY.nullable(),
+        /** Of the LAS that has vouched for the key; 0: none. */
+        group: z.int().min(0).max(GROUP_MAX).default(0),
+        /** Of the latest certificate for the key. */
+        expirySeconds: COUNT.default(0),
+        /** The certificate has ended, and no other was given. */
+        hasLapsed: z.boolean().default(false),
         /** The latest of this key's holder. */
         keyReport: KEY_REPORT,
       }),
@@ -116,9 +125,37 @@ const STATE = z.strictObject({
   audit: z.strictObject({ count: COUNT, hash: KEY }),
 });
 
-export type CasState = z.infer<typeof STATE>;
+export type CasState = z.output<typeof STATE>;
+export type MemberRecord = CasState['members'][number];
 export type LasRecord = CasState['lases'][number];
 export type DataKeyRecord = CasState['dataKeys'][number];
+
+export const EMPTY_REPORT: MemberRecord['keyReport'] = { held: [], unused: [], closed: [] };
+/** Far more than a lost state can have been ahead by. */
+const SKIPPED = 2 ** 20;
+/** Ids have 32 bits. */
+const SKIPPED_IDS = 1_024;
+
+/**
+ * For a state that may not be the newest: what it numbers from now on is higher than what a later one, that is lost, may have
+ * numbered. So members that have seen the later one take what comes, and no data key gets an id that was given out.
+ */
+export function skipAhead(state: CasState): void {
+  state.counter += SKIPPED;
+  state.revocationSequence += SKIPPED;
+  state.keySequence += SKIPPED;
+  state.lastDataKeyId = Math.min(state.lastDataKeyId + SKIPPED_IDS, DATA_KEY_ID_MAX);
+  state.epochsSkipped += SKIPPED_IDS;
+}
+
+/** In the place of a member that has not joined. */
+export const NOBODY: Omit<MemberRecord, 'host' | 'port'> = {
+  staticKey: null,
+  group: 0,
+  expirySeconds: 0,
+  hasLapsed: false,
+  keyReport: EMPTY_REPORT,
+};
 
 export const STATE_FILE = 'cas-state.sealed';
 export const BACKUP_FILE = 'cas-backup.sealed';

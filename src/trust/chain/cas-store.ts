@@ -2,9 +2,10 @@ import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { bytesOfHex } from '../hex.ts';
 import { fileError } from '../cluster-files.ts';
+import { AdmittedClients } from './admitted-clients.ts';
 import { AuditLog, auditError, verifyAuditLog } from './audit-log.ts';
 import type { AuditDetail, AuditEvent } from './audit-log.ts';
-import { AUDIT_FILE, BACKUP_FILE, openState, sealState, STATE_FILE, stateHash } from './cas-state.ts';
+import { AUDIT_FILE, BACKUP_FILE, openState, sealState, skipAhead, STATE_FILE, stateHash } from './cas-state.ts';
 import type { CasState, LasRecord } from './cas-state.ts';
 import type { WitnessWord } from './messages.ts';
 import { readSecretBytes, writeSecretFile } from './secret-file.ts';
@@ -27,26 +28,40 @@ const DIRECTORY_MODE = 0o700;
 
 export class CasStore {
   readonly state: CasState;
+  /** Called when the state, as it is, lies on the disk. */
+  onDurable: (() => void) | undefined;
+  readonly clients = new AdmittedClients();
   readonly #options: CasStoreOptions;
   readonly #audit: AuditLog;
   #isRecovered = false;
+  #failure: string | undefined;
+  #heldCounter = 0;
   #writing: Promise<WitnessVerdict> | undefined;
   #next: Promise<WitnessVerdict> | undefined;
 
-  private constructor(state: CasState, options: CasStoreOptions, audit: AuditLog) {
+  /** @throws AvocadoError CLUSTER_FILES when the log is not the state's. */
+  private constructor(state: CasState, options: CasStoreOptions) {
     this.state = state;
     this.#options = options;
-    this.#audit = audit;
+    const path = join(options.directory, AUDIT_FILE);
+    const { clusterPublicKey, clusterSecretKey } = this;
+    const verdict = verifyAuditLog(path, clusterPublicKey, state.audit, (entry) => this.clients.note(entry));
+    if (!verdict.ok) throw auditError(path, verdict);
+    this.#audit = new AuditLog(path, clusterSecretKey, verdict);
   }
 
   /** @throws AvocadoError CLUSTER_FILES when the directory holds something already. */
   static create(state: CasState, options: CasStoreOptions): CasStore {
     const { directory } = options;
     mkdirSync(directory, { recursive: true, mode: DIRECTORY_MODE });
-    if (existsSync(join(directory, STATE_FILE)) || existsSync(join(directory, AUDIT_FILE))) {
-      throw fileError(directory, 'holds a CAS already: give another directory, or start that one');
+    // A backup alone may be all that is left of a cluster.
+    if ([STATE_FILE, BACKUP_FILE, AUDIT_FILE].some((name) => existsSync(join(directory, name)))) {
+      throw fileError(
+        directory,
+        'holds a CAS already, or its backup: give another directory, or start or recover that one',
+      );
     }
-    return new CasStore(state, options, auditOf(state, directory));
+    return new CasStore(state, options);
   }
 
   /**
@@ -68,12 +83,12 @@ export class CasStore {
         'does not open: it was changed, or it was sealed on another machine or by another build; recover it from its backup',
       );
     }
-    return new CasStore(state, options, auditOf(state, options.directory));
+    return new CasStore(state, options);
   }
 
   /** With a state that was opened from a backup (recovery.ts). */
   static recovered(state: CasState, options: CasStoreOptions): CasStore {
-    const store = new CasStore(state, options, auditOf(state, options.directory));
+    const store = new CasStore(state, options);
     store.#isRecovered = true;
     return store;
   }
@@ -90,8 +105,30 @@ export class CasStore {
     return this.#audit.head;
   }
 
+  /** Why nothing may be decided any more: the log does not have what was decided last. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** The latest state that a majority of the witnesses, or an operator, has held for the newest. */
+  get heldCounter(): number {
+    return this.#heldCounter;
+  }
+
+  /** @throws AvocadoError CLUSTER_FILES when the log can't be written; then nothing is decided any more. */
   audit(event: AuditEvent, detail: AuditDetail): void {
-    this.#audit.append(event, detail, this.#options.nowMs());
+    try {
+      this.clients.note(this.#audit.append(event, detail, this.#options.nowMs()));
+    } catch (error) {
+      this.#failure ??= (error as Error).message;
+      throw error;
+    }
+  }
+
+  /** An operator has confirmed the state, and nobody knows whether there was a later one. */
+  confirmedByOperator(): void {
+    skipAhead(this.state);
+    this.#heldCounter = this.state.counter;
   }
 
   /** All changes until now are on the disk when it resolves. */
@@ -123,9 +160,17 @@ export class CasStore {
     writeSecretFile(join(directory, STATE_FILE), sealed, 'replace');
     this.#isRecovered = false;
     writeSecretFile(join(directory, BACKUP_FILE), backup, 'replace');
+    this.onDurable?.();
     const own = this.#wordOf(sealed);
     const word = signDocument('state witness', own, this.clusterSecretKey);
-    return tellWitnesses(this.#witnesses(), word, own, this.clusterPublicKey);
+    const verdict = await tellWitnesses(this.#witnesses(), word, own, this.clusterPublicKey);
+    if (verdict.type === 'held' || this.isAlone) this.#heldCounter = own.counter;
+    return verdict;
+  }
+
+  /** Without any LAS all joins are by evidence of their own, and nobody but operators tells an old state. */
+  get isAlone(): boolean {
+    return !this.state.lases.some(({ revoked }) => !revoked);
   }
 
   /** Whether a later state than the one on the disk was ever written. */
@@ -136,7 +181,9 @@ export class CasStore {
       sealed === undefined || this.#isRecovered
         ? { clusterId: this.state.clusterId, counter: this.state.counter, stateHash: null }
         : this.#wordOf(sealed);
-    return askWitnesses(this.#witnesses(), own, this.clusterPublicKey);
+    const verdict = await askWitnesses(this.#witnesses(), own, this.clusterPublicKey);
+    if (verdict.type === 'held') this.#heldCounter = own.counter;
+    return verdict;
   }
 
   #wordOf(sealed: Uint8Array): WitnessWord {
@@ -146,11 +193,4 @@ export class CasStore {
   #witnesses(): StateWitness[] {
     return this.state.lases.filter(({ revoked }) => !revoked).map((las) => this.#options.witnessOf(las));
   }
-}
-
-function auditOf(state: CasState, directory: string): AuditLog {
-  const path = join(directory, AUDIT_FILE);
-  const verdict = verifyAuditLog(path, bytesOfHex(state.clusterPublicKey), state.audit);
-  if (!verdict.ok) throw auditError(path, verdict);
-  return new AuditLog(path, bytesOfHex(state.clusterSecretKey), verdict.head);
 }

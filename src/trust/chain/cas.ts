@@ -1,38 +1,33 @@
-import { hash } from '../../../workers/signing.ts';
+import type { z } from 'zod';
 import { sealTo } from '../../../workers/secret-box.ts';
 import { issueCertificate } from '../certificate.ts';
-import { configurationContent } from '../cluster-configuration.ts';
+import { parseGrants } from '../grant-text.ts';
 import { RIGHT_READ } from '../grants.ts';
-import type { Grant } from '../grants.ts';
 import { KeyPrefix } from '../key-prefix.ts';
 import { Permissions } from '../permissions.ts';
-import { bytesOfHex, hexOf } from '../hex.ts';
+import { bytesOfHex } from '../hex.ts';
 import { writeEvidence } from '../evidence/evidence-file.ts';
-import { judgeEvidence, judgeJoin, judgeMachine, refuseBy } from './admission.ts';
-import type { AdmissionRefusal } from './admission.ts';
+import { judgeJoin, refuseBy } from './admission.ts';
+import type { AdmissionRefusal, JoinVerdict } from './admission.ts';
 import { CasStanding } from './cas-standing.ts';
 import type { CasStore } from './cas-store.ts';
-import { LASES_MAX } from './cas-state.ts';
-import type { LasRecord } from './cas-state.ts';
+import { NOBODY } from './cas-state.ts';
 import type { CasEvent } from './chain-events.ts';
 import { Refused } from './https-service.ts';
-import type {
-  CasDocument,
-  DataKeyList,
-  DataKeysContent,
-  JoinRequest,
-  LasCertificate,
-  Revocations,
-} from './messages.ts';
-import { advanceKeys, EMPTY_REPORT, waitsFor } from './key-rotation.ts';
-import { nonceAgeMs, Nonces } from './nonces.ts';
-import type { NonceVerdict } from './nonces.ts';
-import { OperatorCommands, revokeKeys } from './operator-commands.ts';
+import type { JOIN_ANSWER } from './messages.ts';
+import type { CasDocument, DataKeysContent, JoinRequest, ProfileList, RegisterRequest } from './messages.ts';
+import { advanceKeys, waitsFor } from './key-rotation.ts';
+import { LasRegistry } from './las-registry.ts';
+import { Nonces } from './nonces.ts';
+import { OperatorCommands } from './operator-commands.ts';
 import type { EvidenceJudge, Platform } from './platform.ts';
 import { PolicyInForce } from './policy-in-force.ts';
 import { Refusals } from './refusals.ts';
+import { publicationOf } from './publication.ts';
+import type { Publication } from './publication.ts';
 import { reportDataFor } from './report-data.ts';
-import { documentJson, signDocument } from './signed-document.ts';
+import { lapseMembers, revokeKeys } from './revocations.ts';
+import { spendNonce } from './spend-nonce.ts';
 import type { SignedDocument } from './signed-document.ts';
 import type { WitnessVerdict } from './state-witness.ts';
 
@@ -51,10 +46,6 @@ export interface CasOptions {
   readonly onEvent: (event: CasEvent) => void;
 }
 
-/** A LAS is attested anew at half of it; its host need not be trusted longer than that without asking the vendor. */
-const LAS_CERTIFICATE_SECONDS = 7 * 24 * 3600;
-const LAS_ID_BYTES = 8;
-
 export class Cas {
   readonly #options: CasOptions;
   readonly #policy: PolicyInForce;
@@ -62,13 +53,27 @@ export class Cas {
   readonly #standing: CasStanding;
   readonly #refusals: Refusals;
   readonly #commands: OperatorCommands;
+  readonly #lases: LasRegistry;
+  #publication: Publication;
 
   constructor(options: CasOptions) {
+    const { store } = options;
     this.#options = options;
+    this.#publication = publicationOf(store.state);
+    store.onDurable = () => {
+      this.#publication = publicationOf(store.state);
+    };
     this.#standing = new CasStanding(options.store, options.onEvent);
     this.#refusals = new Refusals(options.store, options.onEvent);
     this.#policy = new PolicyInForce(options.store.state);
     this.#commands = new OperatorCommands(options.store, this.#policy);
+    this.#lases = new LasRegistry({
+      ...options,
+      policy: this.#policy,
+      nonces: this.#nonces,
+      standing: this.#standing,
+      refusals: this.#refusals,
+    });
   }
 
   /** For a state that was made in this process: there is no later one. */
@@ -82,7 +87,7 @@ export class Cas {
   async startFrom(): Promise<WitnessVerdict> {
     const verdict = await this.#options.store.ask();
     this.#standing.note(verdict);
-    if (verdict.type === 'held') await this.#standing.confirm('witnesses');
+    if (verdict.type === 'held') await this.#standing.confirm();
     return verdict;
   }
 
@@ -125,96 +130,50 @@ export class Cas {
   }
 
   /** The vendor's path: once a host. */
-  async register(
-    request: { nonce: string; url: string; tlsCertificate: Uint8Array; voucherKey: string; evidence: string },
-    address: string,
-  ): Promise<{ certificate: object }> {
-    this.#standing.checkServing();
-    const { store, judge, nowMs } = this.#options;
-    const { nonce, url, tlsCertificate, voucherKey } = request;
-    const refuse = (refusal: AdmissionRefusal): never =>
-      this.#refusals.refuse('las-refused', refusal, { url, address });
-    this.#useNonce(nonce, refuse);
-    const verdict = judgeEvidence(request.evidence, judge, nowMs());
-    if (!verdict.ok) return refuse(verdict);
-    const reportData = reportDataFor('las registration', [nonce, tlsCertificate, voucherKey, url]);
-    const refusal = this.#policy.policy.judge(verdict.facts, { role: 'las', reportData });
-    if (refusal !== undefined) return refuse(refusal);
-
-    const lasId = hexOf(hash(bytesOfHex(voucherKey)).subarray(0, LAS_ID_BYTES));
-    const badMachine = judgeMachine(verdict.facts.platformId, lasId, store.state);
-    if (badMachine !== undefined) return refuse(badMachine);
-    const { lases } = store.state;
-    const { kind, measurement, platformId = null } = verdict.facts;
-    const expirySeconds = Math.floor(nowMs() / 1000) + LAS_CERTIFICATE_SECONDS;
-    // One LAS a machine: the one before it has ended. Revoked ones stay, so that they stay revoked.
-    const before = lases.find((las) => las.lasId === lasId || (platformId !== null && las.platformId === platformId));
-    const group = before?.group ?? 1 + Math.max(0, ...lases.map((las) => las.group));
-    if (before === undefined && lases.length >= LASES_MAX) {
-      throw new Refused('later', `${LASES_MAX} machines have a LAS: that is all that one CAS takes`);
-    }
-    const record: LasRecord = {
-      lasId,
-      url,
-      tlsCertificate,
-      voucherKey,
-      kind,
-      measurement,
-      platformId,
-      expirySeconds,
-      group,
-      revoked: false,
-    };
-    store.state.lases = [...lases.filter((las) => las !== before), record];
-    this.#audit('las-attested', { lasId, url, kind, measurement, platformId, address });
-    // Whether a majority holds the state doesn't matter yet: with each LAS that comes back there are more.
-    this.#standing.checkOvertaken(await store.written());
-    this.#options.onEvent({ type: 'las-attested', lasId, url, kind, ms: nonceAgeMs(nonce, nowMs()) });
-    const certificate: LasCertificate = {
-      clusterId: store.state.clusterId,
-      lasId,
-      voucherKey,
-      kind,
-      measurement,
-      platformId,
-      expirySeconds,
-    };
-    return { certificate: documentJson(signDocument('las certificate', certificate, store.clusterSecretKey)) };
+  register(request: RegisterRequest, address: string): Promise<{ certificate: object }> {
+    return this.#lases.register(request, address);
   }
 
-  async join(
-    request: JoinRequest,
-    address: string,
-  ): Promise<{ certificate: string; expirySeconds: number; sealedKeys: string | null }> {
+  async join(request: JoinRequest, address: string): Promise<z.input<typeof JOIN_ANSWER>> {
     this.#standing.checkServing();
-    const { store, judge, nowMs } = this.#options;
-    const { role, memberIndex, staticKey, profile } = request;
+    const { store, nowMs } = this.#options;
+    const { role, memberIndex, staticKey, profile, keyReport } = request;
     const refuse = (refusal: AdmissionRefusal): never =>
       this.#refusals.refuse('refused', refusal, { role, memberIndex, staticKey, profile, address });
     // Before anything that costs: a copied request is refused for what it is.
-    this.#useNonce(request.nonce, refuse);
-    const verdict = judgeJoin(request, store.state, this.#policy.policy, judge, nowMs());
+    spendNonce(this.#nonces, request.nonce, nowMs(), refuse);
+    const verdict = this.#judge(request);
     if (!verdict.ok) return refuse(verdict);
     const { state } = store;
     const expirySeconds = Math.floor(nowMs() / 1000) + state.certificateSeconds;
     const { lasId, grants } = verdict;
-    if (memberIndex !== null) this.#takeMember(memberIndex, staticKey, request.keyReport);
+    const decided = this.#decisions();
+    const group = state.lases.find((las) => las.lasId === lasId)?.group;
+    if (memberIndex !== null) this.#takeMember(memberIndex, staticKey, { group, expirySeconds, keyReport });
     const { kind, measurement } = verdict.facts;
-    this.#audit('admitted', { role, memberIndex, staticKey, profile, lasId, kind, measurement, address });
+    const who = { role, memberIndex, staticKey, profile, grants: grants ?? null };
+    this.#audit('admitted', { ...who, lasId, kind, measurement, expirySeconds, address });
     // Of a client only the log's head is new in it: so admissions can't be cut from the log unseen.
     this.#standing.checkHeld(await store.written());
+    // Operators may have decided otherwise meanwhile, and members have taken the place of others.
+    if (this.#decisions() !== decided) {
+      const now = this.#judge(request);
+      if (!now.ok) return refuse(now);
+      if (now.grants !== grants) throw new Refused('later', 'the profile has changed meanwhile: join again');
+    }
     this.#options.onEvent({
       type: 'admitted',
       role,
       memberIndex,
       lasId,
       kind,
-      ms: nonceAgeMs(request.nonce, nowMs()),
+      ms: this.#nonces.ageMs(request.nonce, nowMs()),
     });
-    const group = state.lases.find((las) => las.lasId === lasId)?.group;
     const certificate = issueCertificate(
       {
-        ...(memberIndex !== null ? { role: 'replica', memberIndex } : { role: 'client', grants: grants ?? [] }),
+        ...(memberIndex !== null
+          ? { role: 'replica', memberIndex }
+          : { role: 'client', grants: parseGrants(grants ?? '') }),
         staticKey: bytesOfHex(staticKey),
         clusterId: bytesOfHex(state.clusterId),
         expirySeconds,
@@ -225,42 +184,42 @@ export class Cas {
     return {
       certificate: toBase64(certificate),
       expirySeconds,
+      heldCounter: store.heldCounter,
       sealedKeys: request.wantsDataKeys ? toBase64(this.#sealedKeys(request.deliveryKey, grants)) : null,
     };
   }
 
-  /** Takes the steps of data keys that are due. To be called about once a second. */
+  /** Takes the steps that are due: of data keys, and of members whose certificates have ended. To be called about once a second. */
   async tick(): Promise<void> {
     if (!this.isServing) return;
     const { store, nowMs, onEvent } = this.#options;
+    const lapsed = lapseMembers(store.state, nowMs());
     const steps = advanceKeys(store.state, nowMs());
-    if (steps.length === 0) return;
+    if (steps.length === 0 && lapsed.length === 0) return;
+    for (const memberIndex of lapsed) {
+      const { staticKey, expirySeconds } = store.state.members[memberIndex]!;
+      this.#audit('lapsed', { memberIndex, staticKey, expirySeconds });
+    }
     for (const { id, space, phase } of steps) this.#audit('data-key', { dataKeyId: id, space, phase });
     this.#standing.note(await store.written());
+    for (const memberIndex of lapsed) onEvent({ type: 'lapsed', memberIndex });
     for (const step of steps) onEvent({ type: 'data-key', ...step });
   }
 
-  configuration(): { missing: number[]; configuration: object | null; revocations: object; dataKeys: object } {
-    const { store } = this.#options;
-    const { state } = store;
-    const missing = state.members.flatMap(({ staticKey }, i) => (staticKey === null ? [i] : []));
-    const revocations: Revocations = {
-      clusterId: state.clusterId,
-      sequence: state.revocationSequence,
-      staticKeys: state.revoked.map(({ staticKey }) => staticKey),
-      groups: state.lases.flatMap(({ revoked, group }) => (revoked ? [group] : [])),
-    };
-    const whole = missing.length > 0 ? null : this.#configuration();
-    return {
-      missing,
-      configuration: whole,
-      revocations: documentJson(signDocument('revocations', revocations, store.clusterSecretKey)),
-      dataKeys: documentJson(signDocument('data keys', this.#keyList(), store.clusterSecretKey)),
-    };
+  /**
+   * As it lies on the disk: what a crash would take back is told to nobody.
+   * @throws Refused while CAS does not serve: an old state would give members and keys back that were revoked.
+   */
+  configuration(): Publication & { heldCounter: number } {
+    this.#standing.checkServing();
+    return { ...this.#publication, heldCounter: this.#options.store.heldCounter };
   }
 
   /** A command that an operator has signed. */
-  async operate(request: { operator: string; document: SignedDocument }, address: string): Promise<{ done: string }> {
+  async operate(
+    request: { operator: string; document: SignedDocument },
+    address: string,
+  ): Promise<{ done: string; list?: ProfileList }> {
     const { store, nowMs } = this.#options;
     const opened = this.#commands.open(request);
     if (opened === undefined) {
@@ -279,55 +238,33 @@ export class Cas {
         command: opened.command.type,
         address,
       });
-    this.#useNonce(opened.nonce, refuse);
+    spendNonce(this.#nonces, opened.nonce, nowMs(), refuse);
     if (opened.command.type === 'confirm-state') {
       const { stateCounter } = opened.command;
       const { counter } = store.state;
       if (stateCounter !== counter) return refuse(refuseBy('state', `state ${counter}`, `state ${stateCounter}`));
       if (this.#standing.isOvertaken) this.#standing.checkServing();
-      await this.#standing.confirm(`operator ${request.operator}`);
+      await this.#standing.confirm(request.operator);
       return { done: `CAS serves from state ${stateCounter}` };
     }
     this.#standing.checkServing();
     const outcome = this.#commands.carryOut(request.operator, opened.command, nowMs());
     if ('rule' in outcome) return refuse(outcome);
-    const { done, detail } = outcome;
+    const { done, detail, list } = outcome;
     this.#audit('operator-command', { operator: request.operator, command: opened.command.type, ...detail, address });
+    if (list !== undefined) return { done, list };
     const verdict = await store.written();
     this.#standing.checkOvertaken(verdict);
     return { done: `${done}${this.#standing.unheldText(verdict)}` };
-  }
-
-  #configuration(): object {
-    const { store } = this.#options;
-    const { state } = store;
-    const members = state.members.map(({ host, port, staticKey }, index) => ({
-      index,
-      host,
-      port,
-      staticKey: bytesOfHex(staticKey ?? ''),
-    }));
-    const { mode, epoch } = state;
-    const clusterId = bytesOfHex(state.clusterId);
-    return configurationContent(
-      { clusterId, clusterPublicKey: store.clusterPublicKey, mode, epoch, members },
-      store.clusterSecretKey,
-    );
-  }
-
-  #keyList(): DataKeyList {
-    const { clusterId, keySequence: sequence, refreshSeconds, spaces, dataKeys } = this.#options.store.state;
-    const keys = dataKeys.map(({ id, space, phase }) => ({ id, space, phase }));
-    return { clusterId, sequence, refreshSeconds, spaces, keys };
   }
 
   /**
    * All of a replica's; a client's are those of the spaces that one of its grants to read has as a whole. Of the others it
    * could open what it may not read.
    */
-  #sealedKeys(deliveryKey: string, grants: readonly Grant[] | undefined): Uint8Array {
+  #sealedKeys(deliveryKey: string, grants: string | undefined): Uint8Array {
     const { spaces, dataKeys, keySequence: sequence, lastDataKeyId: lastId } = this.#options.store.state;
-    const permissions = grants === undefined ? Permissions.ALL : new Permissions(grants);
+    const permissions = grants === undefined ? Permissions.ALL : new Permissions(parseGrants(grants));
     const covered = spaces.filter(({ prefixHex }) => {
       return permissions.covers(RIGHT_READ, new KeyPrefix(bytesOfHex(prefixHex)));
     });
@@ -338,35 +275,45 @@ export class Cas {
   }
 
   /** The key that held the place, of a process that has ended while the cluster formed, is worth nothing from now on. */
-  #takeMember(memberIndex: number, staticKey: string, report: JoinRequest['keyReport']): void {
+  #takeMember(
+    memberIndex: number,
+    staticKey: string,
+    {
+      group,
+      expirySeconds,
+      keyReport,
+    }: { group: number | undefined; expirySeconds: number; keyReport: JoinRequest['keyReport'] },
+  ): void {
     const { state } = this.#options.store;
     const member = state.members[memberIndex]!;
-    if (member.staticKey === staticKey) {
-      if (report !== undefined) member.keyReport = report;
-      return;
+    if (member.staticKey !== staticKey) {
+      if (member.staticKey !== null) revokeKeys(state, [member.staticKey], this.#options.nowMs() / 1000);
+      Object.assign(member, NOBODY, { staticKey });
+    } else if (keyReport !== undefined) {
+      member.keyReport = keyReport;
     }
-    if (member.staticKey !== null) revokeKeys(state, [member.staticKey], this.#options.nowMs() / 1000);
-    member.staticKey = staticKey;
-    member.keyReport = EMPTY_REPORT;
+    // It stands in the list of revocations no more.
+    if (member.hasLapsed) state.revocationSequence++;
+    member.hasLapsed = false;
+    member.expirySeconds = expirySeconds;
+    if (group !== undefined) member.group = group;
   }
 
-  #useNonce(nonce: string, refuse: (refusal: AdmissionRefusal) => never): void {
-    const verdict = this.#nonces.use(nonce, this.#options.nowMs());
-    if (verdict === 'fresh') return;
-    if (verdict === 'full') throw new Refused('later', 'too many are joining: wait a minute');
-    refuse(refuseBy('nonce', 'a fresh nonce of this CAS, used once', NONCE_TEXTS[verdict]));
+  #judge(request: JoinRequest): JoinVerdict {
+    const { store, judge, nowMs } = this.#options;
+    const times = { nowMs: nowMs(), nonceAgeMs: this.#nonces.ageMs(request.nonce, nowMs()) };
+    return judgeJoin(request, store.state, this.#policy.policy, judge, times);
+  }
+
+  /** Another text when policy, profiles or revocations have changed. */
+  #decisions(): string {
+    return `${this.#policy.hash} ${this.#options.store.state.revocationSequence}`;
   }
 
   #audit(...[event, detail]: Parameters<CasStore['audit']>): void {
     this.#options.store.audit(event, detail);
   }
 }
-
-const NONCE_TEXTS: Readonly<Record<Exclude<NonceVerdict, 'fresh' | 'full'>, string>> = {
-  foreign: 'another',
-  expired: 'an expired one',
-  used: 'one that was used',
-};
 
 function toBase64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64');

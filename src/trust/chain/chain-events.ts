@@ -25,6 +25,8 @@ export type CasEvent =
       readonly seen: string;
       readonly about: AuditDetail;
     }
+  /** Its certificate has ended, and it has no other. */
+  | { readonly type: 'lapsed'; readonly memberIndex: number }
   | ({ readonly type: 'data-key' } & KeyStep)
   | { readonly type: 'serving'; readonly confirmedBy: string }
   | { readonly type: 'overtaken'; readonly counter: number; readonly witness: string };

@@ -117,14 +117,19 @@ function callError(name: string, error: Error): AvocadoError {
 function refusalOf(name: string, status: number, text: string): AvocadoError {
   try {
     const { refused, later } = REFUSAL.parse(JSON.parse(text));
-    return new AvocadoError(later ? 'TRUST_UNAVAILABLE' : 'ADMISSION_REFUSED', `${name}: ${refused}`);
+    return new AvocadoError(later ? 'TRUST_UNAVAILABLE' : 'ADMISSION_REFUSED', `${name}: ${printable(refused)}`);
   } catch {
-    const start = text.slice(0, SHOWN_CHARS).replace(/[^ -~]/g, '.');
+    const start = printable(text.slice(0, SHOWN_CHARS));
     return new AvocadoError(
       'ADMISSION_REFUSED',
       `${name} answered with status ${status}, not as avocado does: ${start}`,
     );
   }
+}
+
+/** Whoever answers may be a stranger; what he says goes to a terminal or a log. */
+function printable(text: string): string {
+  return text.replace(/[^ -~]/g, '.');
 }
 
 /** Whether the same call may do later: the other side was away, or said so. */

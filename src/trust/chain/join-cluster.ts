@@ -35,6 +35,8 @@ export interface JoinOptions {
 export interface Admission {
   readonly certificate: Uint8Array;
   readonly expirySeconds: number;
+  /** Of CAS's state, in which this was decided. */
+  readonly heldCounter: number;
   /** Undefined: none were asked for. */
   readonly keys: DeliveredKeys | undefined;
 }
@@ -77,13 +79,13 @@ export async function join(
       ? null
       : Buffer.from(signEnrolment(joinReportData(claim), enrolmentKey)).toString('base64');
   const answer = await cas.call('/v1/join', { ...claim, wantsDataKeys, enrolment, proof }, JOIN_ANSWER);
-  const { certificate, expirySeconds, sealedKeys } = answer;
-  if (!wantsDataKeys) return { certificate, expirySeconds, keys: undefined };
+  const { certificate, expirySeconds, heldCounter, sealedKeys } = answer;
+  if (!wantsDataKeys) return { certificate, expirySeconds, heldCounter, keys: undefined };
   const opened = sealedKeys === null ? undefined : openSealedTo(sealedKeys, deliveryKeys);
   if (opened === undefined) {
     throw new AvocadoError('ADMISSION_REFUSED', 'CAS sent data keys that do not open: they are for another process');
   }
-  return { certificate, expirySeconds, keys: keysOf(new TextDecoder().decode(opened)) };
+  return { certificate, expirySeconds, heldCounter, keys: keysOf(new TextDecoder().decode(opened)) };
 }
 
 async function prove(claim: JoinClaim, { platform, lasUrl }: JoinOptions): Promise<object> {

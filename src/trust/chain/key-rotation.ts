@@ -1,9 +1,8 @@
 import { randomBytes } from '../../../workers/signing.ts';
 import { hexOf } from '../hex.ts';
-import { DESTROYED_KEPT_MAX } from './cas-state.ts';
-import type { CasState, DataKeyRecord } from './cas-state.ts';
+import type { CasState, DataKeyRecord, MemberRecord } from './cas-state.ts';
 import { Refused } from './https-service.ts';
-import { DATA_KEYS_MAX } from './messages.ts';
+import { DATA_KEY_ID_MAX, DATA_KEYS_MAX, DESTROYED_KEPT_MAX } from './messages.ts';
 
 /**
  * The life of a data key. A key space has one that is current; a rotation brings the next one, and ends when the one before
@@ -22,8 +21,8 @@ import { DATA_KEYS_MAX } from './messages.ts';
 /** What of CAS's state it is about. */
 export type KeyState = Pick<
   CasState,
-  'spaces' | 'dataKeys' | 'lastDataKeyId' | 'destroyedKeys' | 'keySequence' | 'refreshSeconds' | 'members'
->;
+  'spaces' | 'dataKeys' | 'lastDataKeyId' | 'destroyedKeys' | 'keySequence' | 'refreshSeconds'
+> & { readonly members: readonly Pick<MemberRecord, 'staticKey' | 'keyReport'>[] };
 
 export type KeyPhase = DataKeyRecord['phase'];
 
@@ -36,9 +35,7 @@ export interface KeyStep {
 /** One current, one announced, and two whose values are large or on their way. */
 const SPACE_KEYS_MAX = 4;
 const CLIENT_REFRESHES = 2;
-export const EMPTY_REPORT: CasState['members'][number]['keyReport'] = { held: [], unused: [], closed: [] };
 const DATA_KEY_BYTES = 32;
-const DATA_KEY_ID_MAX = 0xffff_ffff;
 
 /** @throws Refused when there is no such space, or its last rotation has not come far enough. */
 export function announceKey(state: KeyState, space: string, nowMs: number): KeyStep {

@@ -9,7 +9,7 @@ import { MEMBER_COUNT_MAX } from '../cluster-configuration.ts';
 import { OPERATORS_MAX } from './operators-max.ts';
 import { KEY_PREFIX_BYTES_MAX } from '../key-prefix.ts';
 import { SPACE_NAME as SPACE_NAME_PATTERN, SPACES_MAX } from '../key-space.ts';
-import { PROFILE, PROFILE_NAME } from './profiles.ts';
+import { PROFILE, PROFILE_NAME, PROFILES_MAX } from './profiles.ts';
 import { SIGNED_DOCUMENT } from './signed-document.ts';
 
 /** All that CAS, LAS, replicas and clients say to each other, as JSON. Nothing is read that isn't listed; all is bounded. */
@@ -33,9 +33,11 @@ const TLS_CERTIFICATE = base64Bytes(1, 8 * 1024);
 const SEALED = base64Bytes(1, 64 * 1024);
 
 /** Zero is none. */
-export const DATA_KEY_ID = z.int().min(1).max(0xffff_ffff);
+export const DATA_KEY_ID_MAX = 0xffff_ffff;
+export const DATA_KEY_ID = z.int().min(1).max(DATA_KEY_ID_MAX);
 /** Of each space the current one, and those that values still lie under. */
 export const DATA_KEYS_MAX = 4 * SPACES_MAX;
+export const DESTROYED_KEPT_MAX = 64;
 export const SPACE_NAME = z.string().regex(SPACE_NAME_PATTERN);
 export const KEY_SPACES = z
   .array(
@@ -86,7 +88,7 @@ export const CAS_DOCUMENT = z.strictObject({
     )
     .max(DATA_KEYS_MAX),
   /** The latest of them. */
-  destroyedKeys: z.array(DATA_KEY_ID).max(64),
+  destroyedKeys: z.array(DATA_KEY_ID).max(DESTROYED_KEPT_MAX),
 });
 export type CasDocument = z.output<typeof CAS_DOCUMENT>;
 
@@ -102,6 +104,7 @@ export const REGISTER_REQUEST = z.strictObject({
   voucherKey: KEY,
   evidence: EVIDENCE,
 });
+export type RegisterRequest = z.output<typeof REGISTER_REQUEST>;
 export const REGISTER_ANSWER = z.strictObject({ certificate: SIGNED_DOCUMENT });
 
 /** CAS's word that a key is the voucher key of an attested LAS. */
@@ -180,6 +183,7 @@ export type JoinRequest = z.output<typeof JOIN_REQUEST>;
 export const JOIN_ANSWER = z.strictObject({
   certificate: base64Bytes(CERTIFICATE_BYTES_MIN, CERTIFICATE_BYTES_MAX),
   expirySeconds: COUNT,
+  heldCounter: COUNT,
   /** Sealed to the delivery key: DATA_KEYS. */
   sealedKeys: SEALED.nullable(),
 });
@@ -196,6 +200,8 @@ export const DATA_KEYS = z.strictObject({
 export type DataKeysContent = z.output<typeof DATA_KEYS>;
 
 export const CONFIGURATION_ANSWER = z.strictObject({
+  /** Of the latest state that witnesses, or an operator, have held for the newest; a lower one than was seen is refused. */
+  heldCounter: COUNT,
   /** Members that have not joined; none: the configuration is whole. */
   missing: z.array(z.int().min(0)).max(MEMBER_COUNT_MAX),
   /** As in cluster.json, signed; null while members are missing. */
@@ -209,6 +215,10 @@ export const DATA_KEY_LIST = z.strictObject({
   clusterId: CLUSTER_ID,
   /** Grows with each change; a lower one than was seen is refused. */
   sequence: COUNT,
+  /** The highest id that was ever given out. */
+  lastId: DATA_KEY_ID,
+  /** The latest of those that were destroyed. A key that is in no list is one that a lost state of CAS had. */
+  destroyed: z.array(DATA_KEY_ID).max(DESTROYED_KEPT_MAX),
   /** How often it is to be looked at. */
   refreshSeconds: REFRESH_SECONDS,
   spaces: KEY_SPACES,
@@ -223,7 +233,8 @@ export const REVOCATIONS = z.strictObject({
   clusterId: CLUSTER_ID,
   /** Grows with each change; a lower one than was seen is refused. */
   sequence: COUNT,
-  staticKeys: z.array(KEY).max(REVOCATIONS_MAX),
+  /** Those that operators have revoked, and members whose certificates are worth nothing any more. */
+  staticKeys: z.array(KEY).max(REVOCATIONS_MAX + MEMBER_COUNT_MAX),
   /** Of revoked LASes: whatever they vouched for. */
   groups: z.array(z.int().min(1).max(0xffff)).max(1_024),
 });
@@ -250,12 +261,42 @@ export const OPERATOR_COMMAND = z.strictObject({
     z.strictObject({ type: z.literal('rotate-key'), space: SPACE_NAME }),
     z.strictObject({ type: z.literal('set-profile'), profile: PROFILE, replaces: KEY }),
     z.strictObject({ type: z.literal('remove-profile'), name: PROFILE_NAME }),
+    z.strictObject({ type: z.literal('list-profiles') }),
     z.strictObject({ type: z.literal('confirm-state'), stateCounter: COUNT }),
   ]),
 });
 export type OperatorCommand = z.output<typeof OPERATOR_COMMAND>['command'];
 export const OPERATOR_REQUEST = z.strictObject({ operator: KEY, document: SIGNED_DOCUMENT });
-export const OPERATOR_ANSWER = z.strictObject({ done: z.string().max(1024) });
+
+/** With all profiles an answer has at most 900 KiB. */
+export const CLIENTS_LISTED_MAX = 1_000;
+/** The profiles, and which clients have certificates by them. */
+export const PROFILE_LIST = z.strictObject({
+  profiles: z.array(PROFILE).max(PROFILES_MAX),
+  /** The latest first. */
+  clients: z
+    .array(
+      z.strictObject({
+        staticKey: KEY,
+        /** It may be gone by now. */
+        profile: PROFILE_NAME,
+        /** Who vouched for it; null: evidence of its own. */
+        lasId: LAS_ID.nullable(),
+        sinceMs: COUNT,
+        /** Of the latest certificate. */
+        expirySeconds: COUNT,
+        /** Whether it has the grants that its profile has now. */
+        hasGrantsOfNow: z.boolean(),
+      }),
+    )
+    .max(CLIENTS_LISTED_MAX),
+  /** Those that are not listed among them. */
+  clientCount: COUNT,
+  /** False: there were so many that CAS has forgotten some whose certificates may be good yet; the audit log has all. */
+  isWhole: z.boolean(),
+});
+export type ProfileList = z.output<typeof PROFILE_LIST>;
+export const OPERATOR_ANSWER = z.strictObject({ done: z.string().max(1024), list: PROFILE_LIST.optional() });
 
 /** A share that its operator has opened, for a CAS that has lost its state. */
 export const RECOVER_REQUEST = z.strictObject({ share: base64Bytes(1, 256) });

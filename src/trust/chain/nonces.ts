@@ -27,18 +27,23 @@ export class Nonces {
   readonly #key = randomBytes(KEY_BYTES);
   /** Hex of the nonce -> when it may be forgotten. In the order of use, which is nearly that of expiry. */
   readonly #used = new Map<string, number>();
+  /** The latest time seen: what was forgotten by a clock that was ahead must not be good again when it is put back. */
+  #latestMs = 0;
 
   /** Hex. */
   issue(nowMs: number): string {
     const nonce = new Uint8Array(NONCE_BYTES);
-    new DataView(nonce.buffer).setBigUint64(0, BigInt(Math.floor(nowMs)), true);
+    this.#latestMs = Math.max(this.#latestMs, nowMs);
+    new DataView(nonce.buffer).setBigUint64(0, BigInt(Math.floor(this.#latestMs)), true);
     nonce.set(randomBytes(MAC_OFFSET - RANDOM_OFFSET), RANDOM_OFFSET);
     nonce.set(this.#mac(nonce), MAC_OFFSET);
     return Buffer.from(nonce).toString('hex');
   }
 
   /** Whether it would be taken, without using it up. @param nonce Hex of 32 bytes. */
-  check(nonce: string, nowMs: number): NonceVerdict {
+  check(nonce: string, clockMs: number): NonceVerdict {
+    this.#latestMs = Math.max(this.#latestMs, clockMs);
+    const nowMs = this.#latestMs;
     const bytes = bytesOfHex(nonce);
     if (bytes.length !== NONCE_BYTES || !isEqual(bytes.subarray(MAC_OFFSET), this.#mac(bytes))) return 'foreign';
     const madeMs = Number(new DataView(bytes.buffer).getBigUint64(0, true));
@@ -52,8 +57,14 @@ export class Nonces {
   use(nonce: string, nowMs: number): NonceVerdict {
     const verdict = this.check(nonce, nowMs);
     // From the time of use: a nonce is never forgotten while it is valid.
-    if (verdict === 'fresh') this.#used.set(nonce, nowMs + NONCE_LIFE_MS);
+    if (verdict === 'fresh') this.#used.set(nonce, this.#latestMs + NONCE_LIFE_MS);
     return verdict;
+  }
+
+  /** How long ago a nonce was made, for one that was found fresh. */
+  ageMs(nonce: string, clockMs: number): number {
+    this.#latestMs = Math.max(this.#latestMs, clockMs);
+    return this.#latestMs - Number(new DataView(bytesOfHex(nonce).buffer).getBigUint64(0, true));
   }
 
   #forget(nowMs: number): void {
@@ -66,9 +77,4 @@ export class Nonces {
   #mac(nonce: Uint8Array): Uint8Array {
     return keyedHash(nonce.subarray(0, MAC_OFFSET), this.#key).subarray(0, NONCE_BYTES - MAC_OFFSET);
   }
-}
-
-/** How long ago a nonce was made, for one that was found fresh. */
-export function nonceAgeMs(nonce: string, nowMs: number): number {
-  return nowMs - Number(new DataView(bytesOfHex(nonce).buffer).getBigUint64(0, true));
 }

@@ -2,13 +2,22 @@ import { bytesOfHex } from '../hex.ts';
 import type { AdmissionRefusal } from './admission.ts';
 import type { AuditDetail } from './audit-log.ts';
 import type { CasStore } from './cas-store.ts';
-import { announceKey, EMPTY_REPORT } from './key-rotation.ts';
-import { OPERATOR_COMMAND, REVOCATIONS_MAX } from './messages.ts';
-import type { OperatorCommand } from './messages.ts';
+import { NOBODY } from './cas-state.ts';
+import { announceKey } from './key-rotation.ts';
+import { OPERATOR_COMMAND } from './messages.ts';
+import type { OperatorCommand, ProfileList } from './messages.ts';
 import { Refused } from './https-service.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
+import { revokeKeys } from './revocations.ts';
 import { openDocument } from './signed-document.ts';
 import type { SignedDocument } from './signed-document.ts';
+
+interface Outcome {
+  /** For the operator. */
+  readonly done: string;
+  readonly detail: AuditDetail;
+  readonly list?: ProfileList;
+}
 
 /** What operators may change in a running CAS. Each command is signed by one of them, for one cluster and one nonce. */
 export class OperatorCommands {
@@ -36,7 +45,7 @@ export class OperatorCommands {
     operator: string,
     command: Exclude<OperatorCommand, { type: 'confirm-state' }>,
     nowMs: number,
-  ): { readonly done: string; readonly detail: AuditDetail } | AdmissionRefusal {
+  ): Outcome | AdmissionRefusal {
     const nowSeconds = Math.floor(nowMs / 1000);
     switch (command.type) {
       case 'revoke-key':
@@ -55,6 +64,10 @@ export class OperatorCommands {
       }
       case 'remove-profile':
         return this.#removeProfile(command.name);
+      case 'list-profiles': {
+        const { state, clients } = this.#store;
+        return { done: 'listed', detail: {}, list: clients.list(state, nowMs) };
+      }
     }
   }
 
@@ -95,33 +108,12 @@ export class OperatorCommands {
     const { state } = this.#store;
     const keys = state.members.flatMap(({ staticKey }) => staticKey ?? []);
     revokeKeys(state, keys, nowSeconds);
-    for (const member of state.members) {
-      member.staticKey = null;
-      member.keyReport = EMPTY_REPORT;
-    }
-    state.epoch++;
+    for (const member of state.members) Object.assign(member, NOBODY);
+    state.epoch += 1 + state.epochsSkipped;
+    state.epochsSkipped = 0;
     return {
       done: `epoch ${state.epoch} waits for its ${state.members.length} members; those of the epoch before are revoked`,
       detail: { epoch: state.epoch },
     };
   }
-}
-
-/**
- * Into the list that CAS signs, for as long as a certificate of theirs can be good.
- * @throws Refused when the list is full: nothing on it may be dropped before its time.
- */
-export function revokeKeys(state: CasStore['state'], staticKeys: readonly string[], nowSeconds: number): void {
-  const expirySeconds = nowSeconds + state.certificateSeconds;
-  const others = state.revoked.filter(
-    (each) => each.expirySeconds > nowSeconds && !staticKeys.includes(each.staticKey),
-  );
-  if (others.length + staticKeys.length > REVOCATIONS_MAX) {
-    throw new Refused(
-      'later',
-      `${REVOCATIONS_MAX} keys are revoked: revoke their LAS, or wait until some have expired`,
-    );
-  }
-  state.revoked = [...others, ...staticKeys.map((staticKey) => ({ staticKey, expirySeconds }))];
-  state.revocationSequence++;
 }

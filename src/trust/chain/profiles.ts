@@ -15,8 +15,8 @@ export const DEFAULT_GRANTS = 'rwa:';
 
 export const PROFILE = z.strictObject({
   name: PROFILE_NAME,
-  /** As at the command line (grant-text.ts). */
-  grants: z.string().max(2_048).refine(isGrantsText, 'must be grants'),
+  /** As at the command line (grant-text.ts), in its one spelling: it is printed, and compared as text. */
+  grants: z.string().max(2_048).refine(isGrantsText, 'must be grants, spelled as avocado spells them'),
   /** Builds that may have it, hex; null: all that the policy accepts as clients. */
   measurements: z.array(z.string().max(128)).min(1).max(64).nullable(),
   /** Whoever has it must sign for the join with the secret half; null: nobody must. */
@@ -26,8 +26,7 @@ export type Profile = z.output<typeof PROFILE>;
 
 function isGrantsText(text: string): boolean {
   try {
-    parseGrants(text);
-    return true;
+    return grantsText(parseGrants(text)) === text;
   } catch {
     return false;
   }

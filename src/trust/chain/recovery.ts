@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
+import { hash } from '../../../workers/signing.ts';
 import type { KeyPair } from '../../../workers/signing.ts';
 import { openSealedTo, sealTo } from '../../../workers/secret-box.ts';
 import { combineShares, SHARES_MAX, splitSecret } from '../../../workers/secret-shares.ts';
@@ -32,7 +33,7 @@ const FILE = z.strictObject({
   clusterPublicKey: hexOfBytes(32),
   threshold: z.int().min(1).max(SHARES_MAX),
   shares: z
-    .array(z.strictObject({ recoveryKey: hexOfBytes(32), sealed: base64Bytes(1, 256) }))
+    .array(z.strictObject({ recoveryKey: hexOfBytes(32), sealed: base64Bytes(1, 256), shareHash: hexOfBytes(32) }))
     .min(1)
     .max(SHARES_MAX),
 });
@@ -67,6 +68,8 @@ export async function writeRecoveryShares(
     shares: recoveryKeys.map((recoveryKey, i) => ({
       recoveryKey,
       sealed: Buffer.from(sealTo(shares[i]!, bytesOfHex(recoveryKey))).toString('base64'),
+      // A share is random: nothing is told of it, and no stranger can spoil a recovery with one of his own.
+      shareHash: hexOf(hash(shares[i]!)),
     })),
   };
   writeSecretFile(join(directory, SHARES_FILE), `${JSON.stringify(content, null, 2)}\n`, 'replace');
@@ -119,17 +122,22 @@ export async function recoverState(options: RecoveryOptions): Promise<CasState> 
     onState = resolve;
   });
   const take = async (share: Uint8Array): Promise<{ done: string }> => {
-    collected.set(hexOf(share), share);
+    const shareHash = hexOf(hash(share));
+    if (!file.shares.some((known) => known.shareHash === shareHash)) {
+      throw new Refused('refused', `this is none of the shares of ${SHARES_FILE}: give the one of this cluster's file`);
+    }
+    collected.set(shareHash, share);
     if (collected.size < file.threshold) {
       return { done: `CAS has ${collected.size} of ${file.threshold} shares that it needs` };
     }
     const shares = [...collected.values()];
     const key = file.threshold === 1 ? shares[0] : await combineShares(shares);
     const state = key?.length === KEY_BYTES ? openState(backup, key, 'backup') : undefined;
-    // One that is wrong spoils all, and nothing says which it was.
-    collected.clear();
     if (state === undefined || state.clusterPublicKey !== file.clusterPublicKey) {
-      throw new Refused('refused', 'these shares do not open the backup: give all of them again');
+      throw new Refused(
+        'refused',
+        `these shares do not open the backup: ${BACKUP_FILE} and ${SHARES_FILE} are of one cluster`,
+      );
     }
     onState(state);
     return { done: 'CAS has recovered its state' };

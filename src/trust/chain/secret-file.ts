@@ -10,6 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { randomBytes } from '../../../workers/signing.ts';
 import { checkOwnership, fileError } from '../cluster-files.ts';
 import { hexOf } from '../hex.ts';
@@ -56,6 +57,18 @@ export function openSecretFile(path: string): number | undefined {
   }
 }
 
+/** A new name lies on the disk only when its directory does. */
+function syncDirectory(path: string): void {
+  // Windows opens no directories.
+  if (process.platform === 'win32') return;
+  const directory = openSync(path, constants.O_RDONLY);
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
+}
+
 /**
  * Durable when it returns. False when it should have been new and was there.
  * @throws AvocadoError CLUSTER_FILES.
@@ -76,6 +89,7 @@ export function writeSecretFile(path: string, content: string | Uint8Array, how:
       linkSync(aside, path);
       rmSync(aside);
     }
+    syncDirectory(dirname(path));
     return true;
   } catch (error) {
     rmSync(aside, { force: true });

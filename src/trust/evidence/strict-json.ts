@@ -15,7 +15,7 @@ export function parseStrictJson<T>(text: string, schema: z.ZodType<T>, what: str
   try {
     content = JSON.parse(text);
   } catch (error) {
-    throw new AvocadoError('EVIDENCE_FILES', `${what} is not JSON: ${(error as Error).message}`, { cause: error });
+    throw new AvocadoError('EVIDENCE_FILES', `${what} is not JSON: ${withoutContent((error as Error).message)}`);
   }
   const result = schema.safeParse(content);
   if (result.success) return result.data;
@@ -23,6 +23,11 @@ export function parseStrictJson<T>(text: string, schema: z.ZodType<T>, what: str
   const [issue] = result.error.issues;
   const place = issue === undefined || issue.path.length === 0 ? '' : `, ${describePath(issue.path)}`;
   throw new AvocadoError('EVIDENCE_FILES', `${what} is wrong${place}: ${cut(issue?.message ?? 'it does not fit')}`);
+}
+
+/** Node quotes what stands around the place, which may be a key. */
+function withoutContent(message: string): string {
+  return message.replace(/,? (?:\.\.\.)?".*"(?:\.\.\.)? is not valid JSON$/s, ' is out of place');
 }
 
 /** Bytes in base64 (RFC 4648, 4) in its one spelling: padded, no spaces, no loose bits. */

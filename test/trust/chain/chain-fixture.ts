@@ -36,6 +36,8 @@ export class Chain {
   readonly directory = mkdtempSync(join(tmpdir(), 'avocado-chain-'));
   readonly operator = generateSigningKeyPair();
   readonly casMachine = createSimulatedMachine();
+  /** Of CAS. */
+  judge = new EvidenceJudge();
   readonly events: CasEvent[] = [];
   readonly lasEvents: LasEvent[] = [];
   readonly errors: unknown[] = [];
@@ -80,7 +82,7 @@ export class Chain {
       host: '127.0.0.1',
       port: 0,
       platform: this.platform(this.casMachine),
-      judge: new EvidenceJudge(),
+      judge: this.judge,
       ...(settings !== undefined && { settings }),
       nowMs: () => this.nowMs(),
       onEvent: (event) => this.events.push(event),

@@ -8,7 +8,7 @@ import { join } from '../../../src/trust/chain/join-cluster.ts';
 import type { Admission, JoinOptions } from '../../../src/trust/chain/join-cluster.ts';
 import { JOIN_ANSWER } from '../../../src/trust/chain/messages.ts';
 import type { OperatorCommand } from '../../../src/trust/chain/messages.ts';
-import { sendCommand } from '../../../src/trust/chain/operator.ts';
+import { askProfiles, sendCommand } from '../../../src/trust/chain/operator.ts';
 import { newProfile, signEnrolment } from '../../../src/trust/chain/profiles.ts';
 import type { Profile } from '../../../src/trust/chain/profiles.ts';
 import { joinReportData } from '../../../src/trust/chain/report-data.ts';
@@ -189,4 +189,78 @@ test('settings with two profiles of one name are refused', async () => {
     code: 'INVALID_ARGUMENT',
     message: /profiles, each of another name/,
   });
+});
+
+test('operators are told who has a certificate by which profile and until when, also after a restart; nobody else is', async (t) => {
+  const other = await Chain.start({ profiles: PROFILES, members: [{ host: '127.0.0.1', port: 7400 }] });
+  t.after(() => other.close());
+  const las = await other.startLas(machine);
+  await las.attested;
+  const enter = async (profile: string, about: Partial<JoinOptions> = {}): Promise<string> => {
+    const keys = generateStaticKeyPair();
+    const options = {
+      role: 'client',
+      memberIndex: null,
+      wantsDataKeys: true,
+      platform: other.platform(machine),
+    } as const;
+    await join(await other.connect(), keys, { ...options, lasUrl: las.url, profile, ...about });
+    return hexOf(keys.publicKey);
+  };
+  const tell = async (what: OperatorCommand): Promise<string> =>
+    sendCommand(await other.connect(), other.operator, what);
+  const ask = async () => askProfiles(await other.connect(), other.operator);
+  const sinceMs = other.nowMs() - 1;
+  const first = await enter('users');
+  const second = await enter('enrolled', { enrolmentKey: enrolment.secretKey, lasUrl: undefined });
+  const third = await enter('all');
+  await enter('all', { role: 'replica', memberIndex: 0 });
+
+  const list = await ask();
+  assert.deepEqual(list.profiles, PROFILES);
+  assert.deepEqual([list.clientCount, list.isWhole], [3, true]);
+  assert.deepEqual(
+    list.clients.map(({ staticKey, profile, lasId }) => [staticKey, profile, lasId === null]),
+    [
+      [third, 'all', false],
+      [second, 'enrolled', true],
+      [first, 'users', false],
+    ],
+  );
+  for (const client of list.clients) {
+    assert.ok(client.sinceMs >= sinceMs && client.sinceMs <= other.nowMs());
+    assert.ok(Math.abs(client.expirySeconds - (client.sinceMs / 1000 + 3_600)) < 30, 'by the settings of this chain');
+  }
+  const text = JSON.stringify(list);
+  const secrets = [hexOf(enrolment.secretKey), hexOf(enrolment.secretKey.subarray(0, 32))];
+  assert.ok(secrets.every((secret) => !text.includes(secret)));
+
+  await other.cas.close();
+  await other.startCas();
+  await tell({ type: 'revoke-key', staticKey: third });
+  await tell({ type: 'remove-profile', name: 'users' });
+  await tell({
+    type: 'set-profile',
+    profile: newProfile('enrolled', 'r:'),
+    replaces: (await other.connect()).document.policyHash,
+  });
+  const later = await ask();
+  assert.deepEqual(
+    later.clients.map(({ staticKey, profile, hasGrantsOfNow }) => [staticKey, profile, hasGrantsOfNow]),
+    [
+      [second, 'enrolled', false],
+      [first, 'users', false],
+    ],
+  );
+  other.aheadMs = 3_601_000;
+  assert.equal((await ask()).clientCount, 0);
+
+  const stranger = askProfiles(await other.connect(), generateSigningKeyPair());
+  await assert.rejects(stranger, /rule signature/);
+  assert.match(readFileSync(joinPath(other.directory, 'cas', 'audit.log'), 'utf8'), /list-profiles/, 'who looked');
+});
+
+test('grants are taken in their one spelling, so that none is hidden from who reads them', async () => {
+  const profile = { name: 'odd', grants: 'wr:\u001b[2Kusers/', measurements: null, enrolmentKey: null };
+  await assert.rejects(setProfile(profile), /rule signature/);
 });

@@ -1,6 +1,6 @@
 /** A CAS whose machine is lost comes back when enough operators want it, and not before. */
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -97,23 +97,29 @@ test('two of three operators bring it back on another machine, with the same key
   assert.equal(third.cas.document.clusterPublicKey, clusterPublicKey, 'sealed on the new machine');
 });
 
-test('shares that are not of this key do not open the backup', async (t) => {
+test('a share that is none of the cluster’s is refused, and spoils nothing', async (t) => {
   const lost = await lose(t, 2);
   const { give, state } = await recovering(lost);
   const path = join(lost.copy, SHARES_FILE);
   const stranger = generateStaticKeyPair();
   await assert.rejects(give(stranger), { code: 'INVALID_ARGUMENT', message: /none of the shares/ });
 
-  const file = readRecoveryShares(path);
-  const forged = Buffer.from(sealTo(randomBytes(33), stranger.publicKey)).toString('base64');
-  const shares = file.shares.map((share) => ({ ...share, sealed: Buffer.from(share.sealed).toString('base64') }));
-  const changed = [...shares, { recoveryKey: hexOf(stranger.publicKey), sealed: forged }];
-  writeFileSync(path, JSON.stringify({ ...file, shares: changed }), { mode: 0o600 });
-  await give(stranger);
-  await assert.rejects(give(operators[0]!.recovery), { code: 'ADMISSION_REFUSED', message: /do not open the backup/ });
-  await give(operators[0]!.recovery);
-  await give(operators[1]!.recovery);
+  const { shares, ...file } = JSON.parse(readFileSync(path, 'utf8')) as { shares: object[] };
+  const sealed = Buffer.from(sealTo(randomBytes(33), stranger.publicKey)).toString('base64');
+  const forged = { recoveryKey: hexOf(stranger.publicKey), sealed, shareHash: '00'.repeat(32) };
+  writeFileSync(path, JSON.stringify({ ...file, shares: [...shares, forged] }), { mode: 0o600 });
+  assert.match(await give(operators[0]!.recovery), /1 of 2 shares/);
+  await assert.rejects(give(stranger), { code: 'ADMISSION_REFUSED', message: /none of the shares of recovery-shares/ });
+  assert.match(await give(operators[1]!.recovery), /has recovered/);
   await state;
+});
+
+test('shares of another cluster do not open the backup', async (t) => {
+  const lost = await lose(t, 1);
+  const other = await lose(t, 1);
+  copyFileSync(join(other.copy, SHARES_FILE), join(lost.copy, SHARES_FILE));
+  const { give } = await recovering({ ...lost, clusterPublicKey: other.clusterPublicKey });
+  await assert.rejects(give(operators[0]!.recovery), { code: 'ADMISSION_REFUSED', message: /do not open the backup/ });
 });
 
 test('with a threshold of one each operator can do it alone; one above their count is refused', async (t) => {
