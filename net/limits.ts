@@ -63,6 +63,17 @@ export const HANDSHAKES_PER_HOST_MAX = 16;
 export const COOKIE_INTERVAL_MS = 100;
 /** Life of the secret that cookies are made with (WireGuard whitepaper 5.4.7). */
 export const COOKIE_SECRET_MS = 120_000;
+/**
+ * So many requests for handshakes are looked at before sessions have their turn again. Each costs a hash or two and an answer,
+ * some 25 us, and what has come for sessions meanwhile waits for all of them.
+ */
+export const REQUESTS_AT_ONCE_MAX = 8;
+/**
+ * And so many a second ask for a turn, as clients do that start together. Further ones wait for a turn that sessions or the
+ * clock ask for: on a replica with nothing else to do a turn for each request was a third of what a flood costs.
+ */
+export const REQUESTS_URGENT_MAX = 64;
+export const REQUESTS_URGENT_INTERVAL_MS = 1_000;
 /** Clear-text refusals are a courtesy: so many an interval, never longer than what they answer. */
 export const HINTS_MAX = 64;
 export const HINTS_INTERVAL_MS = 1_000;
