@@ -178,7 +178,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   /** Something that has arrived waits for the next turn. */
   get isWorkLeft(): boolean {
-    return this.#inbox.waitingCount > 0 || this.#inbox.requestCount > 0;
+    return this.#inbox.waitingCount > 0 || this.#inbox.areRequestsDue;
   }
 
   onDatagramOpened(token: number, opened: boolean): void {

@@ -9,6 +9,7 @@ import {
   REQUESTS_AT_ONCE_MAX,
   REQUESTS_URGENT_INTERVAL_MS,
   REQUESTS_URGENT_MAX,
+  REQUESTS_WAIT_MS,
   WIRE_VERSION,
 } from './limits.ts';
 import type { DatagramSealing } from './sealing.ts';
@@ -39,7 +40,8 @@ import {
  *     turn()              a few at a time: header checked, session found, handed to the sealing to open
  *     onDatagramOpened()  replay window committed, messages handed to the application; its memory is given back when it
  *                         is large and spent
- *     turnRequests()      the end of the turn: message 1 of strangers, when those with sessions have their answers
+ *     turnRequests()      the end of the turn: message 1 of strangers, when those with sessions have their answers; a few at a
+ *                         time, and when there are many, not one by one
  */
 
 /**
@@ -92,6 +94,10 @@ export class Inbox<P> {
   readonly #drops: DropCounters;
   readonly #queue: Arrived[] = [];
   readonly #requests: Arrived[] = [];
+  /** The first of them came then. */
+  #requestsSinceMs = 0;
+  /** One of them is not to wait. */
+  #isRequestUrgent = false;
   readonly #urgentRequests = new TokenBucket(REQUESTS_URGENT_MAX, REQUESTS_URGENT_INTERVAL_MS);
   /** The first of the queue that waits. */
   #next = 0;
@@ -116,7 +122,11 @@ export class Inbox<P> {
     const waitingCount = isRequest ? this.#requests.length : this.waitingCount;
     if (waitingCount >= RECEIVE_SLOTS) this.#drops.count('receive-slots-full');
     else (isRequest ? this.#requests : this.#queue).push({ datagram, host, port });
-    return !isRequest || this.#urgentRequests.take(this.nowMs);
+    if (!isRequest) return true;
+    if (waitingCount === 0) this.#requestsSinceMs = this.nowMs;
+    if (!this.#urgentRequests.take(this.nowMs)) return false;
+    this.#isRequestUrgent = true;
+    return true;
   }
 
   /** Datagrams that wait for their turn; requests for handshakes are not among them. */
@@ -136,12 +146,17 @@ export class Inbox<P> {
     return count;
   }
 
-  get requestCount(): number {
-    return this.#requests.length;
+  get areRequestsDue(): boolean {
+    const { length } = this.#requests;
+    if (length === 0) return false;
+    return (
+      this.#isRequestUrgent || length >= REQUESTS_AT_ONCE_MAX || this.nowMs - this.#requestsSinceMs >= REQUESTS_WAIT_MS
+    );
   }
 
   /** Each costs hashes and an answer, or Diffie-Hellman, and its sender has proved nothing yet. */
   turnRequests(): void {
+    if (!this.areRequestsDue) return;
     const count = Math.min(this.#requests.length, REQUESTS_AT_ONCE_MAX);
     for (let i = 0; i < count; i++) {
       const { datagram, host, port } = this.#requests[i]!;
@@ -149,6 +164,8 @@ export class Inbox<P> {
     }
     this.#requests.copyWithin(0, count);
     this.#requests.length -= count;
+    this.#requestsSinceMs = this.nowMs;
+    if (this.#requests.length === 0) this.#isRequestUrgent = false;
   }
 
   #forgetHandled(): void {

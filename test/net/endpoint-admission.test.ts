@@ -16,6 +16,7 @@ import {
   REQUESTS_AT_ONCE_MAX,
   REQUESTS_URGENT_INTERVAL_MS,
   REQUESTS_URGENT_MAX,
+  REQUESTS_WAIT_MS,
   SESSIONS_MAX,
   WIRE_VERSION,
 } from '../../net/limits.ts';
@@ -337,6 +338,42 @@ test('should ask for a turn for the requests of clients that start together, and
   assert.equal(b.endpoint.onDatagram(datagram!.bytes, a.transport.host, a.transport.port), true, 'sessions always do');
   world.run(REQUESTS_URGENT_INTERVAL_MS);
   assert.equal(asksForTurn(0), true);
+});
+
+test('should let requests of a flood wait for one another, and not for long', () => {
+  const pair = connectPair();
+  const { world, b } = pair;
+  const { stranger, requests } = manyRequests(pair, REQUESTS_AT_ONCE_MAX);
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  const ask = (round: number): unknown =>
+    b.endpoint.onDatagram(requests[round % requests.length]!.bytes, `10.8.1.${round}`, 9_000);
+  const answersTo = (body: () => void): number => world.record(body).length;
+  for (let round = 0; round < REQUESTS_URGENT_MAX; round++) ask(round);
+  world.run(2);
+  assert.equal(
+    answersTo(() => {
+      for (let round = 1; round < REQUESTS_AT_ONCE_MAX; round++) ask(round);
+      world.run(2);
+    }),
+    0,
+    'so few wait',
+  );
+  assert.equal(
+    answersTo(() => {
+      ask(0);
+      world.run(2);
+    }),
+    REQUESTS_AT_ONCE_MAX,
+    'for one more',
+  );
+  assert.equal(
+    answersTo(() => {
+      ask(0);
+      world.run(REQUESTS_WAIT_MS + 2);
+    }),
+    1,
+    'or for the time',
+  );
 });
 
 test('should bound what hosts that prove their addresses, and finish nothing, hold together', () => {
