@@ -158,8 +158,9 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   // -- datagrams and messages -------------------------------------------------------------------------------------
 
-  onDatagram(datagram: Uint8Array, host: string, port: number): void {
-    this.#inbox.queue(datagram, host, port);
+  /** Returns false when it can wait for the next turn, whatever that is due to. */
+  onDatagram(datagram: Uint8Array, host: string, port: number): boolean {
+    return this.#inbox.queue(datagram, host, port);
   }
 
   /**
@@ -177,7 +178,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   /** Something that has arrived waits for the next turn. */
   get isWorkLeft(): boolean {
-    return this.#inbox.waitingCount > 0;
+    return this.#inbox.waitingCount > 0 || this.#inbox.areRequestsDue;
   }
 
   onDatagramOpened(token: number, opened: boolean): void {

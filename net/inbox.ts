@@ -2,9 +2,19 @@ import { regionOf } from './bytes.ts';
 import type { Region } from './bytes.ts';
 import type { DropCounters } from './drops.ts';
 import type { Handshakes } from './handshakes.ts';
-import { FORGERIES_MAX, RECEIVE_SLOTS, RELEASE_BYTES_MIN, WIRE_VERSION } from './limits.ts';
+import {
+  FORGERIES_MAX,
+  RECEIVE_SLOTS,
+  RELEASE_BYTES_MIN,
+  REQUESTS_AT_ONCE_MAX,
+  REQUESTS_URGENT_INTERVAL_MS,
+  REQUESTS_URGENT_MAX,
+  REQUESTS_WAIT_MS,
+  WIRE_VERSION,
+} from './limits.ts';
 import type { DatagramSealing } from './sealing.ts';
 import type { Session, SessionTable } from './session.ts';
+import { TokenBucket } from './token-bucket.ts';
 import {
   HEADER_BYTES,
   HINT_BYTES,
@@ -30,7 +40,8 @@ import {
  *     turn()              a few at a time: header checked, session found, handed to the sealing to open
  *     onDatagramOpened()  replay window committed, messages handed to the application; its memory is given back when it
  *                         is large and spent
- *     turnRequests()      the end of the turn: message 1 of strangers, when those with sessions have their answers
+ *     turnRequests()      the end of the turn: message 1 of strangers, when those with sessions have their answers; a few at a
+ *                         time, and when there are many, not one by one
  */
 
 /**
@@ -83,6 +94,11 @@ export class Inbox<P> {
   readonly #drops: DropCounters;
   readonly #queue: Arrived[] = [];
   readonly #requests: Arrived[] = [];
+  /** The first of them came then. */
+  #requestsSinceMs = 0;
+  /** One of them is not to wait. */
+  #isRequestUrgent = false;
+  readonly #urgentRequests = new TokenBucket(REQUESTS_URGENT_MAX, REQUESTS_URGENT_INTERVAL_MS);
   /** The first of the queue that waits. */
   #next = 0;
   readonly #openRegions: (Region | undefined)[] = Array.from<Region | undefined>({ length: RECEIVE_SLOTS });
@@ -98,14 +114,22 @@ export class Inbox<P> {
     for (let token = RECEIVE_SLOTS - 1; token >= 0; token--) this.#openFree.push(token);
   }
 
-  queue(datagram: Uint8Array, host: string, port: number): void {
+  /**
+   * False when it can wait for a turn that something else asks for.
+   */
+  queue(datagram: Uint8Array, host: string, port: number): boolean {
     const isRequest = datagram[OFFSET_KIND] === KIND_REQUEST;
     const waitingCount = isRequest ? this.#requests.length : this.waitingCount;
     if (waitingCount >= RECEIVE_SLOTS) this.#drops.count('receive-slots-full');
     else (isRequest ? this.#requests : this.#queue).push({ datagram, host, port });
+    if (!isRequest) return true;
+    if (waitingCount === 0) this.#requestsSinceMs = this.nowMs;
+    if (!this.#urgentRequests.take(this.nowMs)) return false;
+    this.#isRequestUrgent = true;
+    return true;
   }
 
-  /** Datagrams that wait for their turn. */
+  /** Datagrams that wait for their turn; requests for handshakes are not among them. */
   get waitingCount(): number {
     return this.#queue.length - this.#next;
   }
@@ -122,10 +146,26 @@ export class Inbox<P> {
     return count;
   }
 
+  get areRequestsDue(): boolean {
+    const { length } = this.#requests;
+    if (length === 0) return false;
+    return (
+      this.#isRequestUrgent || length >= REQUESTS_AT_ONCE_MAX || this.nowMs - this.#requestsSinceMs >= REQUESTS_WAIT_MS
+    );
+  }
+
   /** Each costs hashes and an answer, or Diffie-Hellman, and its sender has proved nothing yet. */
   turnRequests(): void {
-    for (const { datagram, host, port } of this.#requests) this.#receive(datagram, host, port);
-    this.#requests.length = 0;
+    if (!this.areRequestsDue) return;
+    const count = Math.min(this.#requests.length, REQUESTS_AT_ONCE_MAX);
+    for (let i = 0; i < count; i++) {
+      const { datagram, host, port } = this.#requests[i]!;
+      this.#receive(datagram, host, port);
+    }
+    this.#requests.copyWithin(0, count);
+    this.#requests.length -= count;
+    this.#requestsSinceMs = this.nowMs;
+    if (this.#requests.length === 0) this.#isRequestUrgent = false;
   }
 
   #forgetHandled(): void {

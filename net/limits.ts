@@ -63,6 +63,19 @@ export const HANDSHAKES_PER_HOST_MAX = 16;
 export const COOKIE_INTERVAL_MS = 100;
 /** Life of the secret that cookies are made with (WireGuard whitepaper 5.4.7). */
 export const COOKIE_SECRET_MS = 120_000;
+/**
+ * So many requests for handshakes are looked at before sessions have their turn again. Each costs a hash or two and an answer,
+ * some 25 us, and what has come for sessions meanwhile waits for all of them.
+ */
+export const REQUESTS_AT_ONCE_MAX = 8;
+/**
+ * And so many a second are looked at as they come, those of clients that start together. Further ones ask for no turn, and
+ * wait until they are as many as above, or for so long: looked at one by one a request costs some 50 us, most of it for
+ * waking up to it, and one of several 10 us.
+ */
+export const REQUESTS_URGENT_MAX = 64;
+export const REQUESTS_URGENT_INTERVAL_MS = 1_000;
+export const REQUESTS_WAIT_MS = 10;
 /** Clear-text refusals are a courtesy: so many an interval, never longer than what they answer. */
 export const HINTS_MAX = 64;
 export const HINTS_INTERVAL_MS = 1_000;

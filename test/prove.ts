@@ -1,6 +1,7 @@
 /**
  * Shows again, on this machine and on the built files, what the project claims: `npm run prove`. One line a claim, with
- * its figures and where there is one a table, on stdout; what is being done on stderr. Ends with "N claims shown, M failed"; exit code 1 if any failed.
+ * its figures and where there is one a table, on stdout; what is being done on stderr. Ends with "N claims shown, M failed",
+ * and how many could not be run here, if any; exit code 1 if any failed.
  *
  *     npm run prove -- [--quick] [--only NAME,NAME] [--json FILE]
  */
@@ -14,7 +15,7 @@ import { PROOFS } from './prove/proofs.ts';
 const HELP = `Usage: npm run prove -- [options]
 
 Show again, on this machine and on the built files, what the project claims.
-A line a claim with its figures; exit code 1 if any failed.
+A line a claim with its figures; exit code 1 if any failed. A claim that can't be run here says "not run:" and why.
 
 Options:
   --only <names>  some of ${PROOFS.map((proof) => proof.name).join(', ')}
@@ -99,14 +100,22 @@ async function prove(options: Options): Promise<number> {
   for (const proof of options.proofs) {
     for (const result of await run(proof, options.quick, join(directory, proof.name))) {
       claims.push({ proof: proof.name, ...result });
-      process.stdout.write(`${result.ok ? 'OK    ' : 'FAILED'} ${result.claim}: ${result.figures}\n`);
+      process.stdout.write(`${outcomeOf(result)} ${result.claim}: ${result.figures}\n`);
       if (result.table !== undefined) process.stdout.write(`${result.table.replaceAll(/^/gm, '         ')}\n`);
     }
   }
-  const failedCount = claims.filter((claim) => !claim.ok).length;
+  const shownCount = claims.filter(({ ok }) => ok).length;
+  const notRunCount = claims.filter(({ isNotRun }) => isNotRun).length;
+  const failedCount = claims.length - shownCount - notRunCount;
   if (options.jsonPath !== undefined) writeReport(options, claims, options.jsonPath);
-  process.stdout.write(`${claims.length - failedCount} claims shown, ${failedCount} failed\n`);
+  const notRun = notRunCount === 0 ? '' : `, ${notRunCount} not run`;
+  process.stdout.write(`${shownCount} claims shown, ${failedCount} failed${notRun}\n`);
   return failedCount === 0 ? 0 : EXIT_FAILED;
+}
+
+function outcomeOf({ ok, isNotRun }: ClaimResult): string {
+  if (isNotRun) return 'not run:';
+  return ok ? 'OK    ' : 'FAILED';
 }
 
 function writeReport(options: Options, claims: readonly ReportedClaim[], path: string): void {

@@ -11,7 +11,7 @@ import { UNNOTICED, VALUE_BYTES } from './attack.ts';
 import { harmOf, inject } from './inject.ts';
 import type { Scene } from './scene.ts';
 import { dropsMoved } from './scene.ts';
-import type { UdpRelay } from './udp-relay.ts';
+import type { HostileProxy } from './hostile-proxy.ts';
 import { hasMessages, valuePartOf, withVictim } from './victim.ts';
 
 /**
@@ -32,14 +32,14 @@ export const replayDatagrams: Attack = {
   power: 'network',
   whyNot: () => undefined,
   run: (scene) =>
-    withVictim(scene, async ({ client, relays }) => {
-      const recordings = relays.map((relay) => record(relay, scene.mode));
+    withVictim(scene, async ({ client, proxies }) => {
+      const recordings = proxies.map((proxy) => record(proxy, scene.mode));
       for (let i = 0; i < PUTS; i++) {
         const key = scene.key(`replayed ${i}`);
         await client.put(key, randomBytes(VALUE_BYTES));
         await client.get(key);
       }
-      return sendToAll(scene, relays, 'replayed', (member) => recordings[member]!.splice(0));
+      return sendToAll(scene, proxies, 'replayed', (member) => recordings[member]!.splice(0));
     }),
 };
 
@@ -49,15 +49,15 @@ export const forgeDatagrams: Attack = {
   power: 'network',
   whyNot: () => undefined,
   run: (scene) =>
-    withVictim(scene, async ({ client, relays }) => {
+    withVictim(scene, async ({ client, proxies }) => {
       const key = scene.key('forged');
       const value = randomBytes(VALUE_BYTES);
-      const recordings = relays.map((relay) => record(relay, scene.mode));
+      const recordings = proxies.map((proxy) => record(proxy, scene.mode));
       await client.put(key, value);
       // It ends with a quorum; the others get it a little later.
       const writeTo = (member: number): Uint8Array | undefined => recordings[member]!.find(hasValue);
-      await scene.until(() => relays.every((_, member) => writeTo(member) !== undefined));
-      const finding = await sendToAll(scene, relays, 'forged', (member) => {
+      await scene.until(() => proxies.every((_, member) => writeTo(member) !== undefined));
+      const finding = await sendToAll(scene, proxies, 'forged', (member) => {
         const write = writeTo(member);
         assert(write !== undefined, 'a put is sent to all replicas');
         return Array.from({ length: FORGERIES }, (_, i) => forgedPut(write, scene.mode, i));
@@ -72,16 +72,16 @@ export const changeInFlight: Attack = {
   power: 'network',
   whyNot: () => undefined,
   run: (scene) =>
-    withVictim(scene, async ({ client, engine, relays }) => {
+    withVictim(scene, async ({ client, engine, proxies }) => {
       const clientBefore = engine.drops.forged ?? 0;
       const dropsBefore: number[] = [];
-      for (const member of relays.keys()) dropsBefore.push(await scene.dropsOf(member, 'forged'));
+      for (const member of proxies.keys()) dropsBefore.push(await scene.dropsOf(member, 'forged'));
       let harm: string | undefined;
       for (let i = 0; i < PUTS; i++) {
         const key = scene.key(`changed ${i}`);
         const value = randomBytes(VALUE_BYTES);
         // Once a put and a get on each way: what is sent again passes, so that both can end.
-        for (const relay of relays) changeOneEachWay(relay);
+        for (const proxy of proxies) changeOneEachWay(proxy);
         await client.put(key, value);
         const got = await client.get(key);
         if (got?.equals(value) !== true) harm ??= 'a get through this network gives a value that was not put';
@@ -98,9 +98,9 @@ export const changeInFlight: Attack = {
 };
 
 /** Requests that pass to a replica. */
-function record(relay: UdpRelay, mode: SecurityMode): Uint8Array[] {
+function record(proxy: HostileProxy, mode: SecurityMode): Uint8Array[] {
   const recorded: Uint8Array[] = [];
-  relay.toReplica = (datagram) => {
+  proxy.toReplica = (datagram) => {
     if (hasMessages(datagram, mode)) recorded.push(datagram);
     return [datagram];
   };
@@ -110,17 +110,17 @@ function record(relay: UdpRelay, mode: SecurityMode): Uint8Array[] {
 /** Sends to each replica in turn what the attacker has for it. */
 async function sendToAll(
   scene: Scene,
-  relays: readonly UdpRelay[],
+  proxies: readonly HostileProxy[],
   reason: DropReason,
   datagramsFor: (member: number) => Uint8Array[],
 ): Promise<Finding> {
   const moved: Moved[] = [];
   let harm: string | undefined;
-  for (const [member, relay] of relays.entries()) {
+  for (const [member, proxy] of proxies.entries()) {
     // What the client has sent last is still to be recorded.
     await scene.settled(member);
     const isAnswer = (datagram: Uint8Array): boolean => hasMessages(datagram, scene.mode);
-    const injected = await inject(scene, relay, member, datagramsFor(member), reason, isAnswer);
+    const injected = await inject(scene, proxy, member, datagramsFor(member), reason, isAnswer);
     moved.push(injected.moved);
     harm ??= harmOf(injected, member, 'acted on them');
   }
@@ -148,12 +148,12 @@ function forgedPut(recorded: Uint8Array, mode: SecurityMode, index: number): Uin
   return forged;
 }
 
-function changeOneEachWay(relay: UdpRelay): void {
-  relay.toReplica = changeOne();
-  relay.toClient = changeOne();
+function changeOneEachWay(proxy: HostileProxy): void {
+  proxy.toReplica = changeOne();
+  proxy.toClient = changeOne();
 }
 
-function changeOne(): UdpRelay['toReplica'] {
+function changeOne(): HostileProxy['toReplica'] {
   let isDone = false;
   return (datagram) => {
     const value = valuePartOf(datagram, VALUE_BYTES);

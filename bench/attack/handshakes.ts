@@ -16,7 +16,7 @@ import { UNNOTICED, VALUE_BYTES } from './attack.ts';
 import { harmOf, inject } from './inject.ts';
 import type { Scene } from './scene.ts';
 import { dropsMoved } from './scene.ts';
-import type { UdpRelay } from './udp-relay.ts';
+import type { HostileProxy } from './hostile-proxy.ts';
 import { hasMessages, isData, withVictim } from './victim.ts';
 
 /** Attackers that want a session of their own: with somebody else's handshake, with their own keys, without any. */
@@ -37,21 +37,21 @@ export const replayHandshake: Attack = {
     const recordings = scene.hosts.map((): Recording => ({ request: undefined, data: [] }));
     return withVictim(
       scene,
-      async ({ client, relays }) => {
+      async ({ client, proxies }) => {
         for (let i = 0; i < PUTS; i++) await client.put(scene.key(`handshake ${i}`), randomBytes(VALUE_BYTES));
         // Until all is acknowledged: then whatever a replica sends is an answer to the attacker.
         await sleep(2 * ACKNOWLEDGE_AFTER_MS);
         const moved: Moved[] = [];
         let harm: string | undefined;
-        for (const [member, relay] of relays.entries()) {
-          const finding = await repeatHandshake(scene, relay, member, recordings[member]!);
+        for (const [member, proxy] of proxies.entries()) {
+          const finding = await repeatHandshake(scene, proxy, member, recordings[member]!);
           moved.push(...finding.moved);
           harm ??= finding.harm;
         }
         return { harm, moved };
       },
-      (relay, member) => {
-        relay.toReplica = (datagram) => {
+      (proxy, member) => {
+        proxy.toReplica = (datagram) => {
           const recording = recordings[member]!;
           // The last one: it has a cookie, if one was due.
           if (datagram[OFFSET_KIND] === KIND_REQUEST) recording.request = datagram;
@@ -69,9 +69,14 @@ interface Recording {
 }
 
 /** The replica answers a handshake; it must not take the session for live before a valid packet has come in it. */
-async function repeatHandshake(scene: Scene, relay: UdpRelay, member: number, recording: Recording): Promise<Finding> {
+async function repeatHandshake(
+  scene: Scene,
+  proxy: HostileProxy,
+  member: number,
+  recording: Recording,
+): Promise<Finding> {
   const sessions = new Set<number>();
-  relay.toClient = (datagram) => {
+  proxy.toClient = (datagram) => {
     if (datagram[OFFSET_KIND] === KIND_RESPONSE) sessions.add(readU32(datagram, OFFSET_SENDER_SESSION));
     return [];
   };
@@ -79,7 +84,7 @@ async function repeatHandshake(scene: Scene, relay: UdpRelay, member: number, re
   // A busy replica answers only those that show a cookie, and counts the others.
   const cookiesBefore = await scene.dropsOf(member, 'cookie-due');
   let cookies = cookiesBefore;
-  for (let i = 0; i < REQUESTS; i++) relay.sendToReplica(recording.request);
+  for (let i = 0; i < REQUESTS; i++) proxy.sendToReplica(recording.request);
   await scene.until(async () => {
     cookies = await scene.dropsOf(member, 'cookie-due');
     return sessions.size > 0 || cookies > cookiesBefore;
@@ -90,7 +95,7 @@ async function repeatHandshake(scene: Scene, relay: UdpRelay, member: number, re
     return { harm: cookies > cookiesBefore ? undefined : UNNOTICED, moved: [moved] };
   }
   const datagrams = recording.data.slice(0, DATAGRAMS_MAX).map((datagram) => withSession(datagram, session));
-  const injected = await inject(scene, relay, member, datagrams, 'forged', isData);
+  const injected = await inject(scene, proxy, member, datagrams, 'forged', isData);
   const halfOpen = { where: `replica ${member}`, what: 'half-open sessions from it', before: 0, after: sessions.size };
   return { harm: harmOf(injected, member, 'took the session for live'), moved: [halfOpen, injected.moved] };
 }

@@ -122,9 +122,9 @@ async function attackMemory(scene: Scene, prepare: (plant: Plant) => Promise<Pla
 async function plantValue(scene: Scene, victim: Victim, name: string): Promise<Planted> {
   const key = scene.key(name);
   const value = randomBytes(VALUE_BYTES);
-  const relay = victim.relays[MEMBER]!;
+  const proxy = victim.proxies[MEMBER]!;
   let envelope: Uint8Array | undefined;
-  relay.toReplica = (datagram) => {
+  proxy.toReplica = (datagram) => {
     envelope ??= valuePartOf(datagram, VALUE_BYTES);
     return [datagram];
   };

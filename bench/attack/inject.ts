@@ -4,7 +4,7 @@ import type { Moved } from './attack.ts';
 import { UNNOTICED } from './attack.ts';
 import type { Scene } from './scene.ts';
 import { dropsMoved } from './scene.ts';
-import type { UdpRelay } from './udp-relay.ts';
+import type { HostileProxy } from './hostile-proxy.ts';
 
 /**
  * What an attacker on the network gets by sending datagrams to a replica while the client asks nothing: a replica that
@@ -24,7 +24,7 @@ const COUNT_MS_MAX = 3_000;
 /** @param isAnswer What a replica sends to a silent client only when it has acted on something. */
 export async function inject(
   scene: Scene,
-  relay: UdpRelay,
+  proxy: HostileProxy,
   member: number,
   datagrams: readonly Uint8Array[],
   reason: DropReason,
@@ -35,11 +35,11 @@ export async function inject(
   const before = await scene.dropsOf(member, reason);
   let after = before;
   let answers = 0;
-  relay.toClient = (datagram) => {
+  proxy.toClient = (datagram) => {
     if (isAnswer(datagram)) answers++;
     return [];
   };
-  for (const datagram of datagrams) relay.sendToReplica(datagram);
+  for (const datagram of datagrams) proxy.sendToReplica(datagram);
   await scene.until(async () => {
     after = await scene.dropsOf(member, reason);
     return answers > 0 || after >= before + datagrams.length;

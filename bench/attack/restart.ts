@@ -5,8 +5,8 @@ import { ReplicaProcess } from '../../src/server/replica-process.ts';
 import type { Attack } from './attack.ts';
 import { UNNOTICED, VALUE_BYTES } from './attack.ts';
 import type { Scene } from './scene.ts';
-import { lost, unchanged } from './udp-relay.ts';
-import type { UdpRelay } from './udp-relay.ts';
+import { lost, unchanged } from './hostile-proxy.ts';
+import type { HostileProxy } from './hostile-proxy.ts';
 import { valuePartOf, withVictim } from './victim.ts';
 
 /**
@@ -33,11 +33,11 @@ export const emptyReplica: Attack = {
     return undefined;
   },
   run: (scene) =>
-    withVictim(scene, async ({ client, engine, relays }) => {
+    withVictim(scene, async ({ client, engine, proxies }) => {
       const key = scene.key('forgotten');
       const value = randomBytes(VALUE_BYTES);
       // All but a quorum miss the put.
-      for (const relay of relays.slice(scene.quorum)) relay.toReplica = withoutValues;
+      for (const proxy of proxies.slice(scene.quorum)) proxy.toReplica = withoutValues;
       await client.put(key, value);
       const before = await scene.statusOf(RESTARTED);
       const restarted = await restartEmpty(scene);
@@ -51,10 +51,10 @@ export const emptyReplica: Attack = {
           return after.state !== 'forming';
         });
       }
-      const holders = relays.slice(RESTARTED + 1, scene.quorum);
+      const holders = proxies.slice(RESTARTED + 1, scene.quorum);
       setAll(holders, lost);
       const outcome = await readOutcome(() => client.get(key, { deadlineMs: READ_DEADLINE_MS }), value);
-      setAll(relays, unchanged);
+      setAll(proxies, unchanged);
       const wrongLater = await scene.wrongValueOf(key, value);
       return {
         harm: outcome.harm ?? wrongLater ?? (isBack ? undefined : UNNOTICED),
@@ -113,6 +113,6 @@ async function readOutcome(
   }
 }
 
-function setAll(relays: readonly UdpRelay[], passage: UdpRelay['toReplica']): void {
-  for (const relay of relays) relay.toReplica = passage;
+function setAll(proxies: readonly HostileProxy[], passage: HostileProxy['toReplica']): void {
+  for (const proxy of proxies) proxy.toReplica = passage;
 }

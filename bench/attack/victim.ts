@@ -5,56 +5,58 @@ import { HEADER_BYTES, KIND_DATA, OFFSET_KIND, PREAMBLE_BYTES, readValueBytes } 
 import type { Client } from '../../src/client/client.ts';
 import { AvocadoError } from '../../src/errors.ts';
 import { datagramBytesFor } from '../../src/server/datagram-bytes.ts';
+import { LOOPBACK } from '../udp-proxy.ts';
 import type { AttackClient } from './attack-client.ts';
 import { openAttackClient } from './attack-client.ts';
 import { VALUE_BYTES } from './attack.ts';
 import type { Scene } from './scene.ts';
-import { LOOPBACK, UdpRelay } from './udp-relay.ts';
+import { HostileProxy } from './hostile-proxy.ts';
 
-/** An honest client whose network is the attacker's: a relay between it and each replica. */
+/** An honest client whose network is the attacker's: a proxy between it and each replica. */
 export interface Victim extends AttackClient {
   /** By member. */
-  readonly relays: readonly UdpRelay[];
+  readonly proxies: readonly HostileProxy[];
 }
 
-/** @param prepare Sees the relays before the client connects. */
+/** @param prepare Sees the proxies before the client connects. */
 export async function withVictim<T>(
   scene: Scene,
   use: (victim: Victim) => Promise<T>,
-  prepare: (relay: UdpRelay, member: number) => void = () => {},
+  prepare: (proxy: HostileProxy, member: number) => void = () => {},
 ): Promise<T> {
   const { configuration } = scene.authority;
-  const relays: UdpRelay[] = [];
+  const proxies: HostileProxy[] = [];
   try {
-    for (const { index, port } of configuration.members) relays.push(await UdpRelay.open(port, scene.hosts[index]!));
-    relays.forEach(prepare);
+    for (const { index, port } of configuration.members)
+      proxies.push(await HostileProxy.open(port, scene.hosts[index]!));
+    proxies.forEach(prepare);
     const members = configuration.members.map((member) => ({
       ...member,
       host: LOOPBACK,
-      port: relays[member.index]!.port,
+      port: proxies[member.index]!.port,
     }));
     const { client, engine } = await openAttackClient(
       { ...scene.authority, configuration: { ...configuration, members } },
       { datagramBytes: datagramBytesFor(scene.hosts, undefined) },
     );
     try {
-      await reachAll(scene, client, relays);
-      return await use({ client, engine, relays });
+      await reachAll(scene, client, proxies);
+      return await use({ client, engine, proxies });
     } finally {
       await client.close();
     }
   } finally {
-    await Promise.all(relays.map((relay) => relay.close()));
+    await Promise.all(proxies.map((proxy) => proxy.close()));
   }
 }
 
 /** A client is connected once a quorum is ready; attacks on the others need them, too. */
-async function reachAll(scene: Scene, client: Client, relays: readonly UdpRelay[]): Promise<void> {
+async function reachAll(scene: Scene, client: Client, proxies: readonly HostileProxy[]): Promise<void> {
   const key = scene.key('victim');
-  const unseen = new Set(relays.keys());
-  const passages = relays.map(({ toReplica }) => toReplica);
-  for (const [member, relay] of relays.entries()) {
-    relay.toReplica = (datagram) => {
+  const unseen = new Set(proxies.keys());
+  const passages = proxies.map(({ toReplica }) => toReplica);
+  for (const [member, proxy] of proxies.entries()) {
+    proxy.toReplica = (datagram) => {
       if (valuePartOf(datagram, VALUE_BYTES) !== undefined) unseen.delete(member);
       return passages[member]!(datagram);
     };
@@ -63,7 +65,7 @@ async function reachAll(scene: Scene, client: Client, relays: readonly UdpRelay[
     await client.put(key, randomBytes(VALUE_BYTES));
     return unseen.size === 0;
   });
-  for (const [member, relay] of relays.entries()) relay.toReplica = passages[member]!;
+  for (const [member, proxy] of proxies.entries()) proxy.toReplica = passages[member]!;
   if (!hasReached) throw new AvocadoError('NO_QUORUM', `replicas ${[...unseen].join(', ')} took no part in a put`);
 }
 

@@ -5,7 +5,7 @@ import type { EmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import type { Direction } from './faults.ts';
 import { noCounts } from './faulty-channel.ts';
 import type { ChannelCounters } from './faulty-channel.ts';
-import { UdpProxy } from './udp-proxy.ts';
+import { FaultyProxy } from './faulty-proxy.ts';
 
 /**
  * An embedded cluster with a proxy in front of each replica: the cluster's files name the proxies' ports, so that
@@ -24,16 +24,16 @@ export interface ChaosClusterOptions extends WorkerOptions {
 export class ChaosCluster {
   readonly cluster: EmbeddedCluster;
   /** By member. */
-  readonly proxies: readonly UdpProxy[];
+  readonly proxies: readonly FaultyProxy[];
 
-  private constructor(cluster: EmbeddedCluster, proxies: readonly UdpProxy[]) {
+  private constructor(cluster: EmbeddedCluster, proxies: readonly FaultyProxy[]) {
     this.cluster = cluster;
     this.proxies = proxies;
   }
 
   static async start(options: ChaosClusterOptions): Promise<ChaosCluster> {
     const { datagramBytes, workers, workersFromBytes, seed } = options;
-    const proxies: UdpProxy[] = [];
+    const proxies: FaultyProxy[] = [];
     try {
       const cluster = await startEmbeddedCluster({
         mode: options.mode,
@@ -46,7 +46,7 @@ export class ChaosCluster {
         onReplicaExit: options.onReplicaExit,
         forward: async (index, replicaPort) => {
           await proxies[index]?.close();
-          proxies[index] = await UdpProxy.open({ replicaPort, seed, index });
+          proxies[index] = await FaultyProxy.open({ replicaPort, seed, index });
           return proxies[index].port;
         },
       });
@@ -75,6 +75,6 @@ export class ChaosCluster {
   }
 }
 
-async function closeAll(proxies: readonly UdpProxy[]): Promise<void> {
+async function closeAll(proxies: readonly FaultyProxy[]): Promise<void> {
   await Promise.all(proxies.map((proxy) => proxy.close()));
 }

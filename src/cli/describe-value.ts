@@ -1,10 +1,42 @@
 import { isUtf8 } from 'node:buffer';
 
-/** What --json says of a key's value: as text when it is UTF-8, else in base64. */
+/** How bytes are written in JSON: as text when all of them are UTF-8, else in base64. */
+export function encodingOf(...parts: readonly Buffer[]): 'utf8' | 'base64' {
+  return parts.every((bytes) => isUtf8(bytes)) ? 'utf8' : 'base64';
+}
+
+/** What --json says of a key's value. */
 export function describeValue(value: Buffer | undefined): object {
   if (value === undefined) return { found: false };
-  const encoding = isUtf8(value) ? 'utf8' : 'base64';
+  const encoding = encodingOf(value);
   return { found: true, encoding, value: value.toString(encoding) };
+}
+
+/** Control characters, and those that turn the direction of what follows (Unicode Standard Annex 9). */
+const UNSAFE = /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+const UNSAFE_IN_LINES = /(?![\t\n])[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+const NOT_ASCII = /[^\x20-\x7e]/g;
+const NOT_ASCII_IN_LINES = /[^\t\n\x20-\x7e]/g;
+
+/**
+ * Bytes as a stream gets them: files and pipes as they are. To a terminal others' data must not give orders (colours, the
+ * cursor, a title, keys that it seems to have been sent): there, what is no printable text is shown by its code.
+ * @param isOneLine Tabs and line ends are no text either.
+ */
+export function bytesFor(stream: { readonly isTTY?: boolean }, bytes: Buffer, isOneLine: boolean): Buffer | string {
+  return stream.isTTY === true ? printable(bytes, isOneLine) : bytes;
+}
+
+export function printable(bytes: Buffer, isOneLine: boolean): string {
+  if (isUtf8(bytes)) {
+    return bytes.toString().replace(isOneLine ? UNSAFE : UNSAFE_IN_LINES, codeOf);
+  }
+  return bytes.toString('latin1').replace(isOneLine ? NOT_ASCII : NOT_ASCII_IN_LINES, codeOf);
+}
+
+function codeOf(character: string): string {
+  const code = character.codePointAt(0)!;
+  return code <= 0xff ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
 }
 
 /** For people, on one line: the beginning of a text, the length of what is none. */
@@ -14,5 +46,6 @@ export function showValue(value: Buffer | undefined): string {
   if (value === undefined) return 'it is absent';
   if (!isUtf8(value)) return `it is ${value.length} bytes`;
   const text = value.toString();
-  return `it is ${JSON.stringify(text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}...`)}`;
+  const shown = JSON.stringify(text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}...`);
+  return `it is ${printable(Buffer.from(shown), true)}`;
 }

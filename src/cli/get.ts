@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { describeValue } from './describe-value.ts';
+import { bytesFor, describeValue } from './describe-value.ts';
 import { CommandFailure, EXIT_FAILED } from './failure.ts';
 import {
   asOption,
@@ -32,7 +32,7 @@ export function getCommand(): Command {
     .addHelpText(
       'after',
       `
-The value is written as it is, with a line end on a terminal only.
+The value is written as it is; on a terminal with a line end, and with what is no printable text as \\x1b.
 
 Examples:
   avocado get greeting
@@ -54,7 +54,7 @@ async function get(key: string, options: GetOptions): Promise<void> {
     process.stdout.write(`${JSON.stringify({ key, ...describeValue(value), version })}\n`);
   } else {
     if (version !== undefined) process.stdout.write(`${version}\n`);
-    if (value !== undefined) process.stdout.write(value);
+    if (value !== undefined) process.stdout.write(bytesFor(process.stdout, value, false));
   }
   if (value === undefined) throw new CommandFailure(`absent: ${key}`, EXIT_FAILED);
   if (options.json !== true && process.stdout.isTTY) process.stdout.write('\n');

@@ -1,8 +1,8 @@
-import { isUtf8 } from 'node:buffer';
 import { once } from 'node:events';
 import { Command, Option } from 'commander';
 import type { Client } from '../index.ts';
 import type { ScannedKey, ScannedPair } from '../client/scans.ts';
+import { bytesFor, encodingOf } from './describe-value.ts';
 import {
   asOption,
   clusterOption,
@@ -51,7 +51,8 @@ export function scanCommand(): Command {
       `
 Keys are in the order of their bytes. Each pair is as a get would have returned it while the scan ran; all of
 them together are no snapshot. The time limit is for connecting, and for each page.
-A line a pair: key, tab, value, as they are. With --json: a JSON object a line; "encoding" says how each is written.
+A line a pair: key, tab, value, as they are; on a terminal with what is no printable text as \\x1b. With --json: a
+JSON object a line; "encoding" says how key and value are written, utf8 or base64.
 
 Examples:
   avocado scan
@@ -97,13 +98,13 @@ async function print(
 }
 
 function bytesOf(pair: ScannedKey | ScannedPair): Uint8Array {
-  const rest = 'value' in pair ? [Buffer.from('\t'), pair.value] : [];
-  return Buffer.concat([pair.key, ...rest, Buffer.from('\n')]);
+  const shown = (bytes: Buffer): Buffer => Buffer.from(bytesFor(process.stdout, bytes, true));
+  const rest = 'value' in pair ? [Buffer.from('\t'), shown(pair.value)] : [];
+  return Buffer.concat([shown(pair.key), ...rest, Buffer.from('\n')]);
 }
 
 function lineOf(pair: ScannedKey | ScannedPair): string {
-  const bytes = 'value' in pair ? [pair.key, pair.value] : [pair.key];
-  const encoding = bytes.every((data) => isUtf8(data)) ? 'utf8' : 'base64';
+  const encoding = 'value' in pair ? encodingOf(pair.key, pair.value) : encodingOf(pair.key);
   const value = 'value' in pair ? { value: pair.value.toString(encoding) } : {};
   return `${JSON.stringify({ key: pair.key.toString(encoding), ...value, encoding })}\n`;
 }

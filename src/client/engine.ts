@@ -125,8 +125,7 @@ class UdpEngine implements Engine, Operations {
     processSealing.onReadyToDrain(() => this.#loop.schedule());
     transport.start({
       onDatagram: (datagram, host, port) => {
-        this.#node.onDatagram(datagram, host, port);
-        this.#loop.schedule();
+        if (this.#node.onDatagram(datagram, host, port)) this.#loop.schedule();
       },
       onSent: (token, failed) => this.#node.onSent(token, failed),
     });

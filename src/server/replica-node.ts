@@ -285,8 +285,9 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
 
   // -- TransportHandler -------------------------------------------------------------------------------------------
 
-  onDatagram(datagram: Uint8Array, host: string, port: number): void {
-    this.endpoint.onDatagram(datagram, host, port);
+  /** Returns false when it can wait for the next turn, whatever that is due to. */
+  onDatagram(datagram: Uint8Array, host: string, port: number): boolean {
+    return this.endpoint.onDatagram(datagram, host, port);
   }
 
   onSent(token: number, failed: boolean): void {

@@ -173,8 +173,7 @@ class ReplicaServer implements RunningReplica {
     processSealing.onReadyToDrain(() => this.#loop.schedule());
     transport.start({
       onDatagram: (datagram, host, port) => {
-        this.#node.onDatagram(datagram, host, port);
-        this.#loop.schedule();
+        if (this.#node.onDatagram(datagram, host, port)) this.#loop.schedule();
       },
       onSent: (token, failed) => this.#node.onSent(token, failed),
     });

@@ -37,9 +37,9 @@ const LATECOMER: Attack = {
   run: (scene) =>
     withVictim(
       scene,
-      async ({ client, relays }) => {
+      async ({ client, proxies }) => {
         let passed = 0;
-        relays[2]!.toReplica = (datagram) => {
+        proxies[2]!.toReplica = (datagram) => {
           if (valuePartOf(datagram, VALUE_BYTES) !== undefined) passed++;
           return [datagram];
         };
@@ -47,10 +47,10 @@ const LATECOMER: Attack = {
         await scene.until(() => passed > 0, 1_000);
         return { harm: passed > 0 ? undefined : 'replica 2 took no part', moved: [] };
       },
-      (relay, member) => {
+      (proxy, member) => {
         let attempts = 0;
         // The third one is sent 750 ms after the first.
-        if (member === 2) relay.toReplica = (datagram) => (isRequest(datagram) && ++attempts < 3 ? [] : [datagram]);
+        if (member === 2) proxy.toReplica = (datagram) => (isRequest(datagram) && ++attempts < 3 ? [] : [datagram]);
       },
     ),
 };

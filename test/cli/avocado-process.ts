@@ -42,9 +42,9 @@ export interface Finished {
 export function startAvocado(
   sandbox: Sandbox,
   args: readonly string[],
-  options: { environment?: NodeJS.ProcessEnv; detached?: boolean } = {},
+  options: { environment?: NodeJS.ProcessEnv; detached?: boolean; main?: string | undefined } = {},
 ): ChildProcess {
-  return spawn(process.execPath, [MAIN, ...args], {
+  return spawn(process.execPath, [options.main ?? MAIN, ...args], {
     env: { ...sandbox.environment, ...options.environment },
     detached: options.detached ?? false,
     stdio: ['pipe', 'pipe', 'pipe'],

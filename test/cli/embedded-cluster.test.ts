@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { UdpProxy } from '../../bench/chaos/udp-proxy.ts';
+import { FaultyProxy } from '../../bench/chaos/faulty-proxy.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { ReplicaProcess } from '../../src/server/replica-process.ts';
 import { openAuthority } from '../../src/trust/open-authority.ts';
@@ -98,12 +98,12 @@ test('a replica that ends by itself is reported once, one that is stopped is not
 });
 
 test('behind forwarders replicas are met at the forwarders’ ports only, and one that is started again stays outside', async () => {
-  const proxies: UdpProxy[] = [];
+  const proxies: FaultyProxy[] = [];
   const cluster = await startEmbeddedCluster({
     mode: 'secure',
     onReplicaExit: () => {},
     forward: async (index, replicaPort) => {
-      proxies[index] = await UdpProxy.open({ replicaPort, seed: 1, index });
+      proxies[index] = await FaultyProxy.open({ replicaPort, seed: 1, index });
       return proxies[index].port;
     },
   });

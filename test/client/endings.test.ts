@@ -4,7 +4,7 @@ import { after, afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'avocado-kv';
 import type { Client } from 'avocado-kv';
-import { lost, unchanged } from '../../bench/attack/udp-relay.ts';
+import { lost, unchanged } from '../../bench/attack/hostile-proxy.ts';
 import { regionOf } from '../../net/bytes.ts';
 import { readValueBytes } from '../../net/wire.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';

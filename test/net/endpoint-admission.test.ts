@@ -13,6 +13,10 @@ import {
   HANDSHAKE_RETRY_MS_MIN,
   HANDSHAKES_PER_HOST_MAX,
   RENEW_AFTER_MS,
+  REQUESTS_AT_ONCE_MAX,
+  REQUESTS_URGENT_INTERVAL_MS,
+  REQUESTS_URGENT_MAX,
+  REQUESTS_WAIT_MS,
   SESSIONS_MAX,
   WIRE_VERSION,
 } from '../../net/limits.ts';
@@ -282,6 +286,94 @@ test('should answer who has a session before it looks at the requests of strange
   const [first, ...others] = sent.filter(({ fromPort }) => fromPort === b.transport.port);
   assert.equal(kindOf(first!), KIND_DATA);
   assert.equal(others.length, 40);
+});
+
+test('should look at few requests of strangers before sessions have their turn again', () => {
+  const pair = connectPair();
+  const { world, a, b, session } = pair;
+  b.onMessage = ({ session: from, number }) => b.send(from, number);
+  const { stranger, requests } = manyRequests(pair, 40);
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  const turn = (): void => {
+    b.endpoint.turn(world.nowMs);
+    b.endpoint.flush(world.nowMs);
+  };
+  const sent = world.record(() => {
+    for (const request of spoofed(requests, 0)) world.network.inject(request);
+    world.network.deliver(world.nowMs);
+    turn();
+    assert.equal(b.endpoint.isWorkLeft, true);
+    // It comes while strangers wait.
+    a.send(session, 1);
+    a.endpoint.flush(world.nowMs);
+    world.network.deliver(world.nowMs + 1);
+    turn();
+    for (let turns = 2; turns * REQUESTS_AT_ONCE_MAX < requests.length; turns++) turn();
+    assert.equal(b.endpoint.isWorkLeft, false);
+    world.network.deliver(world.nowMs + 1);
+  });
+  const kinds = sent.filter(({ fromPort }) => fromPort === b.transport.port).map(kindOf);
+  assert.equal(kinds.indexOf(KIND_DATA), REQUESTS_AT_ONCE_MAX);
+  assert.equal(kinds.length, requests.length + 1);
+});
+
+test('should ask for a turn for the requests of clients that start together, and not for each of a flood', () => {
+  const pair = connectPair();
+  const { world, a, b, session } = pair;
+  const { stranger, requests } = manyRequests(pair, 4);
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  world.run(REQUESTS_URGENT_INTERVAL_MS);
+  const asksForTurn = (round: number): boolean =>
+    b.endpoint.onDatagram(requests[round % requests.length]!.bytes, `10.8.0.${round}`, 9_000);
+  const urgent = Array.from({ length: 2 * REQUESTS_URGENT_MAX }, (_, round) => asksForTurn(round));
+  assert.deepEqual(urgent, [
+    ...Array.from({ length: REQUESTS_URGENT_MAX }, () => true),
+    ...Array.from({ length: REQUESTS_URGENT_MAX }, () => false),
+  ]);
+  const [datagram] = world.record(() => {
+    a.send(session, 1);
+    a.endpoint.flush(world.nowMs);
+    world.network.deliver(world.nowMs);
+  });
+  assert.equal(b.endpoint.onDatagram(datagram!.bytes, a.transport.host, a.transport.port), true, 'sessions always do');
+  world.run(REQUESTS_URGENT_INTERVAL_MS);
+  assert.equal(asksForTurn(0), true);
+});
+
+test('should let requests of a flood wait for one another, and not for long', () => {
+  const pair = connectPair();
+  const { world, b } = pair;
+  const { stranger, requests } = manyRequests(pair, REQUESTS_AT_ONCE_MAX);
+  world.ends.splice(world.ends.indexOf(stranger), 1);
+  const ask = (round: number): unknown =>
+    b.endpoint.onDatagram(requests[round % requests.length]!.bytes, `10.8.1.${round}`, 9_000);
+  const answersTo = (body: () => void): number => world.record(body).length;
+  for (let round = 0; round < REQUESTS_URGENT_MAX; round++) ask(round);
+  world.run(2);
+  assert.equal(
+    answersTo(() => {
+      for (let round = 1; round < REQUESTS_AT_ONCE_MAX; round++) ask(round);
+      world.run(2);
+    }),
+    0,
+    'so few wait',
+  );
+  assert.equal(
+    answersTo(() => {
+      ask(0);
+      world.run(2);
+    }),
+    REQUESTS_AT_ONCE_MAX,
+    'for one more',
+  );
+  assert.equal(
+    answersTo(() => {
+      ask(0);
+      world.run(REQUESTS_WAIT_MS + 2);
+    }),
+    1,
+    'or for the time',
+  );
 });
 
 test('should bound what hosts that prove their addresses, and finish nothing, hold together', () => {

@@ -27,6 +27,8 @@ export const CLUSTER_ID = seededBytes(16, 99);
 export const MESSAGE_BYTES = 8;
 const REQUEST_PAYLOAD_BYTES = 40;
 const RESPONSE_PAYLOAD_BYTES = 24;
+/** Turns of a step: each looks at a few requests of strangers, and the next follows at once while there are more. */
+const TURNS_MAX = 12;
 
 export interface TestPeer {
   readonly name: string;
@@ -216,7 +218,7 @@ export class TestWorld {
     return end;
   }
 
-  /** One turn of every end, after so many milliseconds. */
+  /** What has arrived after so many milliseconds is handled by every end. */
   step(ms = 1): void {
     this.nowMs += ms;
     this.network.deliver(this.nowMs);
@@ -224,6 +226,7 @@ export class TestWorld {
       endpoint.turn(this.nowMs);
       endpoint.tick(this.nowMs);
       endpoint.flush(this.nowMs);
+      for (let turns = 1; endpoint.isWorkLeft && turns < TURNS_MAX; turns++) endpoint.flush(this.nowMs);
       endpoint.invariants();
     }
   }

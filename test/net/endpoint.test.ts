@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { DATAGRAM_BYTES_ETHERNET, RELEASE_BYTES_MIN, WIRE_VERSION } from '../../net/limits.ts';
+import { DATAGRAM_BYTES_ETHERNET, RELEASE_BYTES_MIN, REQUESTS_WAIT_MS, WIRE_VERSION } from '../../net/limits.ts';
 import { SECURITY_MODES } from '../../net/mode.ts';
 import { HEADER_BYTES, KIND_DATA, PREAMBLE_BYTES } from '../../net/wire.ts';
 import { seededBytes, seededRandom } from '../workers/random.ts';
@@ -179,7 +179,7 @@ test('should take garbage of any length, whatever its first byte says, and go on
     });
     if (i % 20 === 0) world.step();
   }
-  world.step();
+  world.run(1 + REQUESTS_WAIT_MS);
   assert.equal(b.drops.total(), 2_000);
   a.send(session, 1);
   world.run(2);

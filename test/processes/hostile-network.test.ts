@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { unchanged } from '../../bench/attack/udp-relay.ts';
-import type { Passage } from '../../bench/attack/udp-relay.ts';
+import { unchanged } from '../../bench/attack/hostile-proxy.ts';
+import type { Passage } from '../../bench/attack/hostile-proxy.ts';
 import { Random } from '../../bench/random.ts';
 import { UdpTransport } from '../../net/udp.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';

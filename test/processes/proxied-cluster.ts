@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { UdpRelay } from '../../bench/attack/udp-relay.ts';
+import { HostileProxy } from '../../bench/attack/hostile-proxy.ts';
 import type { EmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { readConfiguration, writeConfiguration } from '../../src/trust/cluster-configuration.ts';
 
@@ -10,12 +10,12 @@ export interface ProxiedCluster {
   /** For the client: the cluster's files, with the proxies in place of the replicas. */
   readonly directory: string;
   /** By member. */
-  readonly proxies: readonly UdpRelay[];
+  readonly proxies: readonly HostileProxy[];
   close(): Promise<void>;
 }
 
 export async function proxyCluster(cluster: EmbeddedCluster): Promise<ProxiedCluster> {
-  const proxies = await Promise.all(cluster.members.map(({ port }) => UdpRelay.open(port)));
+  const proxies = await Promise.all(cluster.members.map(({ port }) => HostileProxy.open(port)));
   const directory = mkdtempSync(join(tmpdir(), 'avocado-test-'));
   cpSync(cluster.directory, directory, { recursive: true });
   redirect(

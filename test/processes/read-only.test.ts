@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { openAttackClient } from '../../bench/attack/attack-client.ts';
 import { VALUE_BYTES } from '../../bench/attack/attack.ts';
 import { Scene } from '../../bench/attack/scene.ts';
-import { lost } from '../../bench/attack/udp-relay.ts';
+import { lost } from '../../bench/attack/hostile-proxy.ts';
 import { valuePartOf, withVictim } from '../../bench/attack/victim.ts';
 import { startEmbeddedCluster } from '../../src/server/embedded-cluster.ts';
 import { parseGrants } from '../../src/trust/grant-text.ts';
@@ -40,9 +40,9 @@ test('a read-only client has replicas finish its read of a put half done, and ot
   context.after(() => scene.close());
   const [older, newer] = [Buffer.alloc(VALUE_BYTES, 'older'), Buffer.alloc(VALUE_BYTES, 'newer')];
   await scene.client.put('key', older);
-  await withVictim(scene, async ({ client, relays }) => {
-    for (const relay of relays.slice(1)) {
-      relay.toReplica = (datagram) => (valuePartOf(datagram, VALUE_BYTES) === undefined ? [datagram] : []);
+  await withVictim(scene, async ({ client, proxies }) => {
+    for (const proxy of proxies.slice(1)) {
+      proxy.toReplica = (datagram) => (valuePartOf(datagram, VALUE_BYTES) === undefined ? [datagram] : []);
     }
     await assert.rejects(client.put('key', newer, { deadlineMs: 300 }), { code: 'OUTCOME_UNKNOWN' });
   });
@@ -55,8 +55,8 @@ test('a read-only client has replicas finish its read of a put half done, and ot
   assert.ok(engine.counters.resolves > 0);
   assert.equal(engine.counters.writeBacks, 0);
 
-  await withVictim(scene, async ({ client: other, relays }) => {
-    relays[0]!.toReplica = lost;
+  await withVictim(scene, async ({ client: other, proxies }) => {
+    proxies[0]!.toReplica = lost;
     assert.deepEqual(await other.get('key'), newer);
   });
 });

@@ -24,12 +24,18 @@ export interface ProofContext {
 export interface ClaimResult {
   readonly claim: string;
   readonly ok: boolean;
+  /** What it needs is not there, so that it is neither shown nor refuted: `ok` is false, and `figures` says what is missing. */
+  readonly isNotRun?: true;
   /** One line. */
   readonly figures: string;
   /** More of them, in lines and columns. */
   readonly table?: string;
   /** The same for machines. */
   readonly data: Readonly<Record<string, unknown>>;
+}
+
+export function notRun(claim: string, reason: string): ClaimResult {
+  return { claim, ok: false, isNotRun: true, figures: reason, data: {} };
 }
 
 export const MINUTE_MS = 60_000;

@@ -10,6 +10,7 @@ import { handshakeFlood } from './handshake-flood.ts';
 import { increments } from './increments.ts';
 import { memoryFlat } from './memory-flat.ts';
 import { memoryKeys } from './memory-keys.ts';
+import { plainBefore } from './plain-before.ts';
 import type { Proof } from './proof.ts';
 import { rotation } from './rotation.ts';
 import { rmwSpeed } from './rmw-speed.ts';
@@ -33,6 +34,7 @@ export const PROOFS: readonly Proof[] = [
   rotation,
   speed,
   rmwSpeed,
+  plainBefore,
   goodput,
   largeValues,
   byteRate,

@@ -8,16 +8,20 @@ import { TiedGroup } from './tied-group.ts';
 
 const BENCH_TIMEOUT_MS = 10 * MINUTE_MS;
 
-/** `avocado bench` as its users run it, and its report. */
+/**
+ * `avocado bench` as its users run it, and its report.
+ * @param main The executable of another build.
+ */
 export async function bench<Report = BenchReport>(
   context: ProofContext,
   what: string,
   args: readonly string[],
+  main?: string,
 ): Promise<Report> {
   context.progress(`bench: ${what}`);
   const path = join(context.directory, 'bench.json');
   const sandbox = makeSandbox();
-  const child = startAvocado(sandbox, ['bench', ...args, '--quiet', '--json', path], { detached: true });
+  const child = startAvocado(sandbox, ['bench', ...args, '--quiet', '--json', path], { detached: true, main });
   const group = new TiedGroup(child);
   const timer = setTimeout(() => group.signal('SIGTERM'), BENCH_TIMEOUT_MS);
   try {

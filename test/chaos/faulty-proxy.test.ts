@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { CALM } from '../../bench/chaos/faulty-channel.ts';
-import { UdpProxy } from '../../bench/chaos/udp-proxy.ts';
+import { FaultyProxy } from '../../bench/chaos/faulty-proxy.ts';
 import { UdpTransport } from '../../net/udp.ts';
 import { until } from '../processes/until.ts';
 
@@ -49,10 +49,10 @@ class Socket {
   }
 }
 
-async function proxyBeforeEcho(): Promise<{ proxy: UdpProxy; replica: Socket }> {
+async function proxyBeforeEcho(): Promise<{ proxy: FaultyProxy; replica: Socket }> {
   const replica = await Socket.open();
   replica.onReceived = ({ text, port }) => replica.send(`${text}!`, port);
-  const proxy = await UdpProxy.open({ replicaPort: replica.transport.port, seed: 1, index: 0 });
+  const proxy = await FaultyProxy.open({ replicaPort: replica.transport.port, seed: 1, index: 0 });
   open.push(proxy);
   return { proxy, replica };
 }
