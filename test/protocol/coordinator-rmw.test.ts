@@ -780,6 +780,21 @@ test('should run its own read-modify-writes of one key one after the other, and 
   harness.assertIdle();
 });
 
+test('should not let a key wait for another that was chosen for its hash', () => {
+  const harness = new CoordinatorHarness();
+  // FNV-1a by words, of two words: the second takes back what the first differs by.
+  const [key, chosen] = [Buffer.alloc(8), Buffer.alloc(8)];
+  const afterFirst = (first: number): number => Math.imul(0x811c9dc5 ^ first, 0x01000193);
+  key.writeInt32LE(1, 0);
+  chosen.writeInt32LE(2, 0);
+  chosen.writeInt32LE(afterFirst(1) ^ afterFirst(2), 4);
+  harness.rmw(BASE, chosen);
+  harness.rmw(BASE, chosen);
+  harness.messenger.take();
+  harness.rmw(BASE, key);
+  assert.equal(harness.askedRmw(MESSAGE_PREPARE).length, 2, 'it asks at once');
+});
+
 test('should prepare the next one of its key as the one before is decided, a few times in a row, and then once when it has ended', () => {
   const harness = new CoordinatorHarness();
   for (let i = 0; i < 7; i++) harness.rmw(BASE);
