@@ -19,7 +19,7 @@ export interface ScanOptions extends CountOptions {
   readonly reverse?: boolean;
   /** Without values. */
   readonly keysOnly?: boolean;
-  /** Keys of a page at most, 1 to 4,096; default 256. Large values make pages shorter. */
+  /** Keys of a page at most, 1 to 4,096; default 256. Large values make pages shorter: they have some 4 MiB. */
   readonly pageSize?: number;
 }
 

@@ -185,14 +185,14 @@ export class ScanFlow {
 
   /** Begins gets of keys that wait, as far as there are places. */
   pump(): void {
-    while (this.#waiting.length > 0) {
-      const scan = this.#waiting[0]!;
-      while (scan.unread.length > 0) {
+    if (this.#waiting.length === 0) return;
+    for (const scan of this.#waiting) {
+      while (scan.mayReadOn) {
         if (this.#reads.size >= SCAN_READS_MAX || !this.#beginRead(scan, scan.unread.at(-1)!)) return;
         scan.unread.pop();
       }
-      this.#waiting.shift();
     }
+    this.#waiting = this.#waiting.filter(({ unread }) => unread.length > 0);
   }
 
   #beginRead(scan: Scan, item: Item): boolean {
@@ -231,8 +231,7 @@ export class ScanFlow {
     this.#reads.delete(slot);
     scan.readSlots.delete(slot);
     if (outcome === 'ok') {
-      item.isThere = true;
-      if (scan.request.wantsValues) item.value = Buffer.from(value.subarray(0, valueBytes));
+      scan.onFound(item, value, valueBytes);
     } else if (outcome !== 'absent') {
       scan.failedKey = item.key;
       return { slot: scan.slot, outcome };

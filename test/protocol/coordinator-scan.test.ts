@@ -289,6 +289,53 @@ test('more keys than there are places for are read one after the other', () => {
   assert.deepEqual(harness.page().keys, names);
 });
 
+test('large values end a page early, and few are asked for before it is known how large they are', () => {
+  for (const isReverse of [false, true]) {
+    const harness = new ScanHarness();
+    const names = Array.from({ length: 60 }, (_, i) => `k${String(i).padStart(2, '0')}`);
+    if (isReverse) names.reverse();
+    harness.scan({ wantsValues: true, isReverse });
+    const entries = names.map((key) => entry(key, 1));
+    harness.replies(entries, entries);
+    const value = 'x'.repeat(400_000);
+    const asked: string[] = [];
+    for (let reads = harness.asked(MESSAGE_READ); reads.length > 0; reads = harness.asked(MESSAGE_READ)) {
+      const copies = new Map(reads.map(({ key }) => [textOf(key), harness.copyOf(value, stampOf(1), key)]));
+      asked.push(...copies.keys());
+      if (asked.length === copies.size) assert.equal(asked.length, 16);
+      for (const read of reads) {
+        const copy = copies.get(textOf(read.key))!;
+        harness.answerRead(read, wantsValue(read) ? copy : { stamp: copy.stamp });
+      }
+      // A chunk a turn is opened.
+      while (harness.pages.length === 0 && harness.messenger.sent.length === 0) harness.turn(0);
+    }
+    const { keys, values, covered } = harness.page();
+    assert.deepEqual(keys, names.slice(0, 16), 'so many are more than enough');
+    assert.deepEqual(new Set(asked), new Set(keys), 'and no more were asked for');
+    assert.ok(values!.every((one) => one === value));
+    assert.equal(covered, keys!.at(-1), 'the next page begins behind them');
+  }
+});
+
+test('small values that did not come are asked for side by side, as soon as it is known that they are', () => {
+  const harness = new ScanHarness();
+  const names = Array.from({ length: 60 }, (_, i) => `k${String(i).padStart(2, '0')}`);
+  harness.scan({ wantsValues: true });
+  const entries = names.map((key) => entry(key, 1));
+  harness.replies(entries, entries);
+  const rounds: number[] = [];
+  for (let reads = harness.asked(MESSAGE_READ); reads.length > 0; reads = harness.asked(MESSAGE_READ)) {
+    rounds.push(reads.length / 2);
+    for (const read of reads) {
+      const copy = harness.copyOf('small', stampOf(1), read.key);
+      harness.answerRead(read, wantsValue(read) ? copy : { stamp: copy.stamp });
+    }
+  }
+  assert.deepEqual(rounds, [16, 44]);
+  assert.deepEqual([harness.page().keys, harness.page().covered], [names, undefined]);
+});
+
 test('gets of scans take no places from operations, and operations none from them', () => {
   const harness = new ScanHarness({ capacity: 2 });
   assert.notEqual(harness.scan(), -1);
