@@ -215,9 +215,10 @@ export class Client {
     const attempts = count('attempts', options.attempts ?? ATTEMPTS_DEFAULT, Number.MAX_SAFE_INTEGER);
     const endMs = performance.now() + this.#deadlineOf(options);
     const { signal } = options;
+    const leftMs = (): number => Math.max(endMs - performance.now(), Number.MIN_VALUE);
     const step = (): OperationOptions => ({
       // One that has run out ends as any does, by its outcome.
-      deadlineMs: Math.max(endMs - performance.now(), Number.MIN_VALUE),
+      deadlineMs: leftMs(),
       ...(signal !== undefined && { signal }),
     });
     return await runUpdate(
@@ -226,6 +227,7 @@ export class Client {
         setIf: (expected, value) => this.compareAndSet(key, expected, value, step()),
         deleteIf: (expected) => this.deleteIf(key, expected, step()),
         signal,
+        leftMs,
       },
       change,
       attempts,
