@@ -25,7 +25,7 @@ import { ROUTES } from './route.ts';
 import type { Route } from './route.ts';
 import { ATTEMPTS_DEFAULT, runUpdate } from './update.ts';
 import type { Change } from './update.ts';
-import { scanPages } from './scans.ts';
+import { scanPages, throwIfAborted } from './scans.ts';
 import type { CountOptions, ScanOptions, ScannedKey, ScannedPair } from './scans.ts';
 import type { ScanPage } from '../protocol/scan-request.ts';
 
@@ -265,7 +265,10 @@ export class Client {
   scan(options?: ScanOptions): AsyncGenerator<ScannedPair, void, void>;
   async *scan(options: ScanOptions = {}): AsyncGenerator<ScannedKey | ScannedPair, void, void> {
     for await (const { keys, values } of this.#pages(options)) {
-      for (const [i, key] of keys.entries()) yield options.keysOnly === true ? { key } : { key, value: values[i]! };
+      for (const [i, key] of keys.entries()) {
+        throwIfAborted(options);
+        yield options.keysOnly === true ? { key } : { key, value: values[i]! };
+      }
     }
   }
 

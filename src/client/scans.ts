@@ -1,6 +1,7 @@
 import { AvocadoError } from '../errors.ts';
 import { SCAN_ENTRIES_MAX } from '../protocol/scan-messages.ts';
 import type { ScanPage, ScanRequest } from '../protocol/scan-request.ts';
+import { errorOf } from './failures.ts';
 import { boundsOf } from './scan-range.ts';
 import type { ScanRange } from './scan-range.ts';
 
@@ -60,6 +61,7 @@ export async function* scanPages(options: ScanOptions, fetchPage: FetchPage): As
   try {
     for (;;) {
       const page = await fetched;
+      throwIfAborted(options);
       left -= page.keys.length;
       request = left > 0 ? requestBehind(request, page, Math.min(pageSize, left)) : undefined;
       if (request !== undefined) {
@@ -74,6 +76,11 @@ export async function* scanPages(options: ScanOptions, fetchPage: FetchPage): As
     options.signal?.removeEventListener('abort', onAbort);
     stop.abort();
   }
+}
+
+/** A page may have come before its caller gave up. @throws AvocadoError ABORTED. */
+export function throwIfAborted({ signal }: CountOptions): void {
+  if (signal?.aborted === true) throw errorOf('scan', 'aborted');
 }
 
 /** Undefined: the range ends with this page. */

@@ -114,13 +114,18 @@ test('the next page is asked for while the caller has one, and given up when the
 
 test('the signal of the caller ends pages, before and while they are asked for', async () => {
   const pages = new Pages();
-  await pages.all({ signal: AbortSignal.abort() });
+  const aborted = { code: 'ABORTED', message: 'scan: the caller aborted it; it had no effect' };
+  await assert.rejects(pages.all({ signal: AbortSignal.abort() }), aborted);
   assert.ok(pages.signals[0]!.aborted);
   const caller = new AbortController();
   const others = new Pages();
-  for await (const { keys } of scanPages({ signal: caller.signal }, others.fetch)) {
-    if (keys[0]!.toString() === 'a') caller.abort();
-  }
+  const read = async (): Promise<void> => {
+    for await (const { keys } of scanPages({ signal: caller.signal }, others.fetch)) {
+      assert.equal(keys[0]!.toString(), 'a', 'nor is the next one handed out, though it has come');
+      caller.abort();
+    }
+  };
+  await assert.rejects(read(), aborted);
   assert.ok(others.signals[1]!.aborted);
 });
 

@@ -140,6 +140,8 @@ const disagreements: Record<string, [ScanEntry[], ScanEntry[]]> = {
   'has another high word of its writer at one': [[{ key: 'k', stamp: stampOf(2, 1, 7) }], [entry('k', 2)]],
   'has a read-modify-write at one': [[{ key: 'k', stamp: stampOf(2, 1, 0, 1) }], [entry('k', 2)]],
   'has a counter that differs in its high word': [[entry('k', 2)], [entry('k', 2 + 2 ** 40)]],
+  'was never written at one': [[entry('k', 2)], [{ key: 'k', stamp: NO_STAMP, isTombstone: true }]],
+  'is a first read-modify-write at one': [[{ key: 'k', stamp: { ...NO_STAMP, rmw: 1 }, isTombstone: true }], []],
   'is missing at one': [[entry('k', 2)], []],
   'is missing at the other': [[], [entry('k', 2)]],
   'is deleted at one': [[tombstone('k', 3)], [entry('k', 2)]],
@@ -163,6 +165,16 @@ for (const [name, [first, second]] of Object.entries(disagreements)) {
     }
   });
 }
+
+test('a key that was never written needs no get, whether members have an entry for it or not', () => {
+  const harness = new ScanHarness();
+  const none: ScanEntry = { key: 'k', stamp: NO_STAMP, isTombstone: true };
+  const [a, l] = [entry('a', 1), { ...none, key: 'l' }];
+  harness.scan();
+  harness.replies([a, none], [a, l]);
+  harness.assertNothingAsked();
+  assert.deepEqual(harness.page().keys, ['a']);
+});
 
 test('nothing is taken from behind the first end of an answer that was cut short', () => {
   const harness = new ScanHarness();
