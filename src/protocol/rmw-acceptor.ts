@@ -216,8 +216,8 @@ export class RmwAcceptor {
 
   #onAccept(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
-    if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_BALLOT))) return;
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
+    if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_BALLOT))) return;
     const isNew = words[word + WORD_ENVELOPE_BYTES]! > 0 && isOwn(session.peer, words, word + WORD_ACCEPT_ID);
     if (isNew && this.#takesDataKey?.(words[valueWord]! >>> 0) === false) return this.#drops.count('old-data-key');
     const store = this.#store;
