@@ -213,6 +213,9 @@ test('should jump to a later slot, and merge rings', () => {
     committed.ring.map(({ slot }) => slot).toSorted((a, b) => a - b),
     [8, 9, 10],
   );
+  // A COMMIT of slot 2 that arrives late does not take the place back.
+  assert.equal(ask(replica, commitOf(KEY, 2, { stamp: FIRST, ring: [{ slot: 2, id: id(2) }], sealed })).flags, 0);
+  assert.deepEqual(ask(replica, prepareOf(KEY, 5, ballot(9))).ring, committed.ring);
 });
 
 test('should keep a later slot and a greater stamp when an earlier COMMIT arrives late', () => {
