@@ -518,6 +518,17 @@ test('should bring members up to the slot before when a quorum lacks nothing els
   assert.equal(harness.askedRmw(MESSAGE_PREPARE).length, 2);
 });
 
+test('should name no decision of the slot before when only that of an earlier one is known', () => {
+  const harness = new CoordinatorHarness({ memberCount: 3 });
+  harness.readyMask = 0b011;
+  harness.rmw(BASE);
+  const prepares = harness.askedRmw(MESSAGE_PREPARE);
+  // The id is that of slot 4; the other has jumped to slot 5.
+  promise(harness, prepares, { slot: 5, lastId: OTHER_ID }, { slot: 6 });
+  const [commit] = harness.askedRmw(MESSAGE_COMMIT);
+  assert.deepEqual([commit!.consensusSlot, commit!.ring], [5, []]);
+});
+
 test('should bring a member up to the slot before that is behind at ACCEPT, when another has no room for the proposal', () => {
   for (const isFullFirst of [true, false]) {
     const harness = new CoordinatorHarness();
