@@ -37,6 +37,8 @@ export type PageRequest = Omit<ScanRequest, 'onScanEnded'>;
 export type FetchPage = (request: PageRequest, signal: AbortSignal) => Promise<ScanPage>;
 
 const PAGE_SIZE_DEFAULT = 256;
+/** So many times as many entries are asked for behind a page that was not full: it may be that most keys there are deleted. */
+const ENTRIES_GROWTH = 4;
 
 /** @throws AvocadoError INVALID_KEY or INVALID_ARGUMENT, with the first page. */
 export async function* scanPages(options: ScanOptions, fetchPage: FetchPage): AsyncGenerator<ScanPage, void, void> {
@@ -84,10 +86,17 @@ export function throwIfAborted({ signal }: CountOptions): void {
 }
 
 /** Undefined: the range ends with this page. */
-export function requestBehind(request: PageRequest, { covered }: ScanPage, keysMax: number): PageRequest | undefined {
+export function requestBehind(
+  request: PageRequest,
+  { keys, covered }: ScanPage,
+  keysMax: number,
+): PageRequest | undefined {
   if (covered === undefined) return undefined;
-  if (request.isReverse) return { ...request, end: covered, keysMax };
-  return { ...request, start: covered, isAfterStart: true, keysMax };
+  const isFull = keys.length === request.keysMax;
+  const grown = (request.entriesMax ?? request.keysMax) * ENTRIES_GROWTH;
+  const entriesMax = isFull ? keysMax : Math.min(grown, SCAN_ENTRIES_MAX);
+  if (request.isReverse) return { ...request, end: covered, keysMax, entriesMax };
+  return { ...request, start: covered, isAfterStart: true, keysMax, entriesMax };
 }
 
 function wholeNumber(name: string, value: number, min: number, max: number): number {

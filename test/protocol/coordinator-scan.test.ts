@@ -207,6 +207,15 @@ test('a page of deleted keys has none and still goes on', () => {
   assert.deepEqual([harness.page().keys, harness.page().covered], [[], 'b']);
 });
 
+test('more entries than keys may be asked for, and the page has as many keys as were wanted', () => {
+  const harness = new ScanHarness();
+  harness.scan({ keysMax: 1, entriesMax: 100 });
+  const entries = [tombstone('a', 1), entry('b', 1), entry('c', 1)];
+  const asked = harness.replies(entries, entries);
+  assert.ok(asked.every(({ entries: wanted }) => wanted === 100));
+  assert.deepEqual([harness.page().keys, harness.page().covered], [['b'], 'b']);
+});
+
 test('a page ends when it has as many keys as were wanted', () => {
   const harness = new ScanHarness();
   harness.scan({ keysMax: 2 });
