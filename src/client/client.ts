@@ -203,6 +203,7 @@ export class Client {
   /**
    * Replaces a value by what a function makes of it, so that no change of others in between is lost. The function may
    * run several times, may be async, and removes the key by returning undefined; returning an equal value changes nothing.
+   * An async one is waited for no longer than the deadline.
    *
    *     const client = await connect({ cluster: './cluster' });
    *     await client.update('list', (current) => `${current ?? ''}milk\n`);
