@@ -51,9 +51,7 @@ export const DROP_REASONS = [
   'old-data-key',
   /** A WRITE with a known stamp and another tag. */
   'stamp-conflict',
-  /** A PREPARE or ACCEPT whose ballot number is far above all that were met before. */
-  'ballot-too-far',
-  /** A stamp whose counter is further above those known than writes can have brought it. */
+  /** A stamp's counter, or a ballot's number, that is further above those known than time can have brought it. */
   'counter-too-far',
   /** An answer to an operation or phase that has ended. */
   'late-answer',

@@ -47,7 +47,7 @@ export function updateCommand(): Command {
       'after',
       `
 The program is run directly, without a shell; an absent key gives it nothing to read. When it ends with another code than 0
-nothing is changed. Options of this command stand before the key.
+nothing is changed; nor when it takes longer than --timeout, which ends it. Options of this command stand before the key.
 
 Examples:
   avocado update greeting tr a-z A-Z
@@ -58,24 +58,34 @@ Examples:
 }
 
 async function update(key: string, program: string, args: string[], options: UpdateOptions): Promise<void> {
+  const stop = new AbortController();
+  const filter = (current: Buffer | undefined): Promise<Buffer> =>
+    runFilter(program, args, current ?? Buffer.alloc(0), stop.signal);
+  const { attempts } = options;
   const state = await withClient(options, (client, deadlineMs) =>
-    client.update(key, (current) => runFilter(program, args, current ?? Buffer.alloc(0)), {
-      deadlineMs,
-      attempts: options.attempts,
-    }),
-  );
+    client.update(key, filter, { deadlineMs, attempts }),
+  ).finally(() => stop.abort());
   const done = { key, ...describeValue(state.value), version: state.version };
   process.stdout.write(options.json === true ? `${JSON.stringify(done)}\n` : 'ok\n');
 }
 
-async function runFilter(program: string, args: readonly string[], input: Buffer): Promise<Buffer> {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+/** @param signal Ends the program: its time is over. */
+async function runFilter(
+  program: string,
+  args: readonly string[],
+  input: Buffer,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'], signal });
   const ended = new Promise<string | undefined>((resolve, reject) => {
-    child.once('error', ({ code }: NodeJS.ErrnoException) =>
+    child.once('error', ({ code }: NodeJS.ErrnoException) => {
+      // What it has started itself may hold the pipe open, and live on.
+      child.stdout.destroy();
+      child.unref();
       reject(
         new CommandFailure(`error: ${program} can't be run (${code}): give a program in the path`, EXIT_WRONG_INPUT),
-      ),
-    );
+      );
+    });
     child.once('close', (code, signal) => resolve(code === 0 ? undefined : (signal ?? `code ${code}`)));
   });
   // A program may end without having read all.

@@ -58,7 +58,7 @@ export class Calls implements OperationSink {
           ),
         );
       }
-      if (signal !== undefined) call.listen(signal, () => this.#abort(call));
+      if (signal !== undefined && !call.isSettled) call.listen(signal, () => this.#abort(call));
     });
   }
 
@@ -89,10 +89,16 @@ export class Calls implements OperationSink {
     this.#waitingFirst = 0;
   }
 
+  /** False when there is no place for it now. */
   #start(call: Call): boolean {
     const { operations } = this.#engine!;
-    const token = this.#freeTokens.pop() ?? this.#inFlight.length;
     const leftMs = call.endMs - performance.now();
+    if (leftMs <= 0) {
+      // Nothing is sent that could only end without being known.
+      call.settle('deadline', EMPTY, 0, operations);
+      return true;
+    }
+    const token = this.#freeTokens.pop() ?? this.#inFlight.length;
     const operationId = call.kind.start(operations, token, call, leftMs);
     if (operationId === TABLE_FULL) {
       this.#freeTokens.push(token);

@@ -25,7 +25,7 @@ import { ROUTES } from './route.ts';
 import type { Route } from './route.ts';
 import { ATTEMPTS_DEFAULT, runUpdate } from './update.ts';
 import type { Change } from './update.ts';
-import { scanPages } from './scans.ts';
+import { scanPages, throwIfAborted } from './scans.ts';
 import type { CountOptions, ScanOptions, ScannedKey, ScannedPair } from './scans.ts';
 import type { ScanPage } from '../protocol/scan-request.ts';
 
@@ -203,6 +203,7 @@ export class Client {
   /**
    * Replaces a value by what a function makes of it, so that no change of others in between is lost. The function may
    * run several times, may be async, and removes the key by returning undefined; returning an equal value changes nothing.
+   * An async one is waited for no longer than the deadline.
    *
    *     const client = await connect({ cluster: './cluster' });
    *     await client.update('list', (current) => `${current ?? ''}milk\n`);
@@ -215,9 +216,10 @@ export class Client {
     const attempts = count('attempts', options.attempts ?? ATTEMPTS_DEFAULT, Number.MAX_SAFE_INTEGER);
     const endMs = performance.now() + this.#deadlineOf(options);
     const { signal } = options;
+    const leftMs = (): number => Math.max(endMs - performance.now(), Number.MIN_VALUE);
     const step = (): OperationOptions => ({
       // One that has run out ends as any does, by its outcome.
-      deadlineMs: Math.max(endMs - performance.now(), Number.MIN_VALUE),
+      deadlineMs: leftMs(),
       ...(signal !== undefined && { signal }),
     });
     return await runUpdate(
@@ -226,6 +228,7 @@ export class Client {
         setIf: (expected, value) => this.compareAndSet(key, expected, value, step()),
         deleteIf: (expected) => this.deleteIf(key, expected, step()),
         signal,
+        leftMs,
       },
       change,
       attempts,
@@ -263,7 +266,10 @@ export class Client {
   scan(options?: ScanOptions): AsyncGenerator<ScannedPair, void, void>;
   async *scan(options: ScanOptions = {}): AsyncGenerator<ScannedKey | ScannedPair, void, void> {
     for await (const { keys, values } of this.#pages(options)) {
-      for (const [i, key] of keys.entries()) yield options.keysOnly === true ? { key } : { key, value: values[i]! };
+      for (const [i, key] of keys.entries()) {
+        throwIfAborted(options);
+        yield options.keysOnly === true ? { key } : { key, value: values[i]! };
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 import { AvocadoError } from '../errors.ts';
 import { SCAN_ENTRIES_MAX } from '../protocol/scan-messages.ts';
 import type { ScanPage, ScanRequest } from '../protocol/scan-request.ts';
+import { errorOf } from './failures.ts';
 import { boundsOf } from './scan-range.ts';
 import type { ScanRange } from './scan-range.ts';
 
@@ -19,7 +20,7 @@ export interface ScanOptions extends CountOptions {
   readonly reverse?: boolean;
   /** Without values. */
   readonly keysOnly?: boolean;
-  /** Keys of a page at most, 1 to 4,096; default 256. Large values make pages shorter. */
+  /** Keys of a page at most, 1 to 4,096; default 256. Large values make pages shorter: they have some 4 MiB. */
   readonly pageSize?: number;
 }
 
@@ -36,6 +37,8 @@ export type PageRequest = Omit<ScanRequest, 'onScanEnded'>;
 export type FetchPage = (request: PageRequest, signal: AbortSignal) => Promise<ScanPage>;
 
 const PAGE_SIZE_DEFAULT = 256;
+/** So many times as many entries are asked for behind a page that was not full: it may be that most keys there are deleted. */
+const ENTRIES_GROWTH = 4;
 
 /** @throws AvocadoError INVALID_KEY or INVALID_ARGUMENT, with the first page. */
 export async function* scanPages(options: ScanOptions, fetchPage: FetchPage): AsyncGenerator<ScanPage, void, void> {
@@ -60,6 +63,7 @@ export async function* scanPages(options: ScanOptions, fetchPage: FetchPage): As
   try {
     for (;;) {
       const page = await fetched;
+      throwIfAborted(options);
       left -= page.keys.length;
       request = left > 0 ? requestBehind(request, page, Math.min(pageSize, left)) : undefined;
       if (request !== undefined) {
@@ -76,11 +80,23 @@ export async function* scanPages(options: ScanOptions, fetchPage: FetchPage): As
   }
 }
 
+/** A page may have come before its caller gave up. @throws AvocadoError ABORTED. */
+export function throwIfAborted({ signal }: CountOptions): void {
+  if (signal?.aborted === true) throw errorOf('scan', 'aborted');
+}
+
 /** Undefined: the range ends with this page. */
-export function requestBehind(request: PageRequest, { covered }: ScanPage, keysMax: number): PageRequest | undefined {
+export function requestBehind(
+  request: PageRequest,
+  { keys, covered }: ScanPage,
+  keysMax: number,
+): PageRequest | undefined {
   if (covered === undefined) return undefined;
-  if (request.isReverse) return { ...request, end: covered, keysMax };
-  return { ...request, start: covered, isAfterStart: true, keysMax };
+  const isFull = keys.length === request.keysMax;
+  const grown = (request.entriesMax ?? request.keysMax) * ENTRIES_GROWTH;
+  const entriesMax = isFull ? keysMax : Math.min(grown, SCAN_ENTRIES_MAX);
+  if (request.isReverse) return { ...request, end: covered, keysMax, entriesMax };
+  return { ...request, start: covered, isAfterStart: true, keysMax, entriesMax };
 }
 
 function wholeNumber(name: string, value: number, min: number, max: number): number {

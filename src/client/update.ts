@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AvocadoError } from '../errors.ts';
 import { valueBytesOf } from './arguments.ts';
+import { errorOf } from './failures.ts';
 import type { ConditionalResult, Expected, Value, Versioned } from './read-modify-write.ts';
 
 /**
@@ -16,19 +17,23 @@ export const ATTEMPTS_DEFAULT = 100;
 /** Before another attempt: from 0 to this, doubled with each one up to the largest, so that contenders come apart. */
 const BACKOFF_MS_MIN = 1;
 const BACKOFF_MS_MAX = 64;
+/** Of setTimeout(), which takes more for nothing. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export interface UpdateSteps {
   read(): Promise<Versioned>;
   setIf(expected: Expected, value: Value): Promise<ConditionalResult>;
   deleteIf(expected: Expected): Promise<ConditionalResult>;
   readonly signal: AbortSignal | undefined;
+  /** Of the whole update. */
+  leftMs(): number;
 }
 
 export async function runUpdate(steps: UpdateSteps, change: Change, attempts: number): Promise<Versioned> {
   let state = await steps.read();
   for (let attempt = 1; ; attempt++) {
     // A copy: the function may change it in place.
-    const changed = await change(state.value && Buffer.from(state.value));
+    const changed = await inTime(change(state.value && Buffer.from(state.value)), steps);
     const value = changed === undefined ? undefined : Buffer.from(valueBytesOf(changed));
     // Nothing to do: the read alone was the operation.
     if (isEqual(value, state.value)) return state;
@@ -44,6 +49,34 @@ export async function runUpdate(steps: UpdateSteps, change: Change, attempts: nu
     state = result;
     const backoffMs = Math.random() * Math.min(BACKOFF_MS_MIN * 2 ** (attempt - 1), BACKOFF_MS_MAX);
     if (attempt > 1) await sleep(backoffMs, undefined, { signal: steps.signal }).catch(() => {});
+  }
+}
+
+/** What the function makes, unless it takes longer than the update may: then it is waited for no more. Nothing was sent. */
+async function inTime<Made>(making: Made | Promise<Made>, steps: UpdateSteps): Promise<Made> {
+  if (!(making instanceof Promise)) return making;
+  const stop = new AbortController();
+  const { signal } = steps;
+  const onAbort = (): void => stop.abort();
+  if (signal?.aborted === true) onAbort();
+  else signal?.addEventListener('abort', onAbort, { once: true });
+  const timeIsUp = sleep(Math.min(steps.leftMs(), TIMER_MS_MAX), undefined, { signal: stop.signal }).then(
+    () => {
+      throw new AvocadoError(
+        'DEADLINE_EXCEEDED',
+        'update: making the new value took until the deadline; it had no effect',
+      );
+    },
+    () => {
+      throw errorOf('update', 'aborted');
+    },
+  );
+  try {
+    return await Promise.race([making, timeIsUp]);
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+    timeIsUp.catch(() => {});
+    stop.abort();
   }
 }
 

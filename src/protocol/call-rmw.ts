@@ -27,8 +27,8 @@ const WORD_RMW = 8;
 export const WORD_CALL_RMW_EXPECTED = 10;
 export const CALL_RMW_BYTES = 40;
 
-/** Changes of no other kind and condition are asked for. */
-export function isKnownRequest(change: number, condition: number): boolean {
+/** Changes of no other kind and condition are asked for; RMW_RESEAL is none of a client's. */
+function isKnownRequest(change: number, condition: number): boolean {
   switch (change) {
     case RMW_SET:
       return condition >= CONDITION_NONE && condition <= CONDITION_VERSION;

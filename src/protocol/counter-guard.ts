@@ -10,7 +10,7 @@ import type { Peer } from './peer.ts';
 /**
  * Keeps one client from using the counters of stamps up. There are 2^53, and a write takes one more than the greatest of its
  * key; but who may write can name any. So a replica takes no counter above its **ceiling**, whoever brings it: WRITE, by
- * parts too, write-back, ACCEPT, COMMIT.
+ * parts too, write-back, ACCEPT, COMMIT. Numbers of ballots (PREPARE, ACCEPT) are counters to it, too.
  *
  *     ceiling   rises with time, by COUNTER_STEP_MAX a second, to COUNTER_STEP_MAX above the greatest counter known
  *     refused   is counted and not answered: for its coordinator that is a loss, and it sends again. Meanwhile the replica asks

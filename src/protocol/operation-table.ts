@@ -3,6 +3,7 @@ import type { Region } from '../../net/bytes.ts';
 import { alignUp, copyWords } from '../../net/bytes.ts';
 import { NO_REF } from '../store/host-memory.ts';
 import type { HostMemory } from '../store/host-memory.ts';
+import { compareKeys } from '../store/key-order.ts';
 
 /**
  * Operations in flight, one typed array a field, preallocated. A slot's generation grows with each phase, so that
@@ -214,7 +215,7 @@ export class OperationTable {
     copyWords(target, targetWord, memory.region(ref).words, memory.wordOffset(ref), wordCount);
   }
 
-  /** Of the key: 32-bit FNV-1a by words. Only for places that collisions do no harm to. */
+  /** Of the key: 32-bit FNV-1a by words. Whoever chooses keys can make it the same for many. */
   keyHash(slot: number): number {
     const ref = this.keyRef[slot]!;
     const { words } = this.memory.region(ref);
@@ -223,6 +224,18 @@ export class OperationTable {
     let hash = 0x811c9dc5 | 0;
     for (let word = start; word < end; word++) hash = Math.imul(hash ^ words[word]!, 0x01000193);
     return hash;
+  }
+
+  hasSameKey(slot: number, other: number): boolean {
+    const keyBytes = this.keyBytes[slot]!;
+    if (keyBytes !== this.keyBytes[other]) return false;
+    const { memory } = this;
+    const ref = this.keyRef[slot]!;
+    const otherRef = this.keyRef[other]!;
+    const { words } = memory.region(ref);
+    const otherWords = memory.region(otherRef).words;
+    const word = memory.wordOffset(ref);
+    return compareKeys(words, word, keyBytes, otherWords, memory.wordOffset(otherRef), keyBytes) === 0;
   }
 
   hasEnvelope(slot: number): boolean {

@@ -79,9 +79,9 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  * Invariant: that slot s is decided here means that the stamp here is at least the one that slot s created. So a replica that
  * can't take the value of a COMMIT does not take its slot either. What is only accepted no READ ever sees.
  *
- * Ballot numbers grow by steps: one that is far above all met before is not taken, as coordinators go on from the greatest that
- * they are told, for all their keys; else a single message could use the numbers up. Each such message raises what is taken by
- * a step, so that a replica that was away for long takes part again after some repetitions.
+ * Ballot numbers are kept from being used up as counters of stamps are, under the same ceiling (counter-guard.ts): coordinators go
+ * on from the greatest that they are told, for all their keys. So numbers must not run away at one replica only, either: the
+ * others would take none of those coordinators' ballots, and they would be done with read-modify-writes.
  *
  * A promise is fresh for a while, as long as its coordinator takes to come back with a proposal. Meanwhile others, who ask for
  * that (FLAG_YIELD), are refused, however high their ballots: else coordinators of a contended key take each other's promises
@@ -92,8 +92,6 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  * that a writer can do to a key no more than by writing it: make values, and make numbers so large that nobody can exceed
  * them, which ends operations with stamps-exhausted.
  */
-/** A million: more than coordinators are apart unless a replica was away. To the greatest number it takes 2^33 messages. */
-const BALLOT_STEP_MAX = 2 ** 20;
 /** Some round trips of a busy local network; of a longer way the first round trip only is protected, or nothing. */
 const FRESH_MS = 5;
 
@@ -111,9 +109,6 @@ export class RmwAcceptor {
   /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
   nackedCount = 0;
   #nowMs = 0;
-  /** No ballot number above it is taken. */
-  #ballotNumberMax = BALLOT_STEP_MAX;
-
   readonly #takesDataKey: TakesDataKey | undefined;
 
   /**
@@ -161,7 +156,7 @@ export class RmwAcceptor {
 
   #onPrepare(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number): void {
     if (!isOwn(session.peer, words, word + WORD_PREPARE_BALLOT + 2)) return this.#drops.count('wrong-writer');
-    if (!this.#isInReach(readU53(words, word + WORD_PREPARE_BALLOT))) return this.#drops.count('ballot-too-far');
+    if (!this.#guard.takes(readU53(words, word + WORD_PREPARE_BALLOT))) return;
     const flags = flagsOf(words, word);
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = this.#store.find(words, word + WORD_PREPARE_KEY, keyBytes);
@@ -221,8 +216,8 @@ export class RmwAcceptor {
 
   #onAccept(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
-    if (!this.#isInReach(readU53(words, word + WORD_ACCEPT_BALLOT))) return this.#drops.count('ballot-too-far');
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
+    if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_BALLOT))) return;
     const isNew = words[word + WORD_ENVELOPE_BYTES]! > 0 && isOwn(session.peer, words, word + WORD_ACCEPT_ID);
     if (isNew && this.#takesDataKey?.(words[valueWord]! >>> 0) === false) return this.#drops.count('old-data-key');
     const store = this.#store;
@@ -409,12 +404,6 @@ export class RmwAcceptor {
     const held = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record) + RECORD_PROMISE;
     return compareBallots(held, at, words, ballotWord);
-  }
-
-  #isInReach(number: number): boolean {
-    const isInReach = number <= this.#ballotNumberMax;
-    this.#ballotNumberMax = Math.max(this.#ballotNumberMax, Math.min(number, this.#ballotNumberMax) + BALLOT_STEP_MAX);
-    return isInReach;
   }
 
   #fullFlag(): number {

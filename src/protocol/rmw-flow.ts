@@ -123,7 +123,7 @@ export class RmwFlow {
     this.#values = new RmwValues(parts, operations, rmwRequests, counters, steps);
     this.#prepares = new RmwPrepare(parts, this.#gate, this.#values, steps);
     this.#commits = new RmwCommits(parts, counters, steps);
-    this.#queues = new KeyQueues(parts.table.capacity);
+    this.#queues = new KeyQueues(parts.table.capacity, (a, b) => parts.table.hasSameKey(a, b));
   }
 
   // -- starting and ending ----------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ export class ScanFlow {
   /** Of Rounds: writes the SCAN to one member. False when the session takes nothing now. */
   askOne(session: Session<Peer>, slot: number, withValues: boolean): boolean {
     const { request, start, end } = this.#scans.get(slot)!;
-    const { isReverse, isAfterStart, wantsValues, keysMax } = request;
+    const { isReverse, isAfterStart, wantsValues, keysMax, entriesMax = keysMax } = request;
     let startBytes = start.keyBytes;
     let endBytes = end.keyBytes;
     // Two long keys may be too much for a datagram: then the far one is left out, and merging keeps to it.
@@ -133,7 +133,7 @@ export class ScanFlow {
     writeHead(words, word, MESSAGE_SCAN, flags, slot, this.#table.generation[slot]!);
     words[word + WORD_SCAN_START_BYTES] = startBytes;
     words[word + WORD_SCAN_END_BYTES] = endBytes;
-    words[word + WORD_SCAN_ENTRIES] = Math.min(keysMax, SCAN_ENTRIES_MAX);
+    words[word + WORD_SCAN_ENTRIES] = Math.min(entriesMax, SCAN_ENTRIES_MAX);
     words[word + WORD_SCAN_ENTRIES + 1] = 0;
     copyPadded(words, word + WORD_SCAN_START, start.words, start.word, startBytes);
     copyPadded(words, word + WORD_SCAN_START + (alignUp(startBytes) >> 2), end.words, end.word, endBytes);
@@ -185,14 +185,14 @@ export class ScanFlow {
 
   /** Begins gets of keys that wait, as far as there are places. */
   pump(): void {
-    while (this.#waiting.length > 0) {
-      const scan = this.#waiting[0]!;
-      while (scan.unread.length > 0) {
+    if (this.#waiting.length === 0) return;
+    for (const scan of this.#waiting) {
+      while (scan.mayReadOn) {
         if (this.#reads.size >= SCAN_READS_MAX || !this.#beginRead(scan, scan.unread.at(-1)!)) return;
         scan.unread.pop();
       }
-      this.#waiting.shift();
     }
+    this.#waiting = this.#waiting.filter(({ unread }) => unread.length > 0);
   }
 
   #beginRead(scan: Scan, item: Item): boolean {
@@ -231,8 +231,7 @@ export class ScanFlow {
     this.#reads.delete(slot);
     scan.readSlots.delete(slot);
     if (outcome === 'ok') {
-      item.isThere = true;
-      if (scan.request.wantsValues) item.value = Buffer.from(value.subarray(0, valueBytes));
+      scan.onFound(item, value, valueBytes);
     } else if (outcome !== 'absent') {
       scan.failedKey = item.key;
       return { slot: scan.slot, outcome };

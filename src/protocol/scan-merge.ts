@@ -20,7 +20,7 @@ import {
  * Puts the answers of a quorum to one SCAN together.
  *
  * A key that all of them have under the same stamp is what a get would find in one round. Any other key, one that is
- * missing somewhere included, is not decided here: it needs a get of its own, which writes back what it finds. An answer
+ * missing somewhere included, is not decided here (unless it was never written anywhere): it needs a get of its own, which writes back what it finds. An answer
  * says nothing of keys behind its last one when it was cut short, so nothing behind the first such end is looked at.
  */
 
@@ -135,7 +135,8 @@ export class ScanMerge {
     let isSame = true;
     for (const answer of this.#answers) {
       const hasKey = !answer.isRead && this.#order(keyPlaceOf(answer.region.words, answer.word), key) === 0;
-      if (!hasKey || !isSameStamp(holder, answer)) isSame = false;
+      if (!hasKey) isSame &&= hasNoStamp(holder);
+      else if (!isSameStamp(holder, answer)) isSame = false;
       else if (entryHas(answer.region.words, answer.word, ENTRY_VALUE)) this.#at = answer;
     }
     if (!isSame) return 'needs-get';
@@ -172,6 +173,16 @@ function compareEntries(wordsA: Int32Array, entryA: number, wordsB: Int32Array, 
     wordsB,
     entryKeyWord(wordsB, entryB),
     entryKeyBytes(wordsB, entryB),
+  );
+}
+
+/** As good as missing: a read-modify-write has left the entry, and changed nothing. */
+function hasNoStamp({ region: { words }, word }: ScanAnswer): boolean {
+  return (
+    words[word + WORD_ENTRY_COUNTER] === 0 &&
+    words[word + WORD_ENTRY_COUNTER + 1] === 0 &&
+    words[word + WORD_ENTRY_RMW] === 0 &&
+    entryHas(words, word, ENTRY_TOMBSTONE)
   );
 }
 

@@ -12,6 +12,8 @@ export interface ScanRequest {
   readonly isReverse: boolean;
   /** Keys that the page has at most. */
   readonly keysMax: number;
+  /** Entries, deleted ones among them, that a replica answers with at most; default: keysMax. */
+  readonly entriesMax?: number;
   readonly wantsValues: boolean;
   /**
    * Not before startScan() has returned.

@@ -24,6 +24,11 @@ export interface Found {
   readonly valueWord: number;
 }
 
+/** Values of a page, about: four of the largest. A client has two pages at once. */
+const PAGE_VALUE_BYTES_MAX = 4 * 2 ** 20;
+/** Values that are asked for before it is known how large they are. */
+const FIRST_READS_MAX = 16;
+
 export class Scan {
   readonly slot: number;
   readonly request: ScanRequest;
@@ -40,6 +45,9 @@ export class Scan {
   readonly readSlots = new Set<number>();
   failedKey: Buffer | undefined;
   #covered: Buffer | undefined;
+  /** Of the values that are here: together, and of the largest. */
+  #valueBytes = 0;
+  #largestBytes = 0;
 
   constructor(slot: number, request: ScanRequest) {
     this.slot = slot;
@@ -97,6 +105,29 @@ export class Scan {
     if (this.start.keyBytes === 0) return false;
     const order = compare(key, this.start);
     return this.request.isAfterStart ? order <= 0 : order < 0;
+  }
+
+  /** Whether the next item may be read: its value is here, or there is room for one as large as the largest before. */
+  get mayReadOn(): boolean {
+    const next = this.unread.at(-1);
+    if (next === undefined || next.found !== undefined || !this.request.wantsValues) return next !== undefined;
+    const readsMax =
+      this.#largestBytes === 0 ? FIRST_READS_MAX : (PAGE_VALUE_BYTES_MAX - this.#valueBytes) / this.#largestBytes;
+    return this.readSlots.size < Math.max(1, readsMax);
+  }
+
+  /** A key of the page is there. When the page has enough, what was not begun is left to the next one. */
+  onFound(item: Item, value: Uint8Array, valueBytes: number): void {
+    item.isThere = true;
+    if (!this.request.wantsValues) return;
+    item.value = Buffer.from(value.subarray(0, valueBytes));
+    this.#valueBytes += valueBytes;
+    this.#largestBytes = Math.max(this.#largestBytes, valueBytes);
+    if (this.#valueBytes < PAGE_VALUE_BYTES_MAX || this.unread.length === 0) return;
+    // All items are read, in their order, when values are wanted.
+    this.items.length -= this.unread.length;
+    this.unread.length = 0;
+    this.#covered = this.items.at(-1)!.key;
   }
 
   page(): ScanPage {

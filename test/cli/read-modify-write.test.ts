@@ -108,6 +108,15 @@ test('update runs a program on the value; what it fails to make changes nothing'
   assert.equal((await run('get', 'list')).stdout, 'a\nb\n');
 });
 
+test('update ends a program that takes longer than its time limit, and changes nothing', async () => {
+  await run('put', 'slow', 'as it was');
+  // The shell is ended; what it has started holds the pipe open.
+  const late = await run('update', '--timeout', '3s', 'slow', 'sh', '-c', 'sleep 20 2>/dev/null & wait');
+  assert.deepEqual([late.exitCode, late.stdout], [1, '']);
+  assert.match(late.stderr, /^error DEADLINE_EXCEEDED: /);
+  assert.equal((await run('get', 'slow')).stdout, 'as it was');
+});
+
 test('many processes at once: no change is lost', async () => {
   const processes = 6;
   await Promise.all(

@@ -1,5 +1,6 @@
 /** What the read-modify-writes of the library give back and refuse; without a cluster, so that others come in between when the test wants. */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Expected } from 'avocado-kv';
@@ -256,6 +257,39 @@ test('update: an update that has used up its time ends as its operation does', a
   const expected = { name: 'AvocadoError', code: 'DEADLINE_EXCEEDED', message: /no effect/ };
   await assert.rejects(client.update('key', slow, { deadlineMs: 10 }), expected);
   assert.equal(await client.get('key'), undefined);
+});
+
+test('update: a function that never ends is waited for no longer than the update may take', async () => {
+  const { client, engine } = open();
+  const never = (): Promise<string> => new Promise(() => {});
+  const late = { code: 'DEADLINE_EXCEEDED', message: /making the new value took until the deadline; it had no effect/ };
+  await assert.rejects(client.update('key', never, { deadlineMs: 20 }), late);
+  const controller = new AbortController();
+  const aborted = client.update('key', never, { signal: controller.signal });
+  setTimeout(() => controller.abort(), 20);
+  await assert.rejects(aborted, { code: 'ABORTED' });
+  assert.equal(getEventListeners(controller.signal, 'abort').length, 0);
+  const failing = (): Promise<string> =>
+    new Promise((_resolve, reject) => setTimeout(() => reject(new Error('late')), 40));
+  await assert.rejects(client.update('key', failing, { deadlineMs: 10 }), late);
+  assert.deepEqual(engine.started, ['get key', 'get key', 'get key']);
+  assert.equal(String((await client.update('key', async () => 'x', { deadlineMs: 2 ** 40 })).value), 'x');
+});
+
+test('a call whose time is over is not begun: whatever it is, it had no effect', async () => {
+  const { client, engine } = open();
+  const update = client.update(
+    'key',
+    () => {
+      // It does not give way, so no timer has its turn.
+      const endMs = performance.now() + 20;
+      while (performance.now() < endMs);
+      return 'x';
+    },
+    { deadlineMs: 10 },
+  );
+  await assert.rejects(update, { code: 'DEADLINE_EXCEEDED', message: /no effect/ });
+  assert.deepEqual(engine.started, ['get key']);
 });
 
 test('a version is the stamp, whatever it is', () => {

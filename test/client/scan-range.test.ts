@@ -101,6 +101,33 @@ test('pages follow each other to the end of the range, either way, up to the lim
   assert.equal(none.requests.length, 0);
 });
 
+test('behind a page that is not full more entries are asked for: a key is found behind many deleted ones in a few rounds', async () => {
+  for (const isReverse of [false, true]) {
+    const requests: PageRequest[] = [];
+    let passed = 0;
+    // Ten thousand deleted keys, and one.
+    const fetchPage = async (request: PageRequest): Promise<ScanPage> => {
+      requests.push(request);
+      passed += request.entriesMax ?? request.keysMax;
+      const key = Buffer.from(isReverse ? 'a' : 'z');
+      return passed > 10_000
+        ? { keys: [key], values: [], covered: key }
+        : { keys: [], values: [], covered: Buffer.from('m') };
+    };
+    const found: string[] = [];
+    for await (const { keys } of scanPages({ limit: 1, reverse: isReverse }, fetchPage))
+      found.push(...keys.map(String));
+    assert.deepEqual(found, [isReverse ? 'a' : 'z']);
+    assert.deepEqual(
+      requests.map(({ keysMax, entriesMax }) => [keysMax, entriesMax]),
+      [undefined, 4, 16, 64, 256, 1_024, 4_096, 4_096, 4_096].map((entries) => [1, entries]),
+    );
+  }
+  const full = new Pages();
+  await full.all({ pageSize: 4 });
+  assert.ok(full.requests.every(({ entriesMax = 4 }) => entriesMax === 4));
+});
+
 test('the next page is asked for while the caller has one, and given up when the caller leaves', async () => {
   const pages = new Pages();
   for await (const { keys } of scanPages({}, pages.fetch)) {
@@ -114,13 +141,18 @@ test('the next page is asked for while the caller has one, and given up when the
 
 test('the signal of the caller ends pages, before and while they are asked for', async () => {
   const pages = new Pages();
-  await pages.all({ signal: AbortSignal.abort() });
+  const aborted = { code: 'ABORTED', message: 'scan: the caller aborted it; it had no effect' };
+  await assert.rejects(pages.all({ signal: AbortSignal.abort() }), aborted);
   assert.ok(pages.signals[0]!.aborted);
   const caller = new AbortController();
   const others = new Pages();
-  for await (const { keys } of scanPages({ signal: caller.signal }, others.fetch)) {
-    if (keys[0]!.toString() === 'a') caller.abort();
-  }
+  const read = async (): Promise<void> => {
+    for await (const { keys } of scanPages({ signal: caller.signal }, others.fetch)) {
+      assert.equal(keys[0]!.toString(), 'a', 'nor is the next one handed out, though it has come');
+      caller.abort();
+    }
+  };
+  await assert.rejects(read(), aborted);
   assert.ok(others.signals[1]!.aborted);
 });
 

@@ -75,6 +75,11 @@ test('a scan in the smallest datagrams finds the same, long keys among them', as
 
 test('a scan ends with an error when it is aborted, too late, or its client closed', async () => {
   await assert.rejects(keysOf({ signal: AbortSignal.abort() }), { code: 'ABORTED' });
+  const leaving = new AbortController();
+  const inPage = client.scan({ signal: leaving.signal });
+  await inPage.next();
+  leaving.abort();
+  await assert.rejects(inPage.next(), { code: 'ABORTED' });
   // A replica may be faster than the clock is looked at: then it is the get of a key that is too late.
   const tooLate = { code: 'DEADLINE_EXCEEDED', message: /^scan( of "item:\d+")?: / };
   await assert.rejects(keysOf({ deadlineMs: 0.001 }), tooLate);

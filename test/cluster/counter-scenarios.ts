@@ -1,10 +1,11 @@
 /**
- * Clients with valid keys that would use the counters of stamps up, and members that were away meanwhile. Each says what is
+ * Clients with valid keys that would use the counters of stamps or the numbers of ballots up, and members that were away meanwhile. Each says what is
  * wrong, or undefined.
  */
 import { FLAG_WRITE_BACK } from '../../src/protocol/messages.ts';
 import { COUNTER_STEP_MAX } from '../../src/protocol/counter-guard.ts';
 import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
+import { sendBallot } from './hostile-changes.ts';
 import { sendPart, sendWrite } from './hostile-client.ts';
 import { OddClient } from './odd-client.ts';
 import { counterProblem } from './poison.ts';
@@ -95,4 +96,25 @@ export function nobodyCanTell(seed: number): string | undefined {
   if (outcome !== 'ok') return `a put after it ends as ${outcome}`;
   if (others.some((other) => other.counterOf('key') > 0 && other.counterOf('key') < counter)) return 'it was not met';
   return counterProblem(cluster, ['key']);
+}
+
+/**
+ * Ballots of one key go up at one member, as far as it takes them. A client that meets them there goes on from them, for all of
+ * its keys: the others must take those, too.
+ */
+export function ballotsGoUpAtOne(seed: number): string | undefined {
+  const cluster = formed({ seed });
+  const [client, hostile] = [connected(cluster), hostileOf(cluster)];
+  const member = seed % 3;
+  for (let step = 1; step <= 2_000; step++) {
+    while (!sendBallot(hostile, member, POISONED, step * COUNTER_STEP_MAX)) cluster.time.run(1);
+  }
+  for (const { index } of cluster.replicas) sendBallot(hostile, index, POISONED, STAMP_COUNTER_MAX);
+  cluster.time.run(10);
+  for (const key of [POISONED, POISONED, 'key', 'other']) {
+    const attempt = client.tryChange(key, { kind: 'incr', value: undefined, delta: 1n }, DEADLINE_MS)!;
+    cluster.finish();
+    if (attempt.outcome !== 'ok') return `an increment of ${key} ends as ${attempt.outcome}`;
+  }
+  return undefined;
 }

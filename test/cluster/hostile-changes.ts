@@ -86,6 +86,21 @@ function sendPrepare(client: OddClient, member: number, key: Buffer): void {
   });
 }
 
+/** Of the next slot, under its own ballot of that number. */
+export function sendBallot(client: OddClient, member: number, key: string, ballotNumber: number): boolean {
+  const { writerLow, writerHigh } = client;
+  return client.send(member, PREPARE_BYTES + alignUp(key.length), 0, ({ control, word }) => {
+    const { words } = control;
+    writeHead(words, word, MESSAGE_PREPARE, FLAG_NEXT, 0, 0);
+    words[word + WORD_KEY_BYTES] = key.length;
+    writeU53(words, word + WORD_PREPARE_SLOT, 1);
+    writeU53(words, word + WORD_PREPARE_BALLOT, ballotNumber);
+    words[word + WORD_PREPARE_BALLOT + 2] = writerLow;
+    words[word + WORD_PREPARE_BALLOT + 3] = writerHigh;
+    control.bytes.set(Buffer.from(key), 4 * (word + WORD_PREPARE_KEY));
+  });
+}
+
 /** A value that nobody has sealed, under an id of its own or another's, and any stamp. */
 function sendAccept(client: OddClient, member: number, key: Buffer): void {
   const { dice, writerLow, writerHigh } = client;

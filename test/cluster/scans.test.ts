@@ -55,13 +55,8 @@ for (const { name, substitutions } of [
     substitutions: [
       {
         file: MERGE,
-        find: 'if (!hasKey || !isSameStamp(holder, answer))',
-        replace: 'if (hasKey && !isSameStamp(holder, answer))',
-      },
-      {
-        file: MERGE,
-        find: 'else if (entryHas(answer.region.words',
-        replace: 'else if (hasKey && entryHas(answer.region.words',
+        find: 'isSame &&= hasNoStamp(holder);',
+        replace: ';',
       },
     ],
   },

@@ -518,6 +518,17 @@ test('should bring members up to the slot before when a quorum lacks nothing els
   assert.equal(harness.askedRmw(MESSAGE_PREPARE).length, 2);
 });
 
+test('should name no decision of the slot before when only that of an earlier one is known', () => {
+  const harness = new CoordinatorHarness({ memberCount: 3 });
+  harness.readyMask = 0b011;
+  harness.rmw(BASE);
+  const prepares = harness.askedRmw(MESSAGE_PREPARE);
+  // The id is that of slot 4; the other has jumped to slot 5.
+  promise(harness, prepares, { slot: 5, lastId: OTHER_ID }, { slot: 6 });
+  const [commit] = harness.askedRmw(MESSAGE_COMMIT);
+  assert.deepEqual([commit!.consensusSlot, commit!.ring], [5, []]);
+});
+
 test('should bring a member up to the slot before that is behind at ACCEPT, when another has no room for the proposal', () => {
   for (const isFullFirst of [true, false]) {
     const harness = new CoordinatorHarness();
@@ -778,6 +789,21 @@ test('should run its own read-modify-writes of one key one after the other, and 
   harness.coordinator.close();
   assert.deepEqual(harness.outcomes().slice(2), ['aborted', 'closed']);
   harness.assertIdle();
+});
+
+test('should not let a key wait for another that was chosen for its hash', () => {
+  const harness = new CoordinatorHarness();
+  // FNV-1a by words, of two words: the second takes back what the first differs by.
+  const [key, chosen] = [Buffer.alloc(8), Buffer.alloc(8)];
+  const afterFirst = (first: number): number => Math.imul(0x811c9dc5 ^ first, 0x01000193);
+  key.writeInt32LE(1, 0);
+  chosen.writeInt32LE(2, 0);
+  chosen.writeInt32LE(afterFirst(1) ^ afterFirst(2), 4);
+  harness.rmw(BASE, chosen);
+  harness.rmw(BASE, chosen);
+  harness.messenger.take();
+  harness.rmw(BASE, key);
+  assert.equal(harness.askedRmw(MESSAGE_PREPARE).length, 2, 'it asks at once');
 });
 
 test('should prepare the next one of its key as the one before is decided, a few times in a row, and then once when it has ended', () => {

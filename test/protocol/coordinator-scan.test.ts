@@ -140,6 +140,8 @@ const disagreements: Record<string, [ScanEntry[], ScanEntry[]]> = {
   'has another high word of its writer at one': [[{ key: 'k', stamp: stampOf(2, 1, 7) }], [entry('k', 2)]],
   'has a read-modify-write at one': [[{ key: 'k', stamp: stampOf(2, 1, 0, 1) }], [entry('k', 2)]],
   'has a counter that differs in its high word': [[entry('k', 2)], [entry('k', 2 + 2 ** 40)]],
+  'was never written at one': [[entry('k', 2)], [{ key: 'k', stamp: NO_STAMP, isTombstone: true }]],
+  'is a first read-modify-write at one': [[{ key: 'k', stamp: { ...NO_STAMP, rmw: 1 }, isTombstone: true }], []],
   'is missing at one': [[entry('k', 2)], []],
   'is missing at the other': [[], [entry('k', 2)]],
   'is deleted at one': [[tombstone('k', 3)], [entry('k', 2)]],
@@ -163,6 +165,16 @@ for (const [name, [first, second]] of Object.entries(disagreements)) {
     }
   });
 }
+
+test('a key that was never written needs no get, whether members have an entry for it or not', () => {
+  const harness = new ScanHarness();
+  const none: ScanEntry = { key: 'k', stamp: NO_STAMP, isTombstone: true };
+  const [a, l] = [entry('a', 1), { ...none, key: 'l' }];
+  harness.scan();
+  harness.replies([a, none], [a, l]);
+  harness.assertNothingAsked();
+  assert.deepEqual(harness.page().keys, ['a']);
+});
 
 test('nothing is taken from behind the first end of an answer that was cut short', () => {
   const harness = new ScanHarness();
@@ -193,6 +205,15 @@ test('a page of deleted keys has none and still goes on', () => {
   const entries = [tombstone('a', 1), tombstone('b', 1)];
   harness.replies(entries, entries, FLAG_SCAN_MORE);
   assert.deepEqual([harness.page().keys, harness.page().covered], [[], 'b']);
+});
+
+test('more entries than keys may be asked for, and the page has as many keys as were wanted', () => {
+  const harness = new ScanHarness();
+  harness.scan({ keysMax: 1, entriesMax: 100 });
+  const entries = [tombstone('a', 1), entry('b', 1), entry('c', 1)];
+  const asked = harness.replies(entries, entries);
+  assert.ok(asked.every(({ entries: wanted }) => wanted === 100));
+  assert.deepEqual([harness.page().keys, harness.page().covered], [['b'], 'b']);
 });
 
 test('a page ends when it has as many keys as were wanted', () => {
@@ -287,6 +308,53 @@ test('more keys than there are places for are read one after the other', () => {
   }
   assert.equal(answered, 2 * count);
   assert.deepEqual(harness.page().keys, names);
+});
+
+test('large values end a page early, and few are asked for before it is known how large they are', () => {
+  for (const isReverse of [false, true]) {
+    const harness = new ScanHarness();
+    const names = Array.from({ length: 60 }, (_, i) => `k${String(i).padStart(2, '0')}`);
+    if (isReverse) names.reverse();
+    harness.scan({ wantsValues: true, isReverse });
+    const entries = names.map((key) => entry(key, 1));
+    harness.replies(entries, entries);
+    const value = 'x'.repeat(400_000);
+    const asked: string[] = [];
+    for (let reads = harness.asked(MESSAGE_READ); reads.length > 0; reads = harness.asked(MESSAGE_READ)) {
+      const copies = new Map(reads.map(({ key }) => [textOf(key), harness.copyOf(value, stampOf(1), key)]));
+      asked.push(...copies.keys());
+      if (asked.length === copies.size) assert.equal(asked.length, 16);
+      for (const read of reads) {
+        const copy = copies.get(textOf(read.key))!;
+        harness.answerRead(read, wantsValue(read) ? copy : { stamp: copy.stamp });
+      }
+      // A chunk a turn is opened.
+      while (harness.pages.length === 0 && harness.messenger.sent.length === 0) harness.turn(0);
+    }
+    const { keys, values, covered } = harness.page();
+    assert.deepEqual(keys, names.slice(0, 16), 'so many are more than enough');
+    assert.deepEqual(new Set(asked), new Set(keys), 'and no more were asked for');
+    assert.ok(values!.every((one) => one === value));
+    assert.equal(covered, keys!.at(-1), 'the next page begins behind them');
+  }
+});
+
+test('small values that did not come are asked for side by side, as soon as it is known that they are', () => {
+  const harness = new ScanHarness();
+  const names = Array.from({ length: 60 }, (_, i) => `k${String(i).padStart(2, '0')}`);
+  harness.scan({ wantsValues: true });
+  const entries = names.map((key) => entry(key, 1));
+  harness.replies(entries, entries);
+  const rounds: number[] = [];
+  for (let reads = harness.asked(MESSAGE_READ); reads.length > 0; reads = harness.asked(MESSAGE_READ)) {
+    rounds.push(reads.length / 2);
+    for (const read of reads) {
+      const copy = harness.copyOf('small', stampOf(1), read.key);
+      harness.answerRead(read, wantsValue(read) ? copy : { stamp: copy.stamp });
+    }
+  }
+  assert.deepEqual(rounds, [16, 44]);
+  assert.deepEqual([harness.page().keys, harness.page().covered], [names, undefined]);
 });
 
 test('gets of scans take no places from operations, and operations none from them', () => {

@@ -24,10 +24,10 @@ import {
 import type { Peer } from '../../src/protocol/peer.ts';
 import { STAMP_COUNTER_MAX } from '../../src/stamp.ts';
 import { Dice } from '../cluster/dice.ts';
-import { bytesOf, clientPeer, memberPeer, MessageRecorder, sessionWith, writeOf } from './fixtures.ts';
+import { bytesOf, clientPeer, memberPeer, MessageRecorder, NO_STAMP, sessionWith, writeOf } from './fixtures.ts';
 import type { Message, SentMessage, Stamp } from './fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
-import { acceptOf, commitOf } from './rmw-fixtures.ts';
+import { acceptOf, commitOf, prepareOf } from './rmw-fixtures.ts';
 
 const KEY = bytesOf('a key');
 const TAG = Int32Array.of(1, 2, 3, 4);
@@ -61,6 +61,11 @@ const BRINGERS: readonly (readonly [string, (counter: number) => Message])[] = [
   ],
   ['WRITE_PART', (counter) => partOf(stampOf(counter))],
   ['ACCEPT', (counter) => acceptOf(KEY, 1, { number: 1, writer: WRITER }, proposalOf(stampOf(counter, 1)))],
+  ['PREPARE by its ballot', (number) => prepareOf(KEY, 1, { number, writer: WRITER })],
+  [
+    'ACCEPT by its ballot',
+    (number) => acceptOf(KEY, 1, { number, writer: WRITER }, proposalOf({ ...NO_STAMP, rmw: 1 })),
+  ],
   ['COMMIT', (counter) => commitOf(KEY, 1, { stamp: stampOf(counter, 1), sealed: proposalOf(stampOf(counter, 1)) })],
 ];
 

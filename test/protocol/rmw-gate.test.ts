@@ -78,6 +78,12 @@ test('should hold a promise for fresh from the last that came of it, across the 
   }
 });
 
+test('should hold no promise of a month ago for fresh, though half of the clock has gone round', () => {
+  const replica = new ReplicaHarness();
+  answerOf(replica, prepareOf(KEY, 1, ballot(1)));
+  assert.equal(yielding(replica, 2 ** 31 + 1).type, MESSAGE_PROMISE);
+});
+
 test('should end a promise that is released, and answer nothing', () => {
   const replica = new ReplicaHarness();
   answerOf(replica, prepareOf(KEY, 1, ballot(7)));
