@@ -346,7 +346,7 @@ export const mutants: readonly Mutant[] = [
     failure: /in calm a put .* ends as (outcome-unknown|deadline)/,
     substitutions: [
       {
-        file: 'src/protocol/write-parts.js',
+        file: 'src/protocol/part-transfer.js',
         find: 'this.#counters.partsRepeated += tracker.onForgotten(words, word + WORD_PROGRESS_BITMAP, wordCount);',
         replace: '',
       },
