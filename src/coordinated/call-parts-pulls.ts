@@ -173,7 +173,7 @@ export class CallPartsPulls {
 
   pump(nowMs: number): void {
     this.#nowMs = nowMs;
-    this.#parts.pump();
+    this.#parts.pump(nowMs);
   }
 
   #ask(slot: number, byteOffset: number, byteCount: number): boolean {
