@@ -1,4 +1,4 @@
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import { RttEstimator } from '../../net/rtt.ts';
 import type { Session } from '../../net/session.ts';
 import {
