@@ -1,9 +1,9 @@
 import { assert } from './assert.ts';
 import type { DropCounters } from './drops.ts';
-import { Handshakes } from './handshakes.ts';
-import type { Link } from './handshakes.ts';
+import type { HandshakesOptions } from './handshakes.ts';
 import { Inbox } from './inbox.ts';
 import type { Incoming } from './inbox.ts';
+import { Initiator } from './initiator.ts';
 import {
   ACKNOWLEDGE_AFTER_MS,
   CREDIT_AGE_MS,
@@ -20,9 +20,11 @@ import {
   SESSION_BYTES,
   TICK_INTERVAL_MS,
 } from './limits.ts';
+import type { Link } from './link.ts';
 import type { SecurityMode } from './mode.ts';
 import { Outbox } from './outbox.ts';
 import type { Outgoing } from './outbox.ts';
+import { Responder } from './responder.ts';
 import type { DatagramSealing, HandshakeCrypto, SealingSink } from './sealing.ts';
 import type { Session } from './session.ts';
 import { SessionTable } from './session.ts';
@@ -34,7 +36,7 @@ import type { Transport, TransportHandler } from './transport.ts';
  *
  *     inbox.ts        what arrives: checked, opened, handed to the application
  *     outbox.ts       what leaves: gathered in ring slots, sealed and sent at the end of the turn
- *     handshakes.ts   how sessions are made and renewed
+ *     handshakes.ts   how sessions are made and renewed: initiator.ts by who has a link, responder.ts by who is asked
  *
  * and here how they live and end.
  */
@@ -73,7 +75,8 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
   readonly datagramBytes: number;
   readonly #sealing: DatagramSealing;
   readonly #application: EndpointApplication<P>;
-  readonly #handshakes: Handshakes<P>;
+  readonly #initiator: Initiator<P>;
+  readonly #responder: Responder<P>;
   readonly #inbox: Inbox<P>;
   readonly #outbox: Outbox<P>;
   readonly #liveByPeer = new Map<string, Session<P>>();
@@ -98,7 +101,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     const onDeadSessionIdle = (session: Session<P>): void => this.#eraseWhenIdle(session);
     const sharedBuffers = options.sharedBuffers ?? false;
     this.#outbox = new Outbox({ transport, sealing, drops, datagramBytes, sharedBuffers, onDeadSessionIdle });
-    this.#handshakes = new Handshakes<P>({
+    const handshakes: HandshakesOptions<P> = {
       mode: options.mode,
       clusterId: options.clusterId,
       crypto: options.crypto,
@@ -111,12 +114,15 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
       makeRoom: () => this.#makeRoom(),
       onEstablished: (link, session) => this.#onEstablished(link, session),
       endSession,
-    });
+    };
+    this.#initiator = new Initiator(handshakes);
+    this.#responder = new Responder(handshakes);
     this.#inbox = new Inbox({
       sealing,
       drops,
       sessions,
-      handshakes: this.#handshakes,
+      initiator: this.#initiator,
+      responder: this.#responder,
       onFirstData: (session) => this.#onFirstData(session),
       onMessages: (incoming) => application.onMessages(incoming),
       endSession,
@@ -143,7 +149,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   /** When there is room again for requests that were refused, if answers make none before; Infinity when none were. */
   get roomAtMs(): number {
-    return this.#handshakes.roomAtMs(this.#nowMs);
+    return this.#initiator.roomAtMs(this.#nowMs);
   }
 
   /** Trusted bytes the endpoint needs at most: control parts in clear, and a full table of sessions. */
@@ -153,7 +159,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   /** Opens a link to a peer by its static key; its sessions are made and renewed from tick(). */
   openLink(host: string, port: number, staticKey: Uint8Array): Link<P> {
-    return this.#handshakes.openLink(host, port, staticKey);
+    return this.#initiator.openLink(host, port, staticKey);
   }
 
   // -- datagrams and messages -------------------------------------------------------------------------------------
@@ -244,7 +250,7 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     }
     this.#senderCount = senderCount;
     this.#outbox.creditBytes = this.#creditBytesAmong(Math.max(senderCount, 1));
-    this.#handshakes.tick(nowMs);
+    this.#initiator.tick(nowMs);
   }
 
   #creditBytesAmong(senderCount: number): number {
@@ -268,13 +274,13 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   /** Ends all sessions and erases their keys. */
   close(): void {
-    this.#handshakes.close();
+    this.#initiator.close();
     for (const session of this.sessions) this.#end(session);
   }
 
   /** Responder: message 1 was no replay, its sender has the keys. */
   #onFirstData(session: Session<P>): void {
-    this.#handshakes.onHalfOpenEnded(session);
+    this.#responder.onHalfOpenEnded(session);
     this.#goLive(session);
     // Else an initiator that has nothing to ask could not tell whether its first packet was lost.
     this.append(session, 0, 0);
@@ -312,13 +318,13 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
 
   #end(session: Session<P>): void {
     if (session.state === 'dead') return;
-    if (session.state === 'half-open') this.#handshakes.onHalfOpenEnded(session);
+    if (session.state === 'half-open') this.#responder.onHalfOpenEnded(session);
     else if (!session.initiator) {
       const key = this.#application.peerKey(session.peer);
       if (this.#liveByPeer.get(key) === session) this.#liveByPeer.delete(key);
     }
     session.state = 'dead';
-    this.#handshakes.onSessionEnded(session);
+    this.#initiator.onSessionEnded(session);
     this.sessions.remove(session);
     this.#eraseWhenIdle(session);
   }

@@ -1,7 +1,7 @@
 import { regionOf } from './bytes.ts';
 import type { Region } from './bytes.ts';
 import type { DropCounters } from './drops.ts';
-import type { Handshakes } from './handshakes.ts';
+import type { Initiator } from './initiator.ts';
 import {
   FORGERIES_MAX,
   RECEIVE_SLOTS,
@@ -12,6 +12,7 @@ import {
   REQUESTS_WAIT_MS,
   WIRE_VERSION,
 } from './limits.ts';
+import type { Responder } from './responder.ts';
 import type { DatagramSealing } from './sealing.ts';
 import type { Session, SessionTable } from './session.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -66,7 +67,8 @@ export interface InboxOptions<P> {
   readonly sealing: DatagramSealing;
   readonly drops: DropCounters;
   readonly sessions: SessionTable<P>;
-  readonly handshakes: Handshakes<P>;
+  readonly initiator: Initiator<P>;
+  readonly responder: Responder<P>;
   /** The first valid data packet of a half-open session. */
   onFirstData(session: Session<P>): void;
   onMessages(incoming: Incoming<P>): void;
@@ -183,20 +185,20 @@ export class Inbox<P> {
     // Hints look the same in every version, or nobody could be told that the versions differ.
     if (datagram[OFFSET_VERSION] !== WIRE_VERSION && kind !== KIND_HINT) {
       this.#drops.count('unknown-version');
-      if (kind === KIND_REQUEST) this.#options.handshakes.hint('version', datagram, host, port, this.nowMs);
+      if (kind === KIND_REQUEST) this.#options.responder.hint('version', datagram, host, port, this.nowMs);
       return;
     }
     switch (kind) {
       case KIND_DATA:
         return this.#receiveData(datagram, host, port);
       case KIND_REQUEST:
-        return this.#options.handshakes.onRequest(datagram, host, port, this.nowMs);
+        return this.#options.responder.onRequest(datagram, host, port, this.nowMs);
       case KIND_RESPONSE:
-        return this.#options.handshakes.onResponse(datagram, host, port, this.nowMs);
+        return this.#options.initiator.onResponse(datagram, host, port, this.nowMs);
       case KIND_COOKIE:
-        return this.#options.handshakes.onCookie(datagram, host, port, this.nowMs);
+        return this.#options.initiator.onCookie(datagram, host, port, this.nowMs);
       case KIND_HINT:
-        return this.#options.handshakes.onHint(datagram, host, port, this.nowMs);
+        return this.#options.initiator.onHint(datagram, host, port, this.nowMs);
       default:
         this.#drops.count('unknown-kind');
     }
@@ -213,7 +215,7 @@ export class Inbox<P> {
     const session = this.#options.sessions.find(readSessionIndex(region.words));
     if (session === undefined || session.state === 'initiating' || session.state === 'dead') {
       this.#drops.count('no-session');
-      return this.#options.handshakes.hint('no-session', datagram, host, port, this.nowMs);
+      return this.#options.responder.hint('no-session', datagram, host, port, this.nowMs);
     }
     if (session.port !== port || session.host !== host) return this.#drops.count('wrong-address');
     if (session.isExpired(this.nowMs)) return this.#drops.count('session-expired');

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import type { Outgoing } from '../../net/outbox.ts';
 import { UdpTransport } from '../../net/udp.ts';
 import { acceptResponse, requestPayload } from '../../src/protocol/handshake-payload.ts';

@@ -4,7 +4,7 @@ import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Incoming } from '../../net/inbox.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import { CREDIT_PART } from '../../net/limits.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
 import type { Session } from '../../net/session.ts';

@@ -1,5 +1,5 @@
 import type { Session } from '../../net/session.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import type { InstanceHash } from '../protocol/instance.ts';
 import { instanceOf } from '../protocol/instance.ts';
 import { MESSAGE_STATE_REQUEST, STATE_REQUEST_BYTES, writeHead } from '../protocol/messages.ts';

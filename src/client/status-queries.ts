@@ -1,5 +1,5 @@
 import type { Incoming } from '../../net/inbox.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import { AvocadoError } from '../errors.ts';
 import { FLAG_NOT_PERMITTED, flagsOf, slotOf } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';

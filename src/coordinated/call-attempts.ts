@@ -203,10 +203,7 @@ export class CallAttempts {
   #onPartsTimer(slot: number): void {
     const member = this.#sender.memberOf(slot);
     const heardMs = this.#sender.heardMs(slot);
-    if (this.#nowMs >= heardMs + this.#sender.rtoMs(slot)) {
-      this.#members.onOverdue(member, heardMs);
-      this.#sender.onSilence(slot);
-    }
+    if (this.#sender.onSilence(slot, this.#nowMs)) this.#members.onOverdue(member, heardMs);
     const silentMs = this.#nowMs - Math.max(this.#members.heardMs(member), this.#sender.beganMs(slot));
     const isSilent = silentMs >= PATIENCE_MS_MAX || this.#sender.attempt(slot) >= SILENT_ATTEMPTS;
     // As long as some part was never sent there the call can't have begun.

@@ -1,4 +1,4 @@
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import { RttEstimator } from '../../net/rtt.ts';
 import type { Session } from '../../net/session.ts';
 import {
@@ -10,6 +10,7 @@ import {
 } from '../protocol/call-messages.ts';
 import { writeHead } from '../protocol/messages.ts';
 import type { Messenger } from '../protocol/messenger.ts';
+import { PartPeer } from '../protocol/part-peer.ts';
 import type { Peer } from '../protocol/peer.ts';
 import { hasMember } from '../protocol/quorum.ts';
 
@@ -53,8 +54,8 @@ export class CallMembers {
   /** Of CALL_OPEN: how far a member is. And of calls, which are answered when the operation has ended. */
   readonly #distances: RttEstimator[];
   readonly #callTimes: RttEstimator[];
-  /** Of parts, which are acknowledged at once, while other parts are under way. */
-  readonly #partTimes: RttEstimator[];
+  /** Parts are acknowledged at once, while other parts are under way. */
+  readonly #partPeers: readonly PartPeer[];
   readonly #heardMs: Float64Array;
   #silentMask = 0;
   #openMask = 0;
@@ -70,7 +71,7 @@ export class CallMembers {
     this.#incarnations = options.links.map(() => undefined);
     this.#distances = options.links.map(() => new RttEstimator());
     this.#callTimes = options.links.map(() => new RttEstimator());
-    this.#partTimes = options.links.map(() => new RttEstimator());
+    this.#partPeers = options.links.map(() => new PartPeer());
     this.#heardMs = new Float64Array(memberCount).fill(-Infinity);
   }
 
@@ -96,13 +97,9 @@ export class CallMembers {
     return this.#callTimes[member]!.rtoMs(attempt);
   }
 
-  partRtoMs(member: number, attempt: number): number {
-    return this.#partTimes[member]!.rtoMs(attempt);
-  }
-
-  /** A part was acknowledged, or came, so long after it was sent or asked for. */
-  onPart(member: number, partMs: number): void {
-    this.#partTimes[member]!.sample(partMs);
+  /** What is known of parts that go to the member, or come from it. */
+  partPeer(member: number): PartPeer {
+    return this.#partPeers[member]!;
   }
 
   // -- whom to call -----------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ export class CallPartsPulls {
     const targetWord = this.#memory.wordOffset(pull.ref) + (byteOffset >> 2);
     copyWords(target, targetWord, words, word + CALL_REPLY_PART_BYTES / 4, alignUp(byteCount) >> 2);
     if (pull.timedOffset === byteOffset) {
-      this.#members.onPart(member, nowMs - pull.timedMs);
+      this.#members.partPeer(member).sample(nowMs - pull.timedMs);
       pull.timedOffset = NOT_TIMED;
     }
     pull.attempt = 0;
@@ -150,7 +150,7 @@ export class CallPartsPulls {
 
   rtoMs(slot: number): number {
     const { member, attempt } = this.#bySlot[slot]!;
-    return this.#members.partRtoMs(member, attempt);
+    return this.#members.partPeer(member).rtoMs(attempt);
   }
 
   /** The value of a slot that is whole. The replica is told that it need not be kept; if that is lost, time tells. */
@@ -173,7 +173,7 @@ export class CallPartsPulls {
 
   pump(nowMs: number): void {
     this.#nowMs = nowMs;
-    this.#parts.pump();
+    this.#parts.pump(nowMs);
   }
 
   #ask(slot: number, byteOffset: number, byteCount: number): boolean {

@@ -1,4 +1,4 @@
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import type { Session } from '../../net/session.ts';
 import type { Formation } from '../protocol/formation.ts';
 import type { Peer } from '../protocol/peer.ts';

@@ -1,5 +1,5 @@
 import type { DropCounters } from '../../net/drops.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Sealing } from '../../workers/sealing.ts';
 import { MESSAGE_CALL, MESSAGE_CALL_OPEN } from '../protocol/call-messages.ts';

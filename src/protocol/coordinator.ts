@@ -51,6 +51,7 @@ import {
 import type { EndOperation, EndedStamp, OperationSink, Outcome, ScanOutcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import type { PullCounters } from './part-pulls.ts';
+import type { PartTransferCounters } from './part-transfer.ts';
 import { answers, isRmwAnswer } from './phase-answers.ts';
 import type { Writer } from './put-flow.ts';
 import { PutFlow } from './put-flow.ts';
@@ -69,7 +70,6 @@ import { MESSAGE_SCAN_REPLY } from './scan-messages.ts';
 import type { ScanRequest } from './scan-request.ts';
 import { SPREADS_MAX, Spreads } from './spreads.ts';
 import { TimerWheel } from './timer-wheel.ts';
-import type { WritePartsCounters } from './write-parts.ts';
 import { WriteParts } from './write-parts.ts';
 
 /**
@@ -98,7 +98,7 @@ export interface CoordinatorOptions extends Membership, Writer {
   onOtherMessage(incoming: Incoming<Peer>, word: number): void;
 }
 
-export type CoordinatorCounters = RoundCounters & GetCounters & WritePartsCounters & PullCounters & RmwCounters;
+export type CoordinatorCounters = RoundCounters & GetCounters & PartTransferCounters & PullCounters & RmwCounters;
 
 /** A page of a scan has its range elsewhere (scan-flow.ts); its place in the table holds this. */
 const SCAN_KEY = new Uint8Array(1);

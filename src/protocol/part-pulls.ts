@@ -2,6 +2,7 @@ import { assert } from '../../net/assert.ts';
 import { DATAGRAM_RECORD_BYTES } from '../../net/limits.ts';
 import { PARTS_MAX } from './messages.ts';
 import { PartTracker } from './part-tracker.ts';
+import { PartTurns } from './part-turns.ts';
 
 /**
  * What is asked for by parts, by slot of who wants it. The answers land in this process's receive buffer, so what is asked
@@ -28,11 +29,7 @@ export class PartPulls {
   readonly #windowBytesMax: number;
   /** Asks for a part. False when that can't be sent now. */
   readonly #ask: (slot: number, byteOffset: number, byteCount: number) => boolean;
-  readonly #bySlot: (Pull | undefined)[];
-  readonly #active: Pull[] = [];
-  readonly #free: Pull[] = [];
-  /** Where the next turn begins. */
-  #turn = 0;
+  readonly #pulls: PartTurns<Pull>;
   #windowBytes: number;
   /** Asked for and neither come nor taken as lost, with what the kernel adds to a datagram. */
   #underWayBytes = 0;
@@ -48,7 +45,11 @@ export class PartPulls {
     this.#windowBytesMax = windowBytesMax;
     this.#windowBytes = windowBytesMax;
     this.#ask = ask;
-    this.#bySlot = Array.from<Pull | undefined>({ length: slotCount });
+    this.#pulls = new PartTurns(
+      slotCount,
+      () => new Pull(),
+      (pull) => this.#askOne(pull),
+    );
   }
 
   /** Whether parts of such a length are few enough to be told apart. */
@@ -57,23 +58,19 @@ export class PartPulls {
   }
 
   begin(slot: number, totalBytes: number, partBytes: number): void {
-    const pull = this.#free.pop() ?? new Pull();
-    assert(pull.slot === -1 && this.#bySlot[slot] === undefined, 'a slot pulls one thing');
-    pull.slot = slot;
+    const pull = this.#pulls.begin(slot);
     pull.totalBytes = totalBytes;
     pull.partBytes = partBytes;
     pull.tracker.start(Math.ceil(totalBytes / partBytes));
-    this.#bySlot[slot] = pull;
-    this.#active.push(pull);
   }
 
   has(slot: number): boolean {
-    return this.#bySlot[slot] !== undefined;
+    return this.#pulls.at(slot) !== undefined;
   }
 
   /** A part has come. It is the owner's to copy, if it is taken. */
   onPart(slot: number, byteOffset: number, byteCount: number): PartVerdict {
-    const pull = this.#bySlot[slot];
+    const pull = this.#pulls.at(slot);
     if (pull === undefined) return 'late';
     const part = byteOffset / pull.partBytes;
     const { tracker } = pull;
@@ -90,7 +87,7 @@ export class PartPulls {
 
   /** Nothing has come for a time-out, the first one in a row or a later one. */
   onSilence(slot: number, isFirst: boolean): void {
-    const pull = this.#bySlot[slot]!;
+    const pull = this.#pulls.at(slot)!;
     if (isFirst) this.#askAgain(pull, pull.tracker.probe());
     else this.#onLost(pull, pull.tracker.giveUp());
   }
@@ -108,24 +105,15 @@ export class PartPulls {
 
   /** Nothing more is asked for in this slot. */
   stop(slot: number): void {
-    const pull = this.#bySlot[slot];
+    const pull = this.#pulls.at(slot);
     if (pull === undefined) return;
     this.#underWayBytes -= pull.tracker.underWayCount * windowBytesOf(pull);
-    this.#bySlot[slot] = undefined;
-    pull.slot = -1;
-    this.#active.splice(this.#active.indexOf(pull), 1);
-    this.#free.push(pull);
+    this.#pulls.end(pull);
   }
 
-  /** Asks for what the window allows, one part of each a round. */
-  pump(): void {
-    const count = this.#active.length;
-    if (count === 0) return;
-    this.#turn = (this.#turn + 1) % count;
-    for (let isMoving = true; isMoving; ) {
-      isMoving = false;
-      for (let i = 0; i < count; i++) if (this.#askOne(this.#active[(this.#turn + i) % count]!)) isMoving = true;
-    }
+  /** Asks for what the window allows. */
+  pump(nowMs: number): void {
+    this.#pulls.pump(nowMs);
   }
 
   #askOne(pull: Pull): boolean {
@@ -142,8 +130,8 @@ export class PartPulls {
   /** @param isPulling Whether the owner of a slot waits for parts. */
   invariants(isPulling: (slot: number) => boolean): void {
     let underWayBytes = 0;
-    for (const pull of this.#active) {
-      assert(this.#bySlot[pull.slot] === pull, 'an active pull is listed under its slot');
+    this.#pulls.invariants();
+    for (const pull of this.#pulls.active) {
       assert(isPulling(pull.slot), 'parts are under way to who waits for them only');
       pull.tracker.invariants();
       underWayBytes += pull.tracker.underWayCount * windowBytesOf(pull);

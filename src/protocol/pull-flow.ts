@@ -108,7 +108,7 @@ export class PullFlow {
 
   /** Asks for what the window allows. */
   pump(): void {
-    this.#pulls.pump();
+    this.#pulls.pump(this.#rounds.nowMs);
   }
 
   #ask(slot: number, byteOffset: number, byteCount: number): boolean {

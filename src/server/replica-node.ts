@@ -4,7 +4,7 @@ import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import { CREDIT_PART } from '../../net/limits.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
 import type { Session } from '../../net/session.ts';
 import type { Transport, TransportHandler } from '../../net/transport.ts';

@@ -117,7 +117,7 @@ const MUTANTS: readonly Mutant[] = [
   {
     without: 'the check of writer ids',
     mode: 'secure',
-    substitutions: [{ file: 'src/protocol/replica.js', find: 'if (isFresh && !isOwn)', replace: 'if (false)' }],
+    substitutions: [{ file: 'src/protocol/write-acceptor.js', find: 'if (isFresh && !isOwn)', replace: 'if (false)' }],
     isStatic: true,
     harm: { 'anothers-writer-id': /a get finds no value any more/ },
   },

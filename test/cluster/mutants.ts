@@ -228,7 +228,7 @@ export const mutants: readonly Mutant[] = [
     failure: either(NOT_LINEARIZABLE, OLDER_THAN_SLOT),
     substitutions: [
       {
-        file: REPLICA,
+        file: 'src/protocol/write-acceptor.js',
         find: 'if (order > 0)\n            return 0;\n        if (order === 0) {',
         replace: 'if (false) {',
       },
@@ -334,7 +334,7 @@ export const mutants: readonly Mutant[] = [
     failure: MIXED_UP,
     substitutions: [
       {
-        file: REPLICA,
+        file: 'src/protocol/read-answers.js',
         find: 'words[word + WORD_READ_PART_RMW]) === 0 &&',
         replace: 'words[word + WORD_READ_PART_RMW]) < 9 &&',
       },
@@ -346,7 +346,7 @@ export const mutants: readonly Mutant[] = [
     failure: /in calm a put .* ends as (outcome-unknown|deadline)/,
     substitutions: [
       {
-        file: 'src/protocol/write-parts.js',
+        file: 'src/protocol/part-transfer.js',
         find: 'this.#counters.partsRepeated += tracker.onForgotten(words, word + WORD_PROGRESS_BITMAP, wordCount);',
         replace: '',
       },

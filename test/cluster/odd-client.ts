@@ -2,7 +2,7 @@ import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Outgoing } from '../../net/outbox.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import { MESSAGE_CALL_OPENED, NO_STREAM, WORD_CALL_OPENED_STREAM } from '../../src/protocol/call-messages.ts';

@@ -3,7 +3,7 @@ import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Incoming } from '../../net/inbox.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import { acceptResponse, requestPayload } from '../../src/protocol/handshake-payload.ts';
 import {
   ASK_BYTES,

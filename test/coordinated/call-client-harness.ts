@@ -1,5 +1,5 @@
 import { DropCounters } from '../../net/drops.ts';
-import { Link } from '../../net/handshakes.ts';
+import { Link } from '../../net/link.ts';
 import { CallClient } from '../../src/coordinated/call-client.ts';
 import { MESSAGE_CALL } from '../../src/protocol/call-messages.ts';
 import { typeOf } from '../../src/protocol/messages.ts';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DropCounters } from '../../net/drops.ts';
-import { Link } from '../../net/handshakes.ts';
+import { Link } from '../../net/link.ts';
 import type { Session } from '../../net/session.ts';
 import { CallClient } from '../../src/coordinated/call-client.ts';
 import { setTo } from '../../src/client/read-modify-write.ts';

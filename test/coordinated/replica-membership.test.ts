@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Link } from '../../net/handshakes.ts';
+import { Link } from '../../net/link.ts';
 import { ReplicaMembership } from '../../src/coordinated/replica-membership.ts';
 import type { Instance } from '../../src/protocol/instance.ts';
 import type { Peer } from '../../src/protocol/peer.ts';

@@ -1,7 +1,7 @@
 import { DropCounters } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import type { HandshakeCrypto } from '../../net/sealing.ts';
 import type { Transport } from '../../net/transport.ts';
 import { acceptResponse, requestPayload } from '../../src/protocol/handshake-payload.ts';

@@ -8,7 +8,7 @@ import {
   DATAGRAM_RECORD_BYTES,
   TICK_INTERVAL_MS,
 } from '../../net/limits.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import { KIND_DATA } from '../../net/wire.ts';
 import { TestWorld, kindOf } from './endpoint-harness.ts';
 import type { TestEnd, TestPeer } from './endpoint-harness.ts';

@@ -9,7 +9,7 @@ import type { DropReason } from '../../net/drops.ts';
 import { Endpoint } from '../../net/endpoint.ts';
 import type { Admission, EndpointApplication } from '../../net/endpoint.ts';
 import type { Incoming } from '../../net/inbox.ts';
-import type { Link } from '../../net/handshakes.ts';
+import type { Link } from '../../net/link.ts';
 import { DATAGRAM_BYTES_ETHERNET } from '../../net/limits.ts';
 import type { SecurityMode } from '../../net/mode.ts';
 import type { Session } from '../../net/session.ts';

@@ -1,5 +1,5 @@
 import { DropCounters } from '../../net/drops.ts';
-import { Link } from '../../net/handshakes.ts';
+import { Link } from '../../net/link.ts';
 import { add, deleteIf, setIf, setTo } from '../../src/client/read-modify-write.ts';
 import { versionOf } from '../../src/client/version.ts';
 import { CallClient } from '../../src/coordinated/call-client.ts';

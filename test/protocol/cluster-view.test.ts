@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Link } from '../../net/handshakes.ts';
+import { Link } from '../../net/link.ts';
 import { ClusterView } from '../../src/client/cluster-view.ts';
 import { instanceOf } from '../../src/protocol/instance.ts';
 import { MESSAGE_STATE_REQUEST, typeOf } from '../../src/protocol/messages.ts';

@@ -13,6 +13,17 @@ function setRoom(harness: CoordinatorHarness, room: number): void {
   for (const member of [0, 1, 2]) harness.setRoom(member, room);
 }
 
+/** A put whose stamp is known, and whose members take nothing now; one of those that have answered. */
+function putBeforeWrite(): { harness: CoordinatorHarness; answering: number } {
+  const harness = new CoordinatorHarness();
+  harness.put('x');
+  harness.turn(0);
+  const stamps = harness.asked(MESSAGE_STAMP);
+  setRoom(harness, 0);
+  for (const request of stamps) harness.answer(request, stampReply(request, 4));
+  return { harness, answering: stamps[0]!.member };
+}
+
 test('should send what was held back in the order of asking, as room comes, without waiting for a timer', () => {
   const harness = new CoordinatorHarness({ memberCount: 1 });
   setRoom(harness, 0);
@@ -34,22 +45,16 @@ test('should send what was held back in the order of asking, as room comes, with
 });
 
 test('should send a write to all members or to none, while one that answers takes nothing', () => {
-  const harness = new CoordinatorHarness();
-  harness.put('x');
+  const { harness, answering } = putBeforeWrite();
   harness.turn(0);
-  const stamps = harness.asked(MESSAGE_STAMP);
-  setRoom(harness, 0);
-  for (const request of stamps) harness.answer(request, stampReply(request, 4));
-  harness.turn(0);
-  const [answering] = stamps;
-  for (const member of [0, 1, 2]) harness.setRoom(member, member === answering!.member ? 0 : 100);
+  for (const member of [0, 1, 2]) harness.setRoom(member, member === answering ? 0 : 100);
   harness.turn(0);
   // Nor does what comes later take the room of those that the write waits for, or it would wait for ever.
   const later = harness.get(bytesOf('later'));
   harness.turn(0);
   harness.assertNothingAsked();
   harness.coordinator.cancel(later);
-  harness.setRoom(answering!.member, 100);
+  harness.setRoom(answering, 100);
   harness.turn(0);
   assert.deepEqual(
     harness.asked(MESSAGE_WRITE).map(({ member }) => member),
@@ -58,12 +63,7 @@ test('should send a write to all members or to none, while one that answers take
 });
 
 test('should not wait for one that takes nothing and has not answered for a while', () => {
-  const harness = new CoordinatorHarness();
-  harness.put('x');
-  harness.turn(0);
-  const stamps = harness.asked(MESSAGE_STAMP);
-  setRoom(harness, 0);
-  for (const request of stamps) harness.answer(request, stampReply(request, 4));
+  const { harness } = putBeforeWrite();
   harness.run(300);
   harness.setRoom(1, 100);
   harness.setRoom(2, 100);
@@ -103,12 +103,7 @@ test('should not hold up a member for another one that takes nothing', () => {
 });
 
 test('should send a WRITE that was held back under the stamp that it has, once', () => {
-  const harness = new CoordinatorHarness();
-  harness.put('x');
-  harness.turn(0);
-  const stamps = harness.asked(MESSAGE_STAMP);
-  setRoom(harness, 0);
-  for (const request of stamps) harness.answer(request, stampReply(request, 4));
+  const { harness } = putBeforeWrite();
   harness.turn(0);
   harness.assertNothingAsked();
   setRoom(harness, 100);
