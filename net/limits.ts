@@ -23,10 +23,12 @@ export const SEND_SLOTS_OF_SESSIONS = 128;
 /** Fewer free ones: what has arrived waits for the next turn, when datagrams have left; its answers would be lost. */
 export const SEND_SLOTS_FREE_MIN = 128;
 /**
- * So many datagrams are handled before that is looked at again. One of Ethernet's size asks for 22 parts of values at most,
- * or 59 of answers to calls, each of which is a datagram; a client's window holds 71 of them.
+ * A datagram of Ethernet's size asks for so many parts of answers to calls at most, or 22 of values, each of which is a
+ * datagram. (A larger one may ask for more: what its sender's window holds, 183 of 16 KiB in a buffer of 4 MiB.)
  */
-export const HANDLED_AT_ONCE_MAX = 4;
+export const ANSWERS_A_DATAGRAM_MAX = 59;
+/** So many datagrams are handled before that is looked at again. */
+export const HANDLED_AT_ONCE_MAX = 2;
 /** Datagrams received and not yet handled. Node hands over at most 32 a poll; workers may hold more later. */
 export const RECEIVE_SLOTS = 1_024;
 
@@ -135,6 +137,10 @@ assert((FLIGHT_PACKETS_MAX & (FLIGHT_PACKETS_MAX - 1)) === 0, 'the flight ring m
 assert(HANDSHAKES_PER_HOST_MAX < PROVED_HANDSHAKES_MAX, 'one host must not use up the handshakes of all');
 assert(HALF_OPEN_PER_HOST_MAX < HALF_OPEN_MAX, 'one host must not fill the table');
 assert(SEND_SLOTS_FREE_MIN < SEND_SLOTS, 'something is handled when nothing is being sent');
+assert(
+  HANDLED_AT_ONCE_MAX * ANSWERS_A_DATAGRAM_MAX <= SEND_SLOTS_FREE_MIN,
+  'what is handled at once finds slots for all of its answers',
+);
 assert(SEND_SLOTS_OF_SESSIONS < SEND_SLOTS, 'handshakes need slots, too');
 assert(
   COOKIE_HALF_OPEN_MIN < HALF_OPEN_PER_HOST_MAX,

@@ -17,8 +17,8 @@ const SEND_AGAIN_MS = 2;
 /** Nobody can be called now. A stream that opens ends the wait. */
 const LOOK_AGAIN_MS = 50;
 /**
- * However long calls have taken of late, after so long another replica is asked for a get, and one that has said nothing
- * to anybody is called for nothing else.
+ * However long calls have taken of late, after so long a replica that has said nothing to this client since is called for
+ * nothing else, and another one is asked for a get.
  */
 const PATIENCE_MS_MAX = 200;
 /** All replicas are busy: the first wait, which doubles with each further one. */
@@ -178,7 +178,9 @@ export class CallAttempts {
     this.#members.onOverdue(member, calls.sentMs[slot]!);
     const isGet = isReadOnly(calls.kind[slot]!);
     const leftMs = calls.sentMs[slot]! + this.#members.rtoMs(member, 0) - this.#nowMs;
-    if (!isGet && calls.attempt[slot] === 0 && leftMs > 0) return this.#wait(slot, leftMs);
+    // A replica that answers others works on it: many large values take longer than patience lasts.
+    const isWaitedFor = !isGet || !this.#members.isSilent(member);
+    if (isWaitedFor && calls.attempt[slot] === 0 && leftMs > 0) return this.#wait(slot, leftMs);
     calls.attempt[slot] = Math.min(calls.attempt[slot]! + 1, ATTEMPTS_MAX);
     if (isGet && this.#askAnother(slot)) return;
     // The same call to the same replica: it is carried out once.

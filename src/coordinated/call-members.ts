@@ -150,6 +150,11 @@ export class CallMembers {
     if (this.#heardMs[member]! <= askedMs) this.#silentMask |= 1 << member;
   }
 
+  /** An answer of it is overdue, and it has said nothing else. */
+  isSilent(member: number): boolean {
+    return hasMember(this.#silentMask, member);
+  }
+
   /** When it last said anything to this client. */
   heardMs(member: number): number {
     return this.#heardMs[member]!;

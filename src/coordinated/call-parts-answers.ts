@@ -28,7 +28,6 @@ import type { CallStream } from './call-table.ts';
 interface Answer {
   readonly block: PartsBlock;
   readonly number: number;
-  readonly generation: number;
   readonly valueBytes: number;
   /** Of the reply: whether there is a version, and which. */
   readonly has: number;
@@ -49,7 +48,10 @@ export class PartedAnswers {
     this.#messenger = messenger;
   }
 
-  /** Keeps what the get of the slot's present generation has found. Undefined when it is kept, or why it is not. */
+  /**
+   * Keeps what the get of the slot's present generation has found; the next call in the slot drops it. Undefined when it is
+   * kept, or why it is not.
+   */
   keep(
     stream: CallStream,
     slot: number,
@@ -67,22 +69,20 @@ export class PartedAnswers {
     writeValue(this.#memory.region(block).bytes, this.#memory.wordOf(block) * 4, value, valueBytes);
     // Numbers have 32 bits and 0 is none.
     this.#lastNumber = (this.#lastNumber % 0xffff_ffff) + 1;
-    const generation = stream.generation[slot]!;
-    this.#answers.set(place, { block, number: this.#lastNumber, generation, valueBytes, has, ended: { ...ended } });
+    this.#answers.set(place, { block, number: this.#lastNumber, valueBytes, has, ended: { ...ended } });
     return undefined;
   }
 
   /** Answers a CALL of the slot's present generation. False when nothing is kept for it. */
   reply(stream: CallStream, slot: number, attempt: number): boolean {
     const answer = this.#answers.get(placeOf(stream, slot));
-    const generation = stream.generation[slot]!;
-    if (answer === undefined || answer.generation !== generation) return false;
+    if (answer === undefined) return false;
     answer.block.lastMs = this.nowMs;
     // When nothing can be sent now, the client will ask again.
     if (!this.#messenger.append(stream.session, partedReplyBytes(answer.has), 0)) return true;
     const { words } = this.#messenger.out.control;
     const { word } = this.#messenger.out;
-    writeReplyHead(words, word, 'ok', stream.number, slot, generation, attempt);
+    writeReplyHead(words, word, 'ok', stream.number, slot, stream.generation[slot]!, attempt);
     writePartedReplyBody(words, word, answer.has, answer.ended, answer.number, answer.valueBytes);
     return true;
   }

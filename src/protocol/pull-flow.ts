@@ -15,8 +15,11 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
  * it has it, and put together in a block of the operation's own.
  */
 
-/** Silence of a member for so many time-outs in a row: the get begins again, and asks another one. */
-const ATTEMPTS_MAX = 2;
+/**
+ * Silence of a member for so many time-outs in a row, each twice as long: the get begins again, and asks another one. What has
+ * come is lost then: where a quarter of questions and answers gets lost, two happen before 740 parts have come.
+ */
+const ATTEMPTS_MAX = 4;
 
 export class PullFlow {
   readonly #table: OperationTable;

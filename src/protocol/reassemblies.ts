@@ -52,10 +52,15 @@ const TICK_INTERVAL_MS = 100;
 /** When all places are taken, one that has been idle for so long makes room: a few time-outs of a sender that works. */
 const IDLE_MS_MIN = 500;
 /**
- * And one that is older makes room though it goes on: else some that send a part of each now and then would have all
- * places for good. The longest value takes a tenth of it.
+ * And one that is older does though it goes on, when it is slow: else some that send a part of each now and then would have
+ * all places for good. Who only shares a busy network with 63 others keeps its place: what has come of it would be lost,
+ * and nobody would get to an end.
  */
 const AGE_MS_MIN = 2_000;
+/** Bytes a millisecond: the longest value would take a minute, many times a usual deadline. */
+const SLOW_BYTES_A_MS = 16;
+/** Who has none may take one from a peer with more, after the same time: half of what a sender has at once (write-parts.ts). */
+const MANY_PLACES = 4;
 
 const BITMAP_WORDS = PARTS_MAX / 32;
 const KEY_WORDS = KEY_BYTES_MAX / 4;
@@ -80,6 +85,8 @@ export class Reassembly {
   partBytes = 0;
   partCount = 0;
   arrivedCount = 0;
+  /** Of the envelope. */
+  arrivedBytes = 0;
   readonly bitmap = new Int32Array(BITMAP_WORDS);
   /** 0 until part 0 has come. */
   keyBytes = 0;
@@ -188,6 +195,7 @@ export class Reassemblies {
     place.partBytes = partBytesOf(words, word);
     place.partCount = partCountOf(envelopeBytes, place.partBytes);
     place.arrivedCount = 0;
+    place.arrivedBytes = 0;
     place.beganMs = nowMs;
     place.bitmap.fill(0);
     place.keyBytes = 0;
@@ -198,21 +206,38 @@ export class Reassemblies {
   /** A place for a peer's further value, or undefined when it, or all together, have as many as they may. */
   #freePlace(peerKey: string, nowMs: number): Reassembly | undefined {
     const own = this.#places.filter((place) => place.peerKey === peerKey && !place.isDone);
-    // What it has given up itself makes room for what it begins.
-    const places = own.length >= REASSEMBLIES_PER_PEER_MAX ? own : this.#places;
+    // What it has given up itself makes room for what it begins; the others it would only take from itself.
+    const hasAll = own.length >= REASSEMBLIES_PER_PEER_MAX;
     let best: Reassembly | undefined;
-    let oldest: Reassembly | undefined;
-    for (const place of places) {
+    for (const place of hasAll ? own : this.#places) {
       if (best === undefined || rank(place) < rank(best)) best = place;
-      if (oldest === undefined || place.beganMs < oldest.beganMs) oldest = place;
     }
-    assert(best !== undefined && oldest !== undefined, 'there are places');
+    assert(best !== undefined, 'there are places');
     const isFree = best.peerKey === undefined || best.isDone || nowMs - best.lastMs >= IDLE_MS_MIN;
-    // A peer's own are left alone as long as they go on: it would only take them from itself.
-    if (!isFree && (places === own || nowMs - oldest.beganMs < AGE_MS_MIN)) return undefined;
-    const place = isFree ? best : oldest;
-    this.#release(place);
+    const place = isFree ? best : hasAll ? undefined : this.#slowest(own.length === 0, nowMs);
+    if (place !== undefined) this.#release(place);
     return place;
+  }
+
+  /** All go on. Of those that make room all the same, the one that gets on most slowly. */
+  #slowest(hasNone: boolean, nowMs: number): Reassembly | undefined {
+    let slowest: Reassembly | undefined;
+    let slowestRate = Infinity;
+    for (const place of this.#places) {
+      const ageMs = nowMs - place.beganMs;
+      const rate = place.arrivedBytes / ageMs;
+      if (ageMs < AGE_MS_MIN || rate >= slowestRate) continue;
+      if (rate >= SLOW_BYTES_A_MS && !(hasNone && this.#countOf(place.peerKey) > MANY_PLACES)) continue;
+      slowest = place;
+      slowestRate = rate;
+    }
+    return slowest;
+  }
+
+  #countOf(peerKey: string | undefined): number {
+    let count = 0;
+    for (const place of this.#places) if (place.peerKey === peerKey && !place.isDone) count++;
+    return count;
   }
 
   #take(reassembly: Reassembly, words: Int32Array, word: number, valueWord: number, nowMs: number): void {
@@ -230,6 +255,7 @@ export class Reassemblies {
       const byteOffset = (partIndex - 1) * partBytes;
       const byteCount = partLengthBytes(partIndex, partBytes, envelopeBytes);
       this.#store.fillReserved(ref, byteOffset, words, valueWord, byteCount);
+      reassembly.arrivedBytes += byteCount;
     }
     reassembly.bitmap[partIndex >> 5]! |= bit;
     reassembly.arrivedCount++;

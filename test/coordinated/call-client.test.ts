@@ -180,6 +180,29 @@ test('should not wait long for a sign of a replica, however slow its answers wer
   assert.equal(harness.asked()[0]!.member, 1, 'nothing was heard of the other one');
 });
 
+test('should wait for a get as long as calls take at a replica that goes on answering, and ask another one then', () => {
+  const harness = ClientHarness.ready();
+  harness.put('value', 10_000);
+  const [slow] = harness.asked();
+  harness.turn(400);
+  harness.asked();
+  harness.answer(slow!, 'ok');
+  harness.get('key', 10_000);
+  harness.put('value', 10_000);
+  const [, other] = harness.asked();
+  harness.turn(150);
+  harness.answer(other!, 'ok');
+  // Smoothed 369, deviation 213: 369 + 4 * 213, at most a second.
+  harness.turn(849);
+  assert.deepEqual(harness.asked(), []);
+  harness.turn(1);
+  assert.deepEqual(
+    harness.asked().map(({ kind, member }) => `${kind} ${member}`),
+    ['get 1'],
+  );
+  assert.equal(harness.client.counters.hedges, 1);
+});
+
 test('should not take a replica for silent that answers other calls', () => {
   const harness = ClientHarness.ready();
   harness.put('slow', 10_000);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { DropReason } from '../../net/drops.ts';
 import {
+  ANSWERS_A_DATAGRAM_MAX,
   CREDIT_PART,
   DATAGRAM_RECORD_BYTES,
   RECEIVE_SLOTS,
@@ -229,11 +230,15 @@ test('should refuse to send more datagrams than it has slots, until the kernel t
 test('should let what has arrived wait while there is little room for answers, and answer all of it', () => {
   const { world, a, b, session } = connectPair({ receiveBufferBytes: 100_000_000 });
   b.onMessage = ({ session: from, number }) => void b.send(from, number, new Uint8Array(1_300));
-  const questionCount = 4 * SEND_SLOTS;
+  // Small datagrams, which leave just so much room that more is handled, and then such as ask for all they can.
+  const small = { count: 8, questions: 15 };
+  const questionCount = small.count * small.questions + 16 * ANSWERS_A_DATAGRAM_MAX;
   for (let number = 0; number < questionCount; number++) {
     assert.equal(a.send(session, number), true);
-    // Few in a datagram, so that it is not one datagram that asks for more than there are slots.
-    if (number % 16 === 15) a.endpoint.flush(world.nowMs);
+    const behind = number + 1 - small.count * small.questions;
+    if (behind > 0 ? behind % ANSWERS_A_DATAGRAM_MAX === 0 : (number + 1) % small.questions === 0) {
+      a.endpoint.flush(world.nowMs);
+    }
   }
   world.step();
   assert.ok(b.received.length > 0 && b.received.length <= SEND_SLOTS, `${b.received.length} were answered in one turn`);

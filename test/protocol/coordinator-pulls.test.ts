@@ -226,12 +226,12 @@ test('should halve its window when a part is lost, and let it grow back as parts
   assert.ok(width <= asked.length / 2, `${asked.length}, ${width}`);
 });
 
-test('should ask again after silence, and begin again when nothing comes three times', () => {
+test('should ask again after silence, and begin again when nothing comes five times', () => {
   const harness = harnessWith();
   const copy = harness.copyOf(VALUE, stampOf(1));
   const asked = getUntilParts(harness, copy);
   send(harness, asked[0]!, copy);
-  for (const again of [OFFSETS.slice(1, 2), OFFSETS.slice(1)]) {
+  for (const again of [OFFSETS.slice(1, 2), OFFSETS.slice(1), OFFSETS.slice(1), OFFSETS.slice(1)]) {
     untilAsked(harness);
     assert.deepEqual(offsetsOf(harness.readParts()), again);
   }

@@ -258,6 +258,52 @@ test('should take one of a peer that has as many as it may, when it goes on with
   replica.replica.reassemblies.invariants();
 });
 
+/** All places taken by peers with so many each, which go on with parts of so many bytes. */
+function crowded(placesEach: number, partBytesOf: (place: number) => number) {
+  const replica = new ReplicaHarness();
+  const envelope = seededBytes(200_000, 3);
+  const go = (place: number, part: number): Progress => {
+    const stamp = { ...STAMP, counter: 10 + place };
+    const write = { key: KEY, stamp, tag: TAG, envelope, flags: FLAG_WRITE_BACK };
+    const session = otherPeer(1 + Math.floor(place / placesEach));
+    return progressOf(replica.ask([partsOf(write, partBytesOf(place))[part]!], session)[0]!);
+  };
+  // Ten parts a second of each, for 2.2 seconds: one of 1,600 bytes a part and more is not slow.
+  for (let part = 1; part <= 22; part++) {
+    for (let place = 0; place < REASSEMBLIES_MAX; place++) assert.equal(go(place, part).flags, 0);
+    replica.nowMs += 100 - REASSEMBLIES_MAX;
+  }
+  const partsOfPlace = (place: number): number => go(place, 1).parts.length;
+  return { go, partsOfPlace };
+}
+
+test('should not take from those that go on what has come, however long they share a slow network', () => {
+  const { go, partsOfPlace } = crowded(4, () => 2_000);
+  const had = Array.from({ length: REASSEMBLIES_MAX }, (_, place) => partsOfPlace(place));
+  assert.ok(had.every((count) => count === 22));
+  assert.equal(go(REASSEMBLIES_MAX, 1).flags, FLAG_BUSY);
+  assert.deepEqual(
+    had.map((_, place) => partsOfPlace(place)),
+    had,
+  );
+});
+
+test('should take from the slowest of those that go on too slowly', () => {
+  const { go, partsOfPlace } = crowded(4, (place) => (place === 40 ? 800 : place === 42 ? 1_200 : 2_000));
+  assert.equal(go(REASSEMBLIES_MAX, 1).flags, 0);
+  assert.equal(partsOfPlace(42), 22);
+  assert.deepEqual(go(40, 1), { flags: 0, parts: [1] }, 'it begins anew, in the place of the next one');
+  assert.equal(go(42, 1).flags, FLAG_BUSY, 'which finds no other that is slow');
+  assert.equal(partsOfPlace(41), 22);
+});
+
+test('should give who has none a place of a peer that has many, though that goes on', () => {
+  const { go } = crowded(REASSEMBLIES_PER_PEER_MAX, (place) => (place === 20 ? 7_200 : 8_000));
+  assert.deepEqual(go(REASSEMBLIES_MAX, 1), { flags: 0, parts: [1] });
+  assert.equal(go(20, 1).flags, FLAG_BUSY, 'its own peer has others');
+  assert.equal(go(REASSEMBLIES_MAX + 1, 1).flags, FLAG_BUSY, 'and who has one gets no other so');
+});
+
 test('should give up what nobody goes on with', () => {
   const replica = new ReplicaHarness();
   const parts = partsOf({ key: KEY, stamp: STAMP, tag: TAG, envelope: ENVELOPE });
