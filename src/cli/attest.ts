@@ -12,7 +12,15 @@ export function attestCommand(): Command {
     .description('Make and verify evidence of trusted execution environments, offline.')
     .addCommand(showCommand())
     .addCommand(verifyCommand())
-    .addCommand(schemaCommand());
+    .addCommand(schemaCommand())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  avocado attest show --out evidence.json
+  avocado attest verify evidence.json --policy dev
+  avocado attest verify https://10.0.0.1:7480 --policy policy.json --role cas`,
+    );
 }
 
 function showCommand(): Command {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import { CommandFailure, EXIT_FAILED } from './failure.ts';
 import type { AuditEntry } from '../trust/chain/audit-log.ts';
@@ -48,6 +49,8 @@ async function verify(path: string, options: AuditOptions): Promise<void> {
   const head = options.head === undefined ? undefined : /^(\d{1,15}):([0-9a-f]{64})$/.exec(options.head);
   if (head === null) throw wrongOption('--head', 'is count:hash, as avocado cas show prints it');
   const expected = head === undefined ? AUDIT_START : { count: Number(head[1]), hash: head[2]! };
+  // For a CAS that has written nothing yet a missing log is whole; for whoever asks it is a wrong path.
+  if (!existsSync(path)) throw new CommandFailure(`error: ${path} is missing: give audit.log of CAS's directory`, 2);
   const isJson = options.json === true;
   const verdict = verifyAuditLog(path, bytesOfHex(key), expected, (entry) => {
     if (options.list === true) process.stdout.write(isJson ? `${JSON.stringify(entry)}\n` : lineOf(entry));

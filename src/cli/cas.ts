@@ -87,7 +87,8 @@ export function casCommand(): Command {
 Examples:
   avocado cas new ./cas --policy dev --operator <public keys> --members 127.0.0.1:7400
   avocado cas run ./cas
-  avocado cas show --cas https://127.0.0.1:7480#<key>`,
+  avocado cas show --cas https://127.0.0.1:7480#<key>
+  avocado cas profiles --cas https://127.0.0.1:7480#<key> --operator-key operator.json`,
     );
 }
 
@@ -136,15 +137,15 @@ function newCommand(): Command {
     .addHelpText(
       'after',
       `
-All of this but the policy is fixed from now on, and its hash is in the evidence of CAS: compare it with avocado cas show.
-The policy is replaced by avocado cas set-policy.
+All of this but policy and profiles is fixed from now on. The hash of all of it is in the evidence of CAS: compare it with
+avocado cas show. The policy is replaced by avocado cas set-policy, a profile by set-profile.
 
 Examples:
   avocado cas operator-key operator.json
   avocado cas new /var/lib/avocado --listen 10.0.0.1:7480 --policy policy.json --operator <public key> \\
     --members 10.0.0.1:7400,10.0.0.2:7400,10.0.0.3:7400
   avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400
-  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400 \
+  avocado cas new ./cas --policy dev --operator <public key> --members 127.0.0.1:7400 \\
     --space billing=billing/ --space users=users/ --profile default=r:users/ --profile billing=rw:billing/`,
     )
     .action(async (directory: string, options: CasNewOptions) =>

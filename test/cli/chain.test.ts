@@ -74,6 +74,9 @@ test('a cluster of one by CAS and LAS: put and get, an outage of CAS, its restar
 
   const edited = readFileSync(log, 'utf8').replace('127.0.0.1', '127.0.0.2');
   writeFileSync(log, edited);
+  const missing = await run('audit', 'verify', path('audit.log'), '--key', reference);
+  assert.match(missing.stderr, /^error: \S+audit\.log is missing: give audit\.log of CAS's directory\n$/);
+  assert.equal(missing.exitCode, 2);
   const broken = await run('audit', 'verify', log, '--key', reference);
   assert.match(broken.stderr, /audit\.log is not whole, line \d+: it is not signed by the cluster key\n$/);
   assert.equal(broken.exitCode, 1);
