@@ -36,7 +36,9 @@ export class RandomRotation {
       destroyedKeys: [],
       keySequence: 0,
       refreshSeconds: REFRESH_MS / 1_000,
-      members: cluster.replicas.map(() => ({ staticKey: '', keyReport: EMPTY_REPORT })),
+      lases: [],
+      revoked: [],
+      members: cluster.replicas.map(() => ({ staticKey: '', group: 0, keyReport: EMPTY_REPORT })),
     };
     for (const holder of cluster.keyHolders) this.#lookNowAndThen(holder);
     // Whoever joins has the keys at once.

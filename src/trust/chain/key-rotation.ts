@@ -2,6 +2,7 @@ import { randomBytes } from '../../../workers/signing.ts';
 import { hexOf } from '../hex.ts';
 import type { CasState, DataKeyRecord, MemberRecord } from './cas-state.ts';
 import { Refused } from './https-service.ts';
+import { isRevoked } from './revocations.ts';
 import { DATA_KEY_ID_MAX, DATA_KEYS_MAX, DESTROYED_KEPT_MAX } from './messages.ts';
 
 /**
@@ -21,8 +22,8 @@ import { DATA_KEY_ID_MAX, DATA_KEYS_MAX, DESTROYED_KEPT_MAX } from './messages.t
 /** What of CAS's state it is about. */
 export type KeyState = Pick<
   CasState,
-  'spaces' | 'dataKeys' | 'lastDataKeyId' | 'destroyedKeys' | 'keySequence' | 'refreshSeconds'
-> & { readonly members: readonly Pick<MemberRecord, 'staticKey' | 'keyReport'>[] };
+  'spaces' | 'dataKeys' | 'lastDataKeyId' | 'destroyedKeys' | 'keySequence' | 'refreshSeconds' | 'lases' | 'revoked'
+> & { readonly members: readonly Pick<MemberRecord, 'staticKey' | 'group' | 'keyReport'>[] };
 
 export type KeyPhase = DataKeyRecord['phase'];
 
@@ -80,14 +81,19 @@ export function advanceKeys(state: KeyState, nowMs: number): KeyStep[] {
 
 const NEXT = { announced: 'current', current: undefined, retiring: 'closing', closing: 'destroyed' } as const;
 
-/** Members that have not reported their part of the key's present phase; those that have not joined are among them. */
+/**
+ * Members that have not reported their part of the key's present phase; those that have not joined are among them. A revoked one
+ * is not: a rotation takes from it what it has, and all that others need lies at a quorum of those that are left.
+ */
 export function waitsFor(state: KeyState, key: Pick<DataKeyRecord, 'id' | 'phase'>): number[] {
   const { id, phase } = key;
   if (phase === 'current') return [];
   const part = { announced: 'held', retiring: 'unused', closing: 'closed' } as const;
-  return state.members.flatMap(({ staticKey, keyReport }, i) =>
-    staticKey !== null && keyReport[part[phase]].includes(id) ? [] : [i],
-  );
+  return state.members.flatMap((member, i) => {
+    const { staticKey, keyReport } = member;
+    const isDone = staticKey !== null && (keyReport[part[phase]].includes(id) || isRevoked(state, member));
+    return isDone ? [] : [i];
+  });
 }
 
 function waitText(state: KeyState, key: DataKeyRecord): string {

@@ -5,7 +5,10 @@ import type { Revocations } from './messages.ts';
 
 /** Whom nobody deals with any more: by key, and by the LAS that has vouched for them. */
 
-type RevocationState = Pick<CasState, 'lases' | 'members' | 'revoked' | 'revocationSequence' | 'certificateSeconds'>;
+type RevocationState = Pick<
+  CasState,
+  'lases' | 'members' | 'revoked' | 'revocationSequence' | 'certificateSeconds' | 'refreshSeconds'
+>;
 
 /**
  * What CAS signs and hands out with the configuration. Who answers a handshake shows no certificate: so members stand in the
@@ -26,18 +29,30 @@ function isMemberOut(state: Pick<CasState, 'lases'>, member: MemberRecord): bool
   return member.hasLapsed || isOfRevokedLas(state, member);
 }
 
+/** By an operator: its key, or its LAS. It takes no further part, and nothing waits for it. */
+export function isRevoked(
+  state: Pick<CasState, 'lases' | 'revoked'>,
+  member: Pick<MemberRecord, 'staticKey' | 'group'>,
+): boolean {
+  return isOfRevokedLas(state, member) || state.revoked.some(({ staticKey }) => staticKey === member.staticKey);
+}
+
 /** Whatever vouches for it next: a key that a revoked LAS has vouched for may be anybody's. */
-export function isOfRevokedLas({ lases }: Pick<CasState, 'lases'>, { group }: MemberRecord): boolean {
+export function isOfRevokedLas({ lases }: Pick<CasState, 'lases'>, { group }: Pick<MemberRecord, 'group'>): boolean {
   return lases.some((las) => las.revoked && las.group === group);
 }
+
+/** So often a member has looked after its certificate has ended: one that is late only is not put out. */
+const LOOKS_OF_GRACE = 2;
 
 /**
  * Takes note of members whose certificates have ended, as CAS did not renew them.
  * @returns Which.
  */
 export function lapseMembers(state: RevocationState, nowMs: number): number[] {
+  const graceMs = LOOKS_OF_GRACE * state.refreshSeconds * 1000;
   const lapsed = state.members.flatMap((member, index) =>
-    member.staticKey !== null && !member.hasLapsed && nowMs >= member.expirySeconds * 1000 ? [index] : [],
+    member.staticKey !== null && !member.hasLapsed && nowMs >= member.expirySeconds * 1000 + graceMs ? [index] : [],
   );
   for (const index of lapsed) state.members[index]!.hasLapsed = true;
   if (lapsed.length > 0) state.revocationSequence++;

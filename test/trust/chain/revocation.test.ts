@@ -101,6 +101,16 @@ test('should end sessions to the members that a revoked LAS has vouched for, and
       [true, false, true],
     );
   }
+  await command(chain, { type: 'rotate-key', space: 'default' });
+  const { dataKeys } = chain.cas.cas.document;
+  assert.deepEqual(
+    dataKeys.map(({ id, waitsFor }) => [id, waitsFor]),
+    [
+      [1, []],
+      [2, [1]],
+    ],
+    'a rotation takes the keys from who was revoked, and does not wait for them',
+  );
   const later = await place(chain, null, good.url, machines[1]);
   assert.ok(isOut(later, members[0]), 'also for who joins now');
   await assert.rejects(rejoin(chain, members[0], 0, good.url, machines[1]), /rule las-revoked: .*no revoked LAS/);
@@ -110,7 +120,7 @@ test('should take a member whose certificate has ended for revoked, until it has
   const chain = await start(t, { members: [{ host: '127.0.0.1', port: 7400 }], certificateSeconds: 600 });
   const member = await place(chain, 0);
   const client = await place(chain, null);
-  chain.aheadMs = 590_000;
+  chain.aheadMs = 580_000;
   await chain.cas.cas.tick();
   await client.refresh();
   assert.equal(isOut(client, member), false, 'not yet');
@@ -118,7 +128,11 @@ test('should take a member whose certificate has ended for revoked, until it has
   const cas = await chain.connect();
   await sendCommand(cas, chain.operator, { type: 'set-policy', policy, replaces: cas.document.policyHash });
   await member.refresh();
-  chain.aheadMs = 601_000;
+  chain.aheadMs = 605_000;
+  await chain.cas.cas.tick();
+  await client.refresh();
+  assert.equal(isOut(client, member), false, 'two looks at CAS later at the earliest');
+  chain.aheadMs = 625_000;
   await chain.cas.cas.tick();
   await client.refresh();
   assert.equal(isOut(client, member), true, 'CAS has not renewed it, by its new policy');
@@ -138,6 +152,7 @@ test('should keep a revoked key in the list after its certificates have ended, a
     revoked: [],
     revocationSequence: 0,
     certificateSeconds: 10,
+    refreshSeconds: 10,
   };
   const full = { ...state, members } as Parameters<typeof revokeKeys>[0];
   const keyOf = (i: number): string => i.toString(16).padStart(64, '0');
