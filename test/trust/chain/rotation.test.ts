@@ -124,9 +124,9 @@ test('clients have their time even when all members are quick', async (t) => {
   const world = await withWorld(t);
   await world.rotate();
   await world.refresh();
-  await world.tick(2 * REFRESH_SECONDS - 1);
+  await world.tick(REFRESH_SECONDS);
   assert.deepEqual(world.phases(), ['1 current', '2 announced']);
-  await world.tick(1);
+  await world.tick(REFRESH_SECONDS);
   assert.deepEqual(world.phases(), ['1 retiring', '2 current']);
 });
 
