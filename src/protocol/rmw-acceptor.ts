@@ -1,3 +1,4 @@
+import { assert } from '../../net/assert.ts';
 import { copyWords, readU53, writeU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
@@ -22,6 +23,7 @@ import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
 import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
+  FLAG_PARTS,
   FLAG_TOMBSTONE,
   FLAG_TRUSTED_FULL,
   FLAG_VALUE,
@@ -33,6 +35,7 @@ import {
 import type { CounterGuard } from './counter-guard.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
+import type { Reassemblies, Reassembly } from './reassemblies.ts';
 import {
   FLAG_LACKING,
   FLAG_NEXT,
@@ -64,6 +67,13 @@ import {
   commitRingWord,
 } from './rmw-messages.ts';
 import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
+import {
+  WORD_READ_ACCEPTED_BYTES,
+  WORD_READ_ACCEPTED_ID,
+  WORD_READ_ACCEPTED_KEY,
+  WORD_READ_ACCEPTED_OFFSET,
+  WORD_READ_ACCEPTED_SLOT,
+} from './rmw-part-messages.ts';
 
 /**
  * A replica's side of read-modify-writes: consensus a key, slot by slot (as in Gryff, NSDI 2020, but with numbered slots).
@@ -78,6 +88,9 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  *
  * Invariant: that slot s is decided here means that the stamp here is at least the one that slot s created. So a replica that
  * can't take the value of a COMMIT does not take its slot either. What is only accepted no READ ever sees.
+ *
+ * A value larger than a datagram does not come with ACCEPT or COMMIT. The proposal that is accepted here has it; else its
+ * coordinator is told that it is lacking, stages it (reassemblies.ts), and asks again: all is checked both times.
  *
  * Ballot numbers are kept from being used up as counters of stamps are, under the same ceiling (counter-guard.ts): coordinators go
  * on from the greatest that they are told, for all their keys. So numbers must not run away at one replica only, either: the
@@ -104,6 +117,7 @@ export class RmwAcceptor {
   readonly #drops: DropCounters;
   readonly #marginBytes: number;
   readonly #answers: RmwAnswers;
+  readonly #staged: Reassemblies;
   /** Slots that this replica learnt the decision of; those that it jumped over are not known to it. */
   decidedCount = 0;
   /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
@@ -112,16 +126,19 @@ export class RmwAcceptor {
   readonly #takesDataKey: TakesDataKey | undefined;
 
   /**
+   * @param staged Values larger than a datagram, which came by parts.
    * @param marginBytes Of the trusted budget, left to plain writes.
    * @param takesDataKey Of values that a proposer has made himself; what others proposed may have been decided.
    */
   constructor(
     store: Store,
+    staged: Reassemblies,
     guard: CounterGuard,
     drops: DropCounters,
     marginBytes: number,
     takesDataKey: TakesDataKey | undefined,
   ) {
+    this.#staged = staged;
     this.#takesDataKey = takesDataKey;
     this.#store = store;
     this.#guard = guard;
@@ -184,11 +201,15 @@ export class RmwAcceptor {
       words[word + WORD_PREPARE_ENVELOPE_BYTES]!,
       this.#marginBytes,
     );
+    this.#promise(record, words, word + WORD_PREPARE_BALLOT);
+    this.#answers.promise(session, messenger, words, word, entry, record, slot, hasRoom ? 0 : this.#fullFlag());
+  }
+
+  #promise(record: number, words: Int32Array, ballotWord: number): void {
     const target = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
-    copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);
+    copyWords(target, at + RECORD_PROMISE, words, ballotWord, 4);
     target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
-    this.#answers.promise(session, messenger, words, word, entry, record, slot, hasRoom ? 0 : this.#fullFlag());
   }
 
   /** Whether another coordinator has been promised something lately. */
@@ -218,8 +239,9 @@ export class RmwAcceptor {
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_BALLOT))) return;
-    const isNew = words[word + WORD_ENVELOPE_BYTES]! > 0 && isOwn(session.peer, words, word + WORD_ACCEPT_ID);
-    if (isNew && this.#takesDataKey?.(words[valueWord]! >>> 0) === false) return this.#drops.count('old-data-key');
+    const byParts = (flagsOf(words, word) & FLAG_PARTS) !== 0;
+    if (!byParts && words[word + WORD_ENVELOPE_BYTES]! > 0 && !this.#takesKeyOf(session.peer, words, word, words[valueWord]!))
+      return;
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = store.find(words, word + WORD_ACCEPT_KEY, keyBytes);
@@ -246,15 +268,26 @@ export class RmwAcceptor {
     const at = store.consensus.wordOffset(record);
     // The proposal that is here already, under another ballot: it needs no more room than it has.
     const isHeld = hasAccepted(store, record) && equalWords(target, at + RECORD_ID, words, word + WORD_ACCEPT_ID, 4);
-    const heldRef = isHeld ? target[at + RECORD_REF]! : NO_REF;
-    const ref = isHeld || envelopeBytes === 0 ? heldRef : store.reserve(envelopeBytes, 0);
-    if (envelopeBytes !== 0 && ref === NO_REF) {
-      return this.#answers.refuse(session, messenger, words, word, record, this.#fullFlag());
+    let ref = isHeld ? target[at + RECORD_REF]! : NO_REF;
+    if (byParts) {
+      const staged = isHeld ? undefined : this.#findStaged(session.peer, words, word);
+      if (!isHeld && staged === undefined) {
+        // Nobody else's is taken meanwhile but by a greater ballot.
+        this.#promise(record, words, word + WORD_ACCEPT_BALLOT);
+        return this.#answers.refuse(session, messenger, words, word, record, FLAG_LACKING);
+      }
+      const heldRef = staged === undefined ? ref : staged.ref;
+      if (!this.#takesKeyOf(session.peer, words, word, store.hostRegion(heldRef).words[store.hostWord(heldRef)]!)) return;
+      if (staged !== undefined) ref = this.#staged.takeStaged(staged);
+    } else {
+      if (!isHeld && envelopeBytes !== 0) ref = store.reserve(envelopeBytes, 0);
+      if (envelopeBytes !== 0 && ref === NO_REF) {
+        return this.#answers.refuse(session, messenger, words, word, record, this.#fullFlag());
+      }
+      if (ref !== NO_REF) store.fillReserved(ref, 0, words, valueWord, envelopeBytes);
     }
-    if (ref !== NO_REF) store.fillReserved(ref, 0, words, valueWord, envelopeBytes);
     if (!isHeld) this.#releaseAccepted(record);
-    copyWords(target, at + RECORD_PROMISE, words, word + WORD_ACCEPT_BALLOT, 4);
-    target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
+    this.#promise(record, words, word + WORD_ACCEPT_BALLOT);
     // Ballot, id, counter, writer, rmw: as they lie in the message.
     copyWords(target, at + RECORD_BALLOT, words, word + WORD_ACCEPT_BALLOT, 13);
     target[at + RECORD_ENVELOPE_BYTES] = envelopeBytes;
@@ -262,6 +295,25 @@ export class RmwAcceptor {
     target[at + RECORD_REF] = ref;
     copyWords(target, at + RECORD_TAG, words, word + WORD_ACCEPT_TAG, 4);
     this.#answers.accepted(session, messenger, words, word);
+  }
+
+  /** Under a data key that is closing nobody's own proposal is taken. @param keyId First word of the envelope. */
+  #takesKeyOf(peer: Peer, words: Int32Array, word: number, keyId: number): boolean {
+    const isNew = isOwn(peer, words, word + WORD_ACCEPT_ID);
+    if (!isNew || this.#takesDataKey?.(keyId >>> 0) !== false) return true;
+    this.#drops.count('old-data-key');
+    return false;
+  }
+
+  #findStaged(peer: Peer, words: Int32Array, word: number): Reassembly | undefined {
+    return this.#staged.findStaged(
+      peer,
+      words,
+      word + WORD_ACCEPT_ID,
+      word + WORD_ACCEPT_COUNTER,
+      word + WORD_ACCEPT_TAG,
+      words[word + WORD_ENVELOPE_BYTES]!,
+    );
   }
 
   /**
@@ -309,11 +361,11 @@ export class RmwAcceptor {
 
   #onCommit(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
     if (!this.#guard.takes(readU53(words, word + WORD_COMMIT_COUNTER))) return;
-    this.#answers.commitReply(session, messenger, words, word, this.#commit(words, word, valueWord));
+    this.#answers.commitReply(session, messenger, words, word, this.#commit(session.peer, words, word, valueWord));
   }
 
   /** Flags of the answer: 0 when slot and stamp here are at least those of the message. */
-  #commit(words: Int32Array, word: number, valueWord: number): number {
+  #commit(peer: Peer, words: Int32Array, word: number, valueWord: number): number {
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     const slot = readU53(words, word + WORD_COMMIT_SLOT);
@@ -324,8 +376,12 @@ export class RmwAcceptor {
     const flags = flagsOf(words, word);
     let entry = store.find(words, word + WORD_COMMIT_KEY, keyBytes);
     const order = store.compareStamp(entry, counter, writerHigh, writerLow, rmw);
-    if (order < 0 && (flags & (FLAG_VALUE | FLAG_TOMBSTONE)) === 0) return FLAG_LACKING;
     let record = entry === NO_ENTRY ? NO_RECORD : store.consensus.find(entry);
+    const byParts = (flags & FLAG_PARTS) !== 0;
+    const isAccepted = byParts && this.#hasAccepted(record, words, word);
+    const staged = byParts && !isAccepted && order < 0 ? this.#findDecided(peer, words, word) : undefined;
+    const hasValue = (flags & (FLAG_VALUE | FLAG_TOMBSTONE)) !== 0 || isAccepted || staged !== undefined;
+    if (order < 0 && !hasValue) return FLAG_LACKING;
     if (
       (order === 0 && entry !== NO_ENTRY && !store.tagEquals(entry, words, word + WORD_COMMIT_TAG)) ||
       this.#isOtherRing(record, words, word)
@@ -339,7 +395,12 @@ export class RmwAcceptor {
       record = entry === NO_ENTRY ? NO_RECORD : store.consensus.add(entry, 0);
       if (record === NO_RECORD) return FLAG_TRUSTED_FULL;
     }
-    if (order < 0) {
+    if (order < 0 && byParts) {
+      const at = store.consensus.wordOffset(record);
+      const ref = staged === undefined ? store.consensus.words(record)[at + RECORD_REF]! : this.#staged.takeStaged(staged);
+      this.#adopt(entry, ref, words, word);
+      if (staged === undefined) store.consensus.words(record)[at + RECORD_REF] = NO_REF;
+    } else if (order < 0) {
       const result = store.write(
         words,
         word + WORD_COMMIT_KEY,
@@ -360,6 +421,55 @@ export class RmwAcceptor {
     }
     if (slot > 0) this.#decide(record, slot, words, word);
     return 0;
+  }
+
+  /** Whether what a COMMIT says is decided is what was accepted here: of that the value is here, too. */
+  #hasAccepted(record: number, words: Int32Array, word: number): boolean {
+    const idWord = decidedIdWord(words, word);
+    if (idWord === -1 || record === NO_RECORD || !hasAccepted(this.#store, record)) return false;
+    const held = this.#store.consensus.words(record);
+    const at = this.#store.consensus.wordOffset(record);
+    return (
+      decidedSlot(this.#store, record) === readU53(words, word + WORD_COMMIT_SLOT) - 1 &&
+      equalWords(held, at + RECORD_ID, words, idWord, 4) &&
+      equalWords(held, at + RECORD_COUNTER, words, word + WORD_COMMIT_COUNTER, 5) &&
+      equalWords(held, at + RECORD_TAG, words, word + WORD_COMMIT_TAG, 4) &&
+      held[at + RECORD_ENVELOPE_BYTES] === words[word + WORD_ENVELOPE_BYTES]
+    );
+  }
+
+  /** The value of what a COMMIT says is decided, when its coordinator has staged it. */
+  #findDecided(peer: Peer, words: Int32Array, word: number): Reassembly | undefined {
+    const idWord = decidedIdWord(words, word);
+    if (idWord === -1) return undefined;
+    const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]!;
+    return this.#staged.findStaged(
+      peer,
+      words,
+      idWord,
+      word + WORD_COMMIT_COUNTER,
+      word + WORD_COMMIT_TAG,
+      envelopeBytes,
+    );
+  }
+
+  /** The register takes a reserved block over. It has its entry, as it has a record. */
+  #adopt(entry: number, ref: number, words: Int32Array, word: number): void {
+    const result = this.#store.adopt(
+      words,
+      word + WORD_COMMIT_KEY,
+      words[word + WORD_KEY_BYTES]!,
+      readU53(words, word + WORD_COMMIT_COUNTER),
+      words[word + WORD_COMMIT_WRITER + 1]!,
+      words[word + WORD_COMMIT_WRITER]!,
+      words[word + WORD_COMMIT_RMW]!,
+      words,
+      word + WORD_COMMIT_TAG,
+      ref,
+      words[word + WORD_ENVELOPE_BYTES]!,
+      entry,
+    );
+    assert(result === APPLIED, 'an entry takes over what is of its block class');
   }
 
   #decide(record: number, slot: number, words: Int32Array, word: number): void {
@@ -396,6 +506,28 @@ export class RmwAcceptor {
     return false;
   }
 
+  // -- values by parts --------------------------------------------------------------------------------------------
+
+  /** A READ_ACCEPTED: a part of the value that is accepted in a slot. It was said to be there in a PROMISE. */
+  onReadAccepted(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number): void {
+    const byteOffset = words[word + WORD_READ_ACCEPTED_OFFSET]!;
+    const byteCount = words[word + WORD_READ_ACCEPTED_BYTES]!;
+    if (byteOffset % 8 !== 0 || byteCount === 0) return this.#drops.count('malformed');
+    const store = this.#store;
+    const entry = store.find(words, word + WORD_READ_ACCEPTED_KEY, words[word + WORD_KEY_BYTES]!);
+    const record = entry === NO_ENTRY ? NO_RECORD : store.consensus.find(entry);
+    let ref = NO_REF;
+    if (record !== NO_RECORD && hasAccepted(store, record)) {
+      const held = store.consensus.words(record);
+      const at = store.consensus.wordOffset(record);
+      const isAsked =
+        decidedSlot(store, record) === readU53(words, word + WORD_READ_ACCEPTED_SLOT) - 1 &&
+        equalWords(held, at + RECORD_ID, words, word + WORD_READ_ACCEPTED_ID, 4);
+      if (isAsked && byteOffset + byteCount <= held[at + RECORD_ENVELOPE_BYTES]!) ref = held[at + RECORD_REF]!;
+    }
+    this.#answers.acceptedPart(session, messenger, words, word, ref, byteOffset, byteCount);
+  }
+
   // -- records ----------------------------------------------------------------------------------------------------
 
   /** Order of the promise here and the ballot in the message. */
@@ -423,6 +555,16 @@ export function compareBallots(a: Int32Array, aWord: number, b: Int32Array, bWor
     b[bWord + 2]!,
     0,
   );
+}
+
+/** Where a COMMIT names the id of the decision of its slot, or -1. */
+function decidedIdWord(words: Int32Array, word: number): number {
+  const ringWord = commitRingWord(words, word);
+  for (let i = 0; i < words[word + WORD_COMMIT_RING_COUNT]!; i++) {
+    const entryWord = ringWord + i * RING_ENTRY_WORDS;
+    if (equalWords(words, entryWord, words, word + WORD_COMMIT_SLOT, 2)) return entryWord + 2;
+  }
+  return -1;
 }
 
 function isOwn({ writerLow, writerHigh }: Peer, words: Int32Array, writerWord: number): boolean {
