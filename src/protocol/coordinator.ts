@@ -229,7 +229,7 @@ export class Coordinator {
 
   /**
    * A read-modify-write: atomic, and once, whatever becomes of messages. It ends 'ok', 'mismatch', 'not-an-integer',
-   * or 'overflow', or as a put does. Key and request are copied.
+   * 'overflow' or 'value-too-large' (of what its caller can't be told), or as a put does. Key and request are copied.
    */
   startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number, nowMs: number): number {
     const slot = this.#start(OPERATION_RMW, token, key, deadlineMs, nowMs);

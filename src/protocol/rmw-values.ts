@@ -169,6 +169,8 @@ export class RmwValues {
     const result = applyRmw(operation.request!, found, stamp, found !== undefined && this.#isUnderCurrentKey(slot));
     const answer = answerOf(operation, found, result);
     operation.hasAnswer = answer !== undefined;
+    const { answerBytesMax = Infinity } = operation.request!;
+    if (answer !== undefined && answer.length > answerBytesMax) return this.#steps.giveUp(slot, 'value-too-large');
     // Memory is full of other operations' values: later there is room.
     if (!operation.answer.set(memory, answer ?? NO_BYTES)) return this.#steps.backOff(slot, operation);
     operation.own.clear(memory);
