@@ -240,7 +240,11 @@ export class RmwAcceptor {
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_BALLOT))) return;
     const byParts = (flagsOf(words, word) & FLAG_PARTS) !== 0;
-    if (!byParts && words[word + WORD_ENVELOPE_BYTES]! > 0 && !this.#takesKeyOf(session.peer, words, word, words[valueWord]!))
+    if (
+      !byParts &&
+      words[word + WORD_ENVELOPE_BYTES]! > 0 &&
+      !this.#takesKeyOf(session.peer, words, word, words[valueWord]!)
+    )
       return;
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
@@ -277,7 +281,8 @@ export class RmwAcceptor {
         return this.#answers.refuse(session, messenger, words, word, record, FLAG_LACKING);
       }
       const heldRef = staged === undefined ? ref : staged.ref;
-      if (!this.#takesKeyOf(session.peer, words, word, store.hostRegion(heldRef).words[store.hostWord(heldRef)]!)) return;
+      if (!this.#takesKeyOf(session.peer, words, word, store.hostRegion(heldRef).words[store.hostWord(heldRef)]!))
+        return;
       if (staged !== undefined) ref = this.#staged.takeStaged(staged);
     } else {
       if (!isHeld && envelopeBytes !== 0) ref = store.reserve(envelopeBytes, 0);
@@ -397,7 +402,8 @@ export class RmwAcceptor {
     }
     if (order < 0 && byParts) {
       const at = store.consensus.wordOffset(record);
-      const ref = staged === undefined ? store.consensus.words(record)[at + RECORD_REF]! : this.#staged.takeStaged(staged);
+      const ref =
+        staged === undefined ? store.consensus.words(record)[at + RECORD_REF]! : this.#staged.takeStaged(staged);
       this.#adopt(entry, ref, words, word);
       if (staged === undefined) store.consensus.words(record)[at + RECORD_REF] = NO_REF;
     } else if (order < 0) {

@@ -391,7 +391,8 @@ export class RmwFlow {
     // Who has answered otherwise may accept under another ballot, when it has been told what it lacks.
     const { nacked, behind, cannotShow } = operation;
     const isTried = operation.lacks === 0 || table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX;
-    if (phase === PHASE_ACCEPT && isTried && (nacked | behind | cannotShow) !== 0) return this.#backOff(slot, operation);
+    if (phase === PHASE_ACCEPT && isTried && (nacked | behind | cannotShow) !== 0)
+      return this.#backOff(slot, operation);
     const isForOthers = phase === PHASE_RMW_FETCH || (phase === PHASE_COMMIT && operation.commitPurpose === 'catch-up');
     if (isForOthers && table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX) return this.#prepares.prepare(slot, operation);
     this.#rounds.askAgain(slot);

@@ -43,4 +43,3 @@ export function namesProposal(words: Int32Array, word: number): boolean {
 function isNumber(words: Int32Array, word: number): boolean {
   return words[word + 1]! >>> 21 === 0 && (words[word] !== 0 || words[word + 1] !== 0);
 }
-

@@ -213,7 +213,9 @@ export class RmwRequests {
   }
 
   #commit(session: Session<Peer>, slot: number, operation: RmwOperation): boolean {
-    return operation.isDecided ? this.#commitDecision(session, slot, operation) : this.#commitEarlier(session, slot, operation);
+    return operation.isDecided
+      ? this.#commitDecision(session, slot, operation)
+      : this.#commitEarlier(session, slot, operation);
   }
 
   /** What the slot has decided. */

@@ -257,7 +257,11 @@ export const changeMutants: readonly Mutant[] = [
     bias: 'large changes',
     failure: SPOILT,
     substitutions: [
-      { file: REASSEMBLIES, find: 'return this.isStaged && this.isWhole', replace: 'return this.isStaged && this.keyBytes > 0' },
+      {
+        file: REASSEMBLIES,
+        find: 'return this.isStaged && this.isWhole',
+        replace: 'return this.isStaged && this.keyBytes > 0',
+      },
     ],
   },
   {

@@ -376,7 +376,8 @@ export function describe(message: Message): string {
   }
   if (envelopeBytes > 0) parts.push(`${envelopeBytes} B`);
   if (state !== undefined) parts.push(state);
-  if (type === MESSAGE_WRITE_PART || type === MESSAGE_STAGE_PART || type === MESSAGE_CALL_PART) parts.push(`part ${part}`);
+  if (type === MESSAGE_WRITE_PART || type === MESSAGE_STAGE_PART || type === MESSAGE_CALL_PART)
+    parts.push(`part ${part}`);
   if (message.isParted) parts.push('by parts');
   if (type <= MESSAGE_REPAIR || type >= MESSAGE_WRITE_PART) parts.push(`op ${slot}/${generation >>> 0}`);
   return parts.join(' ');

@@ -10,7 +10,13 @@ import {
   MESSAGE_WRITE_PART,
   typeOf,
 } from '../../src/protocol/messages.ts';
-import { FLAG_LACKING, FLAG_NEXT, MESSAGE_ACCEPT, MESSAGE_COMMIT, MESSAGE_PREPARE } from '../../src/protocol/rmw-messages.ts';
+import {
+  FLAG_LACKING,
+  FLAG_NEXT,
+  MESSAGE_ACCEPT,
+  MESSAGE_COMMIT,
+  MESSAGE_PREPARE,
+} from '../../src/protocol/rmw-messages.ts';
 import { MESSAGE_READ_ACCEPTED, MESSAGE_STAGE_PART } from '../../src/protocol/rmw-part-messages.ts';
 import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
 import { CONDITION_NONE, CONDITION_VERSION, RMW_SET } from '../../src/protocol/rmw-request.ts';
@@ -65,7 +71,11 @@ class Parted extends CoordinatorHarness {
   promiseParts(asked: readonly Sent[], { stamp, envelope, tag }: Copy, promised: Partial<Promised> = {}): void {
     for (const one of asked) {
       const wanted = (parseRmw(one).flags & FLAG_VALUE) !== 0;
-      const message = promiseOf(one, { slot: 1, ...promised, register: { stamp, tag, envelope: wanted ? 'parts' : 'elsewhere' } });
+      const message = promiseOf(one, {
+        slot: 1,
+        ...promised,
+        register: { stamp, tag, envelope: wanted ? 'parts' : 'elsewhere' },
+      });
       message.control[2] = envelope.length;
       this.answer(one, message);
     }

@@ -190,7 +190,10 @@ test('should count a value for as many as it has chunks, and start one that is m
     if (started.length > 0) bursts.push(started.reduce((sum, name) => sum + sizeOf(name), 0));
     assert.ok(looking.nowMs < 10_000, 'all are started');
   }
-  assert.equal(bursts.reduce((sum, count) => sum + count, 0), 24);
+  assert.equal(
+    bursts.reduce((sum, count) => sum + count, 0),
+    24,
+  );
   assert.ok(
     bursts.every((count) => count <= 10 || count === 12),
     `bursts of ${bursts.join(', ')}`,

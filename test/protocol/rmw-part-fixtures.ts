@@ -34,7 +34,12 @@ export function withoutValue({ control }: Message, flags: number): Message {
 }
 
 /** The value of a proposal, cut into parts, the key's first. */
-export function stagedOf(key: Uint8Array, { id, stamp, envelope, tag }: Proposed, partBytes: number, to = TO): Message[] {
+export function stagedOf(
+  key: Uint8Array,
+  { id, stamp, envelope, tag }: Proposed,
+  partBytes: number,
+  to = TO,
+): Message[] {
   return Array.from({ length: partCountOf(envelope!.length, partBytes) }, (_, index) => {
     const keyBytes = index === 0 ? key.length : 0;
     const control = new Int32Array((parts.STAGE_PART_BYTES + alignUp(keyBytes)) >> 2);

@@ -108,7 +108,11 @@ test('should look at ballot and slot before it asks for the value, and again whe
   const last: Ballot = { number: 4, writer: OTHER };
   ask(replica, prepareOf(KEY, 1, last), other());
   assert.deepEqual(ask(replica, bareAccept(PROPOSED, again)), [MESSAGE_NACK, 0], 'promised away meanwhile');
-  assert.deepEqual(ask(replica, bareAccept(PROPOSED, { ...again, number: 5 })), [MESSAGE_ACCEPTED, 0], 'and still here');
+  assert.deepEqual(
+    ask(replica, bareAccept(PROPOSED, { ...again, number: 5 })),
+    [MESSAGE_ACCEPTED, 0],
+    'and still here',
+  );
 });
 
 test('should promise the ballot of an ACCEPT whose value is lacking', () => {
