@@ -220,7 +220,7 @@ export class Replica {
           this.reassemblies.onPart(session, words, word, valueWord, nowMs);
         return;
       case MESSAGE_READ_ACCEPTED:
-        if (this.#takes(incoming, word)) this.acceptor.onReadAccepted(session, this.#messenger, words, word);
+        if (this.#takes(incoming, word)) this.acceptor.parts.onReadAccepted(session, this.#messenger, words, word);
         return;
       case MESSAGE_REPAIR:
         if (this.#takes(incoming, word)) this.#repairs.onRepair(incoming, word, valueWord);

@@ -1,5 +1,4 @@
-import { assert } from '../../net/assert.ts';
-import { copyWords, readU53, writeU53 } from '../../net/bytes.ts';
+import { copyWords, equalWords, readU53, writeU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
 import { compareStamps } from '../stamp.ts';
@@ -20,6 +19,7 @@ import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
 import { NO_ENTRY } from '../store/trusted-index.ts';
 import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
+import { AcceptedParts } from './accepted-parts.ts';
 import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
@@ -35,7 +35,7 @@ import {
 import type { CounterGuard } from './counter-guard.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
-import type { Reassemblies, Reassembly } from './reassemblies.ts';
+import type { Reassemblies } from './reassemblies.ts';
 import {
   FLAG_LACKING,
   FLAG_NEXT,
@@ -67,13 +67,6 @@ import {
   commitRingWord,
 } from './rmw-messages.ts';
 import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
-import {
-  WORD_READ_ACCEPTED_BYTES,
-  WORD_READ_ACCEPTED_ID,
-  WORD_READ_ACCEPTED_KEY,
-  WORD_READ_ACCEPTED_OFFSET,
-  WORD_READ_ACCEPTED_SLOT,
-} from './rmw-part-messages.ts';
 
 /**
  * A replica's side of read-modify-writes: consensus a key, slot by slot (as in Gryff, NSDI 2020, but with numbered slots).
@@ -117,7 +110,7 @@ export class RmwAcceptor {
   readonly #drops: DropCounters;
   readonly #marginBytes: number;
   readonly #answers: RmwAnswers;
-  readonly #staged: Reassemblies;
+  readonly parts: AcceptedParts;
   /** Slots that this replica learnt the decision of; those that it jumped over are not known to it. */
   decidedCount = 0;
   /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
@@ -138,13 +131,13 @@ export class RmwAcceptor {
     marginBytes: number,
     takesDataKey: TakesDataKey | undefined,
   ) {
-    this.#staged = staged;
     this.#takesDataKey = takesDataKey;
     this.#store = store;
     this.#guard = guard;
     this.#drops = drops;
     this.#marginBytes = marginBytes;
     this.#answers = new RmwAnswers(store);
+    this.parts = new AcceptedParts(store, staged, this.#answers, drops);
   }
 
   /** A PREPARE, ACCEPT or COMMIT that messageBytes() has accepted. */
@@ -274,16 +267,15 @@ export class RmwAcceptor {
     const isHeld = hasAccepted(store, record) && equalWords(target, at + RECORD_ID, words, word + WORD_ACCEPT_ID, 4);
     let ref = isHeld ? target[at + RECORD_REF]! : NO_REF;
     if (byParts) {
-      const staged = isHeld ? undefined : this.#findStaged(session.peer, words, word);
+      const staged = isHeld ? undefined : this.parts.findStaged(session.peer, words, word);
       if (!isHeld && staged === undefined) {
         // Nobody else's is taken meanwhile but by a greater ballot.
         this.#promise(record, words, word + WORD_ACCEPT_BALLOT);
         return this.#answers.refuse(session, messenger, words, word, record, FLAG_LACKING);
       }
-      const heldRef = staged === undefined ? ref : staged.ref;
-      if (!this.#takesKeyOf(session.peer, words, word, store.hostRegion(heldRef).words[store.hostWord(heldRef)]!))
-        return;
-      if (staged !== undefined) ref = this.#staged.takeStaged(staged);
+      const keyId = this.parts.keyIdAt(staged === undefined ? ref : staged.ref);
+      if (!this.#takesKeyOf(session.peer, words, word, keyId)) return;
+      if (staged !== undefined) ref = this.parts.take(staged);
     } else {
       if (!isHeld && envelopeBytes !== 0) ref = store.reserve(envelopeBytes, 0);
       if (envelopeBytes !== 0 && ref === NO_REF) {
@@ -308,17 +300,6 @@ export class RmwAcceptor {
     if (!isNew || this.#takesDataKey?.(keyId >>> 0) !== false) return true;
     this.#drops.count('old-data-key');
     return false;
-  }
-
-  #findStaged(peer: Peer, words: Int32Array, word: number): Reassembly | undefined {
-    return this.#staged.findStaged(
-      peer,
-      words,
-      word + WORD_ACCEPT_ID,
-      word + WORD_ACCEPT_COUNTER,
-      word + WORD_ACCEPT_TAG,
-      words[word + WORD_ENVELOPE_BYTES]!,
-    );
   }
 
   /**
@@ -383,8 +364,8 @@ export class RmwAcceptor {
     const order = store.compareStamp(entry, counter, writerHigh, writerLow, rmw);
     let record = entry === NO_ENTRY ? NO_RECORD : store.consensus.find(entry);
     const byParts = (flags & FLAG_PARTS) !== 0;
-    const isAccepted = byParts && this.#hasAccepted(record, words, word);
-    const staged = byParts && !isAccepted && order < 0 ? this.#findDecided(peer, words, word) : undefined;
+    const isAccepted = byParts && this.parts.hasAccepted(record, words, word);
+    const staged = byParts && !isAccepted && order < 0 ? this.parts.findDecided(peer, words, word) : undefined;
     const hasValue = (flags & (FLAG_VALUE | FLAG_TOMBSTONE)) !== 0 || isAccepted || staged !== undefined;
     if (order < 0 && !hasValue) return FLAG_LACKING;
     if (
@@ -400,13 +381,8 @@ export class RmwAcceptor {
       record = entry === NO_ENTRY ? NO_RECORD : store.consensus.add(entry, 0);
       if (record === NO_RECORD) return FLAG_TRUSTED_FULL;
     }
-    if (order < 0 && byParts) {
-      const at = store.consensus.wordOffset(record);
-      const ref =
-        staged === undefined ? store.consensus.words(record)[at + RECORD_REF]! : this.#staged.takeStaged(staged);
-      this.#adopt(entry, ref, words, word);
-      if (staged === undefined) store.consensus.words(record)[at + RECORD_REF] = NO_REF;
-    } else if (order < 0) {
+    if (order < 0 && byParts) this.parts.adopt(entry, record, staged, words, word);
+    else if (order < 0) {
       const result = store.write(
         words,
         word + WORD_COMMIT_KEY,
@@ -427,55 +403,6 @@ export class RmwAcceptor {
     }
     if (slot > 0) this.#decide(record, slot, words, word);
     return 0;
-  }
-
-  /** Whether what a COMMIT says is decided is what was accepted here: of that the value is here, too. */
-  #hasAccepted(record: number, words: Int32Array, word: number): boolean {
-    const idWord = decidedIdWord(words, word);
-    if (idWord === -1 || record === NO_RECORD || !hasAccepted(this.#store, record)) return false;
-    const held = this.#store.consensus.words(record);
-    const at = this.#store.consensus.wordOffset(record);
-    return (
-      decidedSlot(this.#store, record) === readU53(words, word + WORD_COMMIT_SLOT) - 1 &&
-      equalWords(held, at + RECORD_ID, words, idWord, 4) &&
-      equalWords(held, at + RECORD_COUNTER, words, word + WORD_COMMIT_COUNTER, 5) &&
-      equalWords(held, at + RECORD_TAG, words, word + WORD_COMMIT_TAG, 4) &&
-      held[at + RECORD_ENVELOPE_BYTES] === words[word + WORD_ENVELOPE_BYTES]
-    );
-  }
-
-  /** The value of what a COMMIT says is decided, when its coordinator has staged it. */
-  #findDecided(peer: Peer, words: Int32Array, word: number): Reassembly | undefined {
-    const idWord = decidedIdWord(words, word);
-    if (idWord === -1) return undefined;
-    const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]!;
-    return this.#staged.findStaged(
-      peer,
-      words,
-      idWord,
-      word + WORD_COMMIT_COUNTER,
-      word + WORD_COMMIT_TAG,
-      envelopeBytes,
-    );
-  }
-
-  /** The register takes a reserved block over. It has its entry, as it has a record. */
-  #adopt(entry: number, ref: number, words: Int32Array, word: number): void {
-    const result = this.#store.adopt(
-      words,
-      word + WORD_COMMIT_KEY,
-      words[word + WORD_KEY_BYTES]!,
-      readU53(words, word + WORD_COMMIT_COUNTER),
-      words[word + WORD_COMMIT_WRITER + 1]!,
-      words[word + WORD_COMMIT_WRITER]!,
-      words[word + WORD_COMMIT_RMW]!,
-      words,
-      word + WORD_COMMIT_TAG,
-      ref,
-      words[word + WORD_ENVELOPE_BYTES]!,
-      entry,
-    );
-    assert(result === APPLIED, 'an entry takes over what is of its block class');
   }
 
   #decide(record: number, slot: number, words: Int32Array, word: number): void {
@@ -512,28 +439,6 @@ export class RmwAcceptor {
     return false;
   }
 
-  // -- values by parts --------------------------------------------------------------------------------------------
-
-  /** A READ_ACCEPTED: a part of the value that is accepted in a slot. It was said to be there in a PROMISE. */
-  onReadAccepted(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number): void {
-    const byteOffset = words[word + WORD_READ_ACCEPTED_OFFSET]!;
-    const byteCount = words[word + WORD_READ_ACCEPTED_BYTES]!;
-    if (byteOffset % 8 !== 0 || byteCount === 0) return this.#drops.count('malformed');
-    const store = this.#store;
-    const entry = store.find(words, word + WORD_READ_ACCEPTED_KEY, words[word + WORD_KEY_BYTES]!);
-    const record = entry === NO_ENTRY ? NO_RECORD : store.consensus.find(entry);
-    let ref = NO_REF;
-    if (record !== NO_RECORD && hasAccepted(store, record)) {
-      const held = store.consensus.words(record);
-      const at = store.consensus.wordOffset(record);
-      const isAsked =
-        decidedSlot(store, record) === readU53(words, word + WORD_READ_ACCEPTED_SLOT) - 1 &&
-        equalWords(held, at + RECORD_ID, words, word + WORD_READ_ACCEPTED_ID, 4);
-      if (isAsked && byteOffset + byteCount <= held[at + RECORD_ENVELOPE_BYTES]!) ref = held[at + RECORD_REF]!;
-    }
-    this.#answers.acceptedPart(session, messenger, words, word, ref, byteOffset, byteCount);
-  }
-
   // -- records ----------------------------------------------------------------------------------------------------
 
   /** Order of the promise here and the ballot in the message. */
@@ -563,21 +468,6 @@ export function compareBallots(a: Int32Array, aWord: number, b: Int32Array, bWor
   );
 }
 
-/** Where a COMMIT names the id of the decision of its slot, or -1. */
-function decidedIdWord(words: Int32Array, word: number): number {
-  const ringWord = commitRingWord(words, word);
-  for (let i = 0; i < words[word + WORD_COMMIT_RING_COUNT]!; i++) {
-    const entryWord = ringWord + i * RING_ENTRY_WORDS;
-    if (equalWords(words, entryWord, words, word + WORD_COMMIT_SLOT, 2)) return entryWord + 2;
-  }
-  return -1;
-}
-
 function isOwn({ writerLow, writerHigh }: Peer, words: Int32Array, writerWord: number): boolean {
   return words[writerWord] === writerLow && words[writerWord + 1] === writerHigh;
-}
-
-function equalWords(a: Int32Array, aWord: number, b: Int32Array, bWord: number, count: number): boolean {
-  for (let i = 0; i < count; i++) if (a[aWord + i] !== b[bWord + i]) return false;
-  return true;
 }

@@ -11,6 +11,7 @@ const PUTS = 'src/protocol/put-flow.js';
 const PROMISES = 'src/protocol/rmw-promises.js';
 const REQUESTS = 'src/protocol/rmw-requests.js';
 const ACCEPTOR = 'src/protocol/rmw-acceptor.js';
+const ACCEPTED_PARTS = 'src/protocol/accepted-parts.js';
 const RECORDS = 'src/store/consensus-records.js';
 const REASSEMBLIES = 'src/protocol/reassemblies.js';
 const RESEALER = 'src/protocol/resealer.js';
@@ -289,7 +290,7 @@ export const changeMutants: readonly Mutant[] = [
     failure: /READ_ACCEPTED\n +r0 -> c1 READ_PART_REPLY 0\+96/,
     substitutions: [
       {
-        file: ACCEPTOR,
+        file: ACCEPTED_PARTS,
         find: 'if (isAsked && byteOffset + byteCount',
         replace: 'if (byteOffset + byteCount',
       },
@@ -301,7 +302,7 @@ export const changeMutants: readonly Mutant[] = [
     failure: /deliver c2 r0 COMMIT\n +r0 -> c2 COMMIT_REPLY\n/,
     substitutions: [
       {
-        file: ACCEPTOR,
+        file: ACCEPTED_PARTS,
         find: 'equalWords(held, at + RECORD_ID, words, idWord, 4) &&\n            equalWords(held, at + RECORD_COUNTER, words, word + WORD_COMMIT_COUNTER, 5) &&\n            equalWords(held, at + RECORD_TAG, words, word + WORD_COMMIT_TAG, 4) &&',
         replace: '',
       },
