@@ -69,8 +69,8 @@ const MANY_PLACES = 4;
 
 const BITMAP_WORDS = PARTS_MAX / 32;
 const KEY_WORDS = KEY_BYTES_MAX / 4;
-/** Key, bitmap, and some twenty fields, in trusted memory. */
-export const REASSEMBLY_BYTES = KEY_BYTES_MAX + PARTS_MAX / 8 + 256;
+/** Key, bitmap, id, and some twenty fields, in trusted memory. */
+export const REASSEMBLY_BYTES = KEY_BYTES_MAX + PARTS_MAX / 8 + 384;
 
 /** A value that arrives by parts. Pooled: fields are set anew for each. */
 export class Reassembly {
