@@ -356,7 +356,8 @@ export class Coordinator {
     if (answerBytes > this.#answer.length) this.#answer = new Uint8Array(answerBytes);
     // Its block is given back before the sink is told, who may start operations.
     this.#answer.set(answer.subarray(0, answerBytes));
-    this.#release(slot);
+    if (this.#rmws.isSpreading(slot, outcome) && this.#spreads.isDue(slot, outcome)) this.#spreads.begin(slot);
+    else this.#release(slot);
     this.#rmws.leave(slot);
     this.#options.sink.onOperationEnded(token, outcome, this.#answer, answerBytes);
   }
@@ -438,7 +439,9 @@ export class Coordinator {
     }
     const slot = slotOf(words, word);
     if (!this.#isExpected(incoming, member, type, slot, word)) return;
-    if (this.#isRmw(slot)) return this.#rmws.onPartsReply(slot, member, flagsOf(words, word));
+    if (this.#isRmw(slot) && table.phase[slot] !== PHASE_SPREAD) {
+      return this.#rmws.onPartsReply(slot, member, flagsOf(words, word));
+    }
     if (this.#sampleDue && hasMember(table.sampled[slot]!, member)) {
       this.#sampleDue = false;
       this.#rounds.picker.onRoundTrip(member, this.#rounds.nowMs - table.phaseMs[slot]!);
@@ -448,7 +451,10 @@ export class Coordinator {
     else if (type === MESSAGE_STAMP_REPLY) this.#puts.onStampReply(slot, member, words, word);
     else if (table.phase[slot] === PHASE_WRITE) this.#puts.onWriteReply(slot, member, flagsOf(words, word));
     else if (table.phase[slot] === PHASE_WRITE_BACK) this.#gets.onWriteBackReply(slot, member, flagsOf(words, word));
-    else if (this.#spreads.onReply(slot, member)) this.#release(slot);
+    else {
+      if (this.#isRmw(slot)) this.#rmws.onSpread(slot, member);
+      if (this.#spreads.onReply(slot, member)) this.#release(slot);
+    }
   }
 
   /** Answers about parts, and what answers no operation. */
@@ -519,7 +525,7 @@ export class Coordinator {
 
   /** The epoch has changed: what was gathered in this phase does not count; phases before it stand. */
   #restartPhase(slot: number): void {
-    if (this.#isRmw(slot)) return this.#rmws.restart(slot);
+    if (this.#isRmw(slot) && this.#table.phase[slot] !== PHASE_SPREAD) return this.#rmws.restart(slot);
     switch (this.#table.phase[slot]!) {
       case PHASE_READ:
       case PHASE_FETCH:

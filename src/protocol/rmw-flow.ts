@@ -91,6 +91,7 @@ export class RmwFlow {
   readonly #prepares: RmwPrepare;
   readonly #commits: RmwCommits;
   readonly #parts: RmwParts;
+  readonly #rmwRequests: RmwRequests;
   readonly #queues: KeyQueues;
   /** Read-modify-writes started: with the writer id, the id of each. */
   #sequence = 0;
@@ -109,6 +110,7 @@ export class RmwFlow {
     this.#rounds = parts.rounds;
     this.#membership = parts.membership;
     this.#quorum = parts.quorum;
+    this.#rmwRequests = rmwRequests;
     this.#writer = writer;
     this.#puts = puts;
     this.#counters = counters;
@@ -304,6 +306,18 @@ export class RmwFlow {
     if (this.#table.phase[slot] === PHASE_COMMIT) return this.#commits.onReply(slot, operation, member, flags);
     if (!this.#canGoOnWithout(slot, member, flags)) return this.#giveUp(slot, refusalOf(flags));
     this.#onHindrance(slot, operation, member);
+  }
+
+  /** Whether what it has had decided is still on its way to members that lack it. */
+  isSpreading(slot: number, outcome: Outcome): boolean {
+    const { commitPurpose } = this.#operations.of(slot);
+    return outcome === 'ok' && this.#table.phase[slot] === PHASE_COMMIT && commitPurpose === 'own';
+  }
+
+  /** It has ended, and one more member has the value: it is told, once, that it is decided. */
+  onSpread(slot: number, member: number): void {
+    const session = this.#membership.session(member);
+    if (session !== undefined) this.#rmwRequests.commit(session, slot);
   }
 
   /** Whether a word about parts says nothing of those that are waited for. */

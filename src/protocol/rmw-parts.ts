@@ -1,6 +1,6 @@
 import { assert } from '../../net/assert.ts';
 import type { OperationTable } from './operation-table.ts';
-import { NO_MEMBER, PHASE_ACCEPT, PHASE_COMMIT } from './operation-table.ts';
+import { NO_MEMBER, PHASE_ACCEPT, PHASE_COMMIT, PHASE_SPREAD } from './operation-table.ts';
 import type { PullFlow } from './pull-flow.ts';
 import { hasMember } from './quorum.ts';
 import type { OpenPurpose, RmwOperation, RmwOperations } from './rmw-operation.ts';
@@ -131,6 +131,7 @@ export class RmwParts {
   invariants(slot: number): void {
     const { lacks } = this.#operations.of(slot);
     const phase = this.#table.phase[slot]!;
-    assert(lacks === 0 || phase === PHASE_ACCEPT || phase === PHASE_COMMIT, 'parts go to who is asked to take them');
+    const isAsking = phase === PHASE_ACCEPT || phase === PHASE_COMMIT || phase === PHASE_SPREAD;
+    assert(lacks === 0 || isAsking, 'parts go to who is asked to take them');
   }
 }

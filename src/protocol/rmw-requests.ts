@@ -96,7 +96,7 @@ export class RmwRequests {
       case PHASE_ACCEPT:
         return this.#accept(session, slot, operation);
       case PHASE_COMMIT:
-        return this.#commit(session, slot, operation);
+        return this.commit(session, slot);
       default:
         return false;
     }
@@ -212,7 +212,8 @@ export class RmwRequests {
     return true;
   }
 
-  #commit(session: Session<Peer>, slot: number, operation: RmwOperation): boolean {
+  commit(session: Session<Peer>, slot: number): boolean {
+    const operation = this.#operations.of(slot);
     return operation.isDecided
       ? this.#commitDecision(session, slot, operation)
       : this.#commitEarlier(session, slot, operation);

@@ -171,6 +171,23 @@ test('should pull the base, ask without the value, send it to who lacks it, and 
   harness.assertIdle();
 });
 
+test('should send the rest to a member that is still getting it when it has ended, and a COMMIT, once', () => {
+  const harness = new Parted();
+  const accepts = untilAccept(harness);
+  for (const one of accepts.slice(0, 2)) harness.answer(one, acceptedOf(one));
+  const commits = harness.sent();
+  harness.answer(accepts[2]!, nackOf(accepts[2]!, undefined, FLAG_LACKING));
+  harness.answer(commits[2]!, commitReplyOf(commits[2]!, FLAG_LACKING));
+  const parts = only(harness.sent(), MESSAGE_STAGE_PART);
+  for (const one of commits.slice(0, 2)) harness.answer(one, commitReplyOf(one));
+  assert.deepEqual([harness.outcomes(), harness.coordinator.active, harness.coordinator.spreadCount], [['ok'], 0, 1]);
+  answerParts(harness, parts);
+  const [commit] = only(harness.sent(), MESSAGE_COMMIT);
+  assert.deepEqual([commit!.member, parseRmw(commit!).flags], [2, FLAG_PARTS]);
+  harness.answer(commit!, commitReplyOf(commit!));
+  harness.assertIdle();
+});
+
 test('should not count that all parts have come as that the proposal is accepted', () => {
   const harness = new Parted();
   const accepts = untilAccept(harness);
