@@ -102,3 +102,8 @@ export function copyPadded(
   if (restBits !== 0) target[word++] = source[sourceWord + wholeWords]! & ((1 << restBits) - 1);
   if (word < endWord) target[word] = 0;
 }
+
+export function equalWords(a: Int32Array, aWord: number, b: Int32Array, bWord: number, wordCount: number): boolean {
+  for (let i = 0; i < wordCount; i++) if (a[aWord + i] !== b[bWord + i]) return false;
+  return true;
+}

@@ -184,20 +184,19 @@ function describeRmw({ keys, decided, nacked, helped, backOffs }: RmwFigures): s
   return `${counts[0]} ${keys === 1 ? 'key' : 'keys'} with read-modify-writes: ${counts[1]} decided, ${counts[2]} ballots lost${coordinating}`;
 }
 
-/** E.g. "takes values away from data key 1: 1,200 sealed anew, 3 left, 3 of them larger than a datagram: ...; 0 keys destroyed". */
+/** E.g. "takes values away from data key 1: 1,200 sealed anew, 3 left, no trusted memory to seal 3 values anew: ...; 0 keys destroyed". */
 function describeDataKeys(figures: DataKeyFigures): string {
-  const { retiring, resealed, left, tooLarge, noMemory, failed, destroyed } = figures;
-  const counts = [resealed, left, tooLarge, noMemory, failed].map((value) => value.toLocaleString('en'));
+  const { retiring, resealed, left, noMemory, failed, destroyed } = figures;
+  const counts = [resealed, left, noMemory, failed].map((value) => value.toLocaleString('en'));
   const keys = retiring.length === 1 ? 'data key' : 'data keys';
   const from =
     retiring.length === 0
       ? 'has no data key to take values away from'
       : `takes values away from ${keys} ${retiring.join(', ')}`;
-  const large = tooLarge === 0 ? '' : `, ${counts[2]} of them larger than a datagram`;
-  const full = noMemory === 0 ? '' : `, no trusted memory to seal ${counts[3]} values anew`;
-  const stay = tooLarge + noMemory === 0 ? '' : ': they keep the old key until they are written anew';
-  const again = failed === 0 ? '' : `, ${counts[4]} attempts failed`;
-  return `${from}: ${counts[0]} sealed anew, ${counts[1]} left${large}${full}${stay}${again}; ${destroyed} ${destroyed === 1 ? 'key' : 'keys'} destroyed`;
+  const full = noMemory === 0 ? '' : `, no trusted memory to seal ${counts[2]} values anew`;
+  const stay = noMemory === 0 ? '' : ': they keep the old key until they are written anew';
+  const again = failed === 0 ? '' : `, ${counts[3]} attempts failed`;
+  return `${from}: ${counts[0]} sealed anew, ${counts[1]} left${full}${stay}${again}; ${destroyed} ${destroyed === 1 ? 'key' : 'keys'} destroyed`;
 }
 
 /** E.g. "2 workers, from 24,576 bytes on: 1,234 jobs". */

@@ -213,7 +213,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
 
   /** Largest new and expected value of a read-modify-write together, padded each. */
   rmwBytesMax(keyBytes: number): number {
-    // In the direct route it is the coordinator that says what is too large, as it depends on what is there.
+    // In the direct route what is larger than a datagram goes by parts.
     if (this.#calls === undefined) return 2 * SEALED_VALUE_BYTES_MAX;
     // It is called in one datagram.
     let bytesMax = SEALED_VALUE_BYTES_MAX;

@@ -321,11 +321,16 @@ export class Client {
   ): Promise<Result> {
     const keyBytes = keyBytesOf(key);
     const request = requestOf();
+    const longestBytes = Math.max(request.value.length, request.expected.length);
+    if (longestBytes > SEALED_VALUE_BYTES_MAX) {
+      throw tooLarge(kind.name, 'a value has', SEALED_VALUE_BYTES_MAX, longestBytes);
+    }
     const { operations } = this.#engine;
     const bytesMax = operations.rmwBytesMax(keyBytes.length);
     const byteCount = rmwBytes(request);
     if (byteCount > bytesMax) {
-      throw tooLarge(kind.name, 'values of a read-modify-write, which go in one datagram, have', bytesMax, byteCount);
+      const what = 'values of a read-modify-write of the coordinated route, which go in one datagram, have';
+      throw tooLarge(kind.name, what, bytesMax, byteCount);
     }
     const deadlineMs = this.#deadlineOf(options);
     return this.#calls.run(kind, keyBytes, undefined, request, performance.now() + deadlineMs, options.signal);

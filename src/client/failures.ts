@@ -44,7 +44,7 @@ const FAILURES: Record<Failure, readonly [ErrorCode, string]> = {
   ],
   'value-too-large': [
     'VALUE_TOO_LARGE',
-    'the value that is there, or the new one, does not fit into one datagram, as read-modify-writes need it; it had no effect',
+    'the value that is there does not fit into one datagram, as answers to read-modify-writes of the coordinated route need it; it had no effect',
   ],
 };
 

@@ -49,11 +49,10 @@ export interface DataKeyFigures {
   /** Ids of those that values are being taken away from. */
   readonly retiring: readonly number[];
   /**
-   * Values that the last whole look at the store left under them; of these, values that are larger than a datagram, and
-   * values for which there is no trusted memory to seal them anew.
+   * Values that the last whole look at the store left under them; of these, values for which there is no trusted memory to
+   * seal them anew.
    */
   readonly left: number;
-  readonly tooLarge: number;
   readonly noMemory: number;
   /** Values sealed anew; attempts that came to nothing and are made again. */
   readonly resealed: number;

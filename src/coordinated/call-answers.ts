@@ -40,6 +40,11 @@ export class CallAnswers {
     this.parted = new PartedAnswers(partsMemory, messenger);
   }
 
+  /** Longest value that an answer to a read-modify-write holds: it goes in one datagram. */
+  changedBytesMax(stream: CallStream): number {
+    return this.#messenger.valueBytesMax(stream.session, replyBytes(REPLY_VERSION | REPLY_FOUND, 0));
+  }
+
   /** Whether answers of read-modify-writes can be kept. False when the trusted budget has no room for them. */
   canKeep(): boolean {
     if (this.#kept === undefined && this.#budget.tryReserve(KEPT_ACCOUNT, KEPT_BYTES)) this.#kept = new KeptAnswers();

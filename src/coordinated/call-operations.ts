@@ -32,8 +32,18 @@ export class CallOperations {
   #value: Scratch | undefined;
   #expected: Scratch | undefined;
 
-  /** The operation's id, or -1. Only of a CALL that messageBytes() has accepted. */
-  start(coordinator: OperationStarter, token: number, words: Int32Array, word: number, nowMs: number): number {
+  /**
+   * The operation's id, or -1. Only of a CALL that messageBytes() has accepted.
+   * @param answerBytesMax Longest value that an answer to a read-modify-write can hold.
+   */
+  start(
+    coordinator: OperationStarter,
+    token: number,
+    words: Int32Array,
+    word: number,
+    answerBytesMax: number,
+    nowMs: number,
+  ): number {
     const kind = flagsOf(words, word);
     const keyBytes = words[word + WORD_CALL_KEY_BYTES]!;
     const valueBytes = words[word + WORD_CALL_VALUE_BYTES]!;
@@ -55,7 +65,7 @@ export class CallOperations {
     const expected = (this.#expected = holding(this.#expected, expectedBytes));
     expected.load(words, rmwWord + WORD_CALL_RMW_EXPECTED, expectedBytes);
     const request = readCallRmw(words, rmwWord, value.view(valueBytes), expected.view(expectedBytes));
-    return coordinator.startRmw(token, key, request, deadlineMs, nowMs);
+    return coordinator.startRmw(token, key, { ...request, answerBytesMax }, deadlineMs, nowMs);
   }
 }
 

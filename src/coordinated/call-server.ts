@@ -247,7 +247,8 @@ export class CallServer implements OperationSink {
     this.#slots[token] = slot;
     this.#generations[token] = generation;
     this.#kinds[token] = kind;
-    const operationId = this.#operations.start(this.#coordinator!, token, words, word, nowMs);
+    const answerBytesMax = this.answers.changedBytesMax(stream);
+    const operationId = this.#operations.start(this.#coordinator!, token, words, word, answerBytesMax, nowMs);
     if (operationId === -1) {
       this.#release(token);
       return this.#refuse(stream, slot, generation, attempt, 'busy');

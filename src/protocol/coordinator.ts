@@ -155,7 +155,7 @@ export class Coordinator {
       picker.rtoMs(1 << member, attempt),
     );
     const operations = new RmwOperations();
-    const rmwRequests = new RmwRequests(table, operations, options.messenger, sealing, options);
+    const rmwRequests = new RmwRequests(table, operations, requests, options.messenger, sealing, options);
     const { counters } = this;
     const rounds = new Rounds(
       table,
@@ -175,7 +175,7 @@ export class Coordinator {
     const parts = { table, requests, rounds, writeParts, membership: options, sealing, quorum, end };
     this.#gets = new GetFlow(parts, drops, this.counters, options.pullBytesMax, (slot) => this.#mayWrite(slot));
     this.#puts = new PutFlow(parts, options);
-    this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, this.#puts, counters);
+    this.#rmws = new RmwFlow(parts, operations, rmwRequests, options, this.#puts, this.#gets.pulls, counters);
     if (takesScans) this.#scans = new ScanFlow(parts, this.#gets, options.messenger, drops, this.#scanHost);
   }
 
@@ -229,7 +229,7 @@ export class Coordinator {
 
   /**
    * A read-modify-write: atomic, and once, whatever becomes of messages. It ends 'ok', 'mismatch', 'not-an-integer',
-   * 'overflow' or 'value-too-large', or as a put does. Key and request are copied.
+   * 'overflow' or 'value-too-large' (of what its caller can't be told), or as a put does. Key and request are copied.
    */
   startRmw(token: number, key: Uint8Array, request: RmwRequest, deadlineMs: number, nowMs: number): number {
     const slot = this.#start(OPERATION_RMW, token, key, deadlineMs, nowMs);
@@ -356,7 +356,8 @@ export class Coordinator {
     if (answerBytes > this.#answer.length) this.#answer = new Uint8Array(answerBytes);
     // Its block is given back before the sink is told, who may start operations.
     this.#answer.set(answer.subarray(0, answerBytes));
-    this.#release(slot);
+    if (this.#rmws.isSpreading(slot, outcome) && this.#spreads.isDue(slot, outcome)) this.#spreads.begin(slot);
+    else this.#release(slot);
     this.#rmws.leave(slot);
     this.#options.sink.onOperationEnded(token, outcome, this.#answer, answerBytes);
   }
@@ -438,6 +439,9 @@ export class Coordinator {
     }
     const slot = slotOf(words, word);
     if (!this.#isExpected(incoming, member, type, slot, word)) return;
+    if (this.#isRmw(slot) && table.phase[slot] !== PHASE_SPREAD) {
+      return this.#rmws.onPartsReply(slot, member, flagsOf(words, word));
+    }
     if (this.#sampleDue && hasMember(table.sampled[slot]!, member)) {
       this.#sampleDue = false;
       this.#rounds.picker.onRoundTrip(member, this.#rounds.nowMs - table.phaseMs[slot]!);
@@ -447,7 +451,10 @@ export class Coordinator {
     else if (type === MESSAGE_STAMP_REPLY) this.#puts.onStampReply(slot, member, words, word);
     else if (table.phase[slot] === PHASE_WRITE) this.#puts.onWriteReply(slot, member, flagsOf(words, word));
     else if (table.phase[slot] === PHASE_WRITE_BACK) this.#gets.onWriteBackReply(slot, member, flagsOf(words, word));
-    else if (this.#spreads.onReply(slot, member)) this.#release(slot);
+    else {
+      if (this.#isRmw(slot)) this.#rmws.onSpread(slot, member);
+      if (this.#spreads.onReply(slot, member)) this.#release(slot);
+    }
   }
 
   /** Answers about parts, and what answers no operation. */
@@ -511,13 +518,14 @@ export class Coordinator {
     if (!this.#writeParts.onProgress(slot, member, words, word, nowMs)) return;
     // The others go on, so that the operation's own time-out never comes for one that is silent.
     this.#writeParts.onSilence(slot, nowMs);
+    if (this.#isRmw(slot) && this.#rmws.awaitsOthers(slot)) return;
     this.#table.attempt[slot] = 0;
     this.#rounds.waitForTimeout(slot);
   }
 
   /** The epoch has changed: what was gathered in this phase does not count; phases before it stand. */
   #restartPhase(slot: number): void {
-    if (this.#isRmw(slot)) return this.#rmws.restart(slot);
+    if (this.#isRmw(slot) && this.#table.phase[slot] !== PHASE_SPREAD) return this.#rmws.restart(slot);
     switch (this.#table.phase[slot]!) {
       case PHASE_READ:
       case PHASE_FETCH:

@@ -26,6 +26,14 @@ import {
 } from './message-fields.ts';
 import { MESSAGE_RESOLVE, MESSAGE_RESOLVE_REPLY, resolveBytes, resolveReplyBytes } from './resolve-messages.ts';
 import { rmwEnvelopeBytes, rmwMessageBytes } from './rmw-messages.ts';
+import {
+  MESSAGE_READ_ACCEPTED,
+  MESSAGE_STAGE_PART,
+  STAGE_PART_BYTES,
+  WORD_STAGE_KEY,
+  namesProposal,
+  readAcceptedBytes,
+} from './rmw-part-messages.ts';
 import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY, WORD_SCAN_VALUE_BYTES, scanBytes, scanReplyBytes } from './scan-messages.ts';
 
 export { KEY_BYTES_MAX, PARTS_MAX, WORD_KEY_BYTES, flagsOf, isZeroPadded, slotOf, typeOf, writeHead };
@@ -157,7 +165,8 @@ export const MEMBERS_MAX = 7;
 /** Operation slots are 16 bits on the wire. */
 export const OPERATION_SLOTS_MAX = 65_536;
 
-const PART_OVERHEAD_BYTES = HEADER_BYTES + PREAMBLE_BYTES + WRITE_BYTES + DATAGRAM_TAG_BYTES_MAX;
+const PART_OVERHEAD_BYTES =
+  HEADER_BYTES + PREAMBLE_BYTES + Math.max(WRITE_BYTES, STAGE_PART_BYTES) + DATAGRAM_TAG_BYTES_MAX;
 assert(
   partCountOf(ENVELOPE_BYTES_MAX, (DATAGRAM_BYTES_MIN - PART_OVERHEAD_BYTES) & ~7) <= PARTS_MAX,
   'the longest envelope goes through the smallest datagrams',
@@ -188,7 +197,12 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
       return keyedBytes(words, word, bytesLeft, WRITE_BYTES, WORD_WRITE_KEY);
     }
     case MESSAGE_WRITE_PART:
-      return writePartBytes(words, word, bytesLeft, valueBytesLeft);
+      return writePartBytes(words, word, bytesLeft, valueBytesLeft, WRITE_BYTES, WORD_WRITE_KEY);
+    case MESSAGE_STAGE_PART:
+      if (bytesLeft < STAGE_PART_BYTES || !namesProposal(words, word)) return -1;
+      return writePartBytes(words, word, bytesLeft, valueBytesLeft, STAGE_PART_BYTES, WORD_STAGE_KEY);
+    case MESSAGE_READ_ACCEPTED:
+      return readAcceptedBytes(words, word, bytesLeft);
     case MESSAGE_READ_REPLY: {
       const byteCount = (flags & (FLAG_VALUE | FLAG_PARTS)) !== 0 ? READ_REPLY_VALUE_BYTES : READ_REPLY_BYTES;
       if (bytesLeft < byteCount || words[word + WORD_REPLY_COUNTER + 1]! >>> 21 !== 0) return -1;
@@ -263,6 +277,7 @@ export function messageEnvelopeBytes(words: Int32Array, word: number): number {
     case MESSAGE_READ_REPLY:
       return (flagsOf(words, word) & FLAG_VALUE) !== 0 ? words[word + WORD_REPLY_ENVELOPE_BYTES]! : 0;
     case MESSAGE_WRITE_PART:
+    case MESSAGE_STAGE_PART:
       return partLengthBytes(partIndexOf(words, word), partBytesOf(words, word), words[word + WORD_ENVELOPE_BYTES]!);
     case MESSAGE_READ_PART_REPLY:
       return words[word + WORD_PART_REPLY_BYTES]!;
@@ -293,15 +308,23 @@ export function partLengthBytes(partIndex: number, partBytes: number, envelopeBy
   return partIndex === 0 ? 0 : Math.min(partBytes, envelopeBytes - (partIndex - 1) * partBytes);
 }
 
-function writePartBytes(words: Int32Array, word: number, bytesLeft: number, valueBytesLeft: number): number {
-  if (bytesLeft < WRITE_BYTES || words[word + WORD_WRITE_COUNTER + 1]! >>> 21 !== 0) return -1;
+/** Of a WRITE_PART or STAGE_PART: they differ in what lies before the key. */
+function writePartBytes(
+  words: Int32Array,
+  word: number,
+  bytesLeft: number,
+  valueBytesLeft: number,
+  fixedBytes: number,
+  keyWord: number,
+): number {
+  if (bytesLeft < fixedBytes || words[word + WORD_WRITE_COUNTER + 1]! >>> 21 !== 0) return -1;
   const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]! >>> 0;
   const partBytes = partBytesOf(words, word);
   const partIndex = partIndexOf(words, word);
   if (partBytes === 0 || envelopeBytes === 0 || envelopeBytes > ENVELOPE_BYTES_MAX) return -1;
   const partCount = partCountOf(envelopeBytes, partBytes);
   if (partIndex >= partCount || partCount > PARTS_MAX) return -1;
-  if (partIndex === 0) return keyedBytes(words, word, bytesLeft, WRITE_BYTES, WORD_WRITE_KEY);
+  if (partIndex === 0) return keyedBytes(words, word, bytesLeft, fixedBytes, keyWord);
   if (words[word + WORD_KEY_BYTES] !== 0) return -1;
-  return envelopeFits(partLengthBytes(partIndex, partBytes, envelopeBytes), valueBytesLeft) ? WRITE_BYTES : -1;
+  return envelopeFits(partLengthBytes(partIndex, partBytes, envelopeBytes), valueBytesLeft) ? fixedBytes : -1;
 }

@@ -27,7 +27,7 @@ export const PHASE_SEAL = 6;
 export const PHASE_WRITE = 7;
 /** Ended while the sealing still holds its buffers. */
 export const PHASE_ENDED = 8;
-/** get: the newest value is larger than a datagram, and is asked for by parts. */
+/** get, read-modify-write: a value is larger than a datagram, and is asked for by parts. */
 export const PHASE_PULL = 9;
 /** Ended for its caller, while the rest of a large value still goes to members that are about to have it whole. */
 export const PHASE_SPREAD = 10;
@@ -67,6 +67,14 @@ export const NO_MEMBER = -1;
 
 const TAG_WORDS = 4;
 
+/** The value of a proposal, and what names it (rmw-operation.ts). */
+export interface StagedValue {
+  readonly words: Int32Array;
+  readonly region: Region | undefined;
+  readonly word: number;
+  readonly envelopeBytes: number;
+}
+
 export class OperationTable {
   readonly capacity: number;
   readonly phase: Uint8Array;
@@ -89,6 +97,8 @@ export class OperationTable {
   readonly envelopeWord: Int32Array;
   readonly envelopeBytes: Int32Array;
   readonly #envelopeRef: Int32Array;
+  /** What goes to members by parts instead of the envelope: the value of a proposal. */
+  readonly staged: (StagedValue | undefined)[];
 
   /** get: the newest stamp met; put, delete: the own stamp from PHASE_WRITE on. */
   readonly counter: Float64Array;
@@ -156,6 +166,7 @@ export class OperationTable {
     this.envelopeWord = new Int32Array(capacity);
     this.envelopeBytes = new Int32Array(capacity);
     this.#envelopeRef = new Int32Array(capacity).fill(NO_REF);
+    this.staged = Array.from<StagedValue | undefined>({ length: capacity });
     this.counter = new Float64Array(capacity);
     this.writerHigh = new Int32Array(capacity);
     this.writerLow = new Int32Array(capacity);
@@ -202,6 +213,7 @@ export class OperationTable {
     this.memory.free(this.keyRef[slot]!);
     this.keyRef[slot] = NO_REF;
     this.dropEnvelope(slot);
+    this.staged[slot] = undefined;
     this.phase[slot] = PHASE_FREE;
     this.unsent[slot] = 0;
     this.#free[this.#freeCount++] = slot;

@@ -57,6 +57,12 @@ import {
   WORD_PREPARE_KEY,
 } from './rmw-messages.ts';
 import {
+  MESSAGE_READ_ACCEPTED,
+  MESSAGE_STAGE_PART,
+  WORD_READ_ACCEPTED_KEY,
+  WORD_STAGE_KEY,
+} from './rmw-part-messages.ts';
+import {
   MESSAGE_SCAN,
   MESSAGE_SCAN_REPLY,
   SCAN_REPLY_BYTES,
@@ -96,6 +102,10 @@ export function isPermitted(permissions: Permissions, words: Int32Array, word: n
       return allowsKey(permissions, RIGHT_READ | RIGHT_WRITE, words, word, WORD_ACCEPT_KEY);
     case MESSAGE_COMMIT:
       return allowsKey(permissions, RIGHT_READ | RIGHT_WRITE, words, word, WORD_COMMIT_KEY);
+    case MESSAGE_STAGE_PART:
+      return isStagePermitted(permissions, words, word);
+    case MESSAGE_READ_ACCEPTED:
+      return allowsKey(permissions, RIGHT_READ | RIGHT_WRITE, words, word, WORD_READ_ACCEPTED_KEY);
     case MESSAGE_STATUS_REQUEST:
       return (permissions.everywhere & RIGHT_ADMIN) !== 0;
     default:
@@ -147,6 +157,13 @@ function isPartPermitted(permissions: Permissions, words: Int32Array, word: numb
   return (permissions.somewhere & right) !== 0;
 }
 
+/** As of a WRITE_PART, for who may make proposals. */
+function isStagePermitted(permissions: Permissions, words: Int32Array, word: number): boolean {
+  const rights = RIGHT_READ | RIGHT_WRITE;
+  if (partIndexOf(words, word) === 0) return allowsKey(permissions, rights, words, word, WORD_STAGE_KEY);
+  return (rights & ~permissions.somewhere) === 0;
+}
+
 function isScanPermitted(permissions: Permissions, words: Int32Array, word: number): boolean {
   const startBytes = words[word + WORD_SCAN_START_BYTES]!;
   const startWord = word + WORD_SCAN_START;
@@ -167,6 +184,8 @@ const DENIALS: ReadonlyMap<number, readonly [type: number, byteCount: number, fl
   [MESSAGE_PREPARE, [MESSAGE_NACK, NACK_BYTES, 0]],
   [MESSAGE_ACCEPT, [MESSAGE_NACK, NACK_BYTES, 0]],
   [MESSAGE_COMMIT, [MESSAGE_COMMIT_REPLY, COMMIT_REPLY_BYTES, 0]],
+  [MESSAGE_STAGE_PART, [MESSAGE_WRITE_REPLY, WRITE_REPLY_BYTES, 0]],
+  [MESSAGE_READ_ACCEPTED, [MESSAGE_READ_PART_REPLY, READ_PART_REPLY_BYTES, FLAG_GONE]],
   [MESSAGE_STATUS_REQUEST, [MESSAGE_STATUS, STATUS_BYTES, 0]],
 ]);
 

@@ -46,14 +46,14 @@ export function answers(type: number, phase: number): boolean {
     case PHASE_WRITE:
     case PHASE_WRITE_BACK:
     case PHASE_SPREAD:
-      return type === MESSAGE_WRITE_REPLY || type === MESSAGE_WRITE_PROGRESS;
+      return isAboutParts(type);
     case PHASE_PREPARE:
     case PHASE_RMW_FETCH:
       return type === MESSAGE_PROMISE || isHindrance(type);
     case PHASE_ACCEPT:
-      return type === MESSAGE_ACCEPTED || isHindrance(type);
+      return type === MESSAGE_ACCEPTED || isHindrance(type) || isAboutParts(type);
     case PHASE_COMMIT:
-      return type === MESSAGE_COMMIT_REPLY;
+      return type === MESSAGE_COMMIT_REPLY || isAboutParts(type);
     case PHASE_RESOLVE:
       return type === MESSAGE_RESOLVE_REPLY;
     case PHASE_SCAN:
@@ -61,6 +61,10 @@ export function answers(type: number, phase: number): boolean {
     default:
       return false;
   }
+}
+
+function isAboutParts(type: number): boolean {
+  return type === MESSAGE_WRITE_REPLY || type === MESSAGE_WRITE_PROGRESS;
 }
 
 export function isRmwAnswer(type: number): boolean {

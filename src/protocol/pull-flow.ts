@@ -1,9 +1,10 @@
 import { alignUp, copyWords } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
+import type { Session } from '../../net/session.ts';
 import { FLAG_GONE, WORD_PART_REPLY_BYTES, WORD_PART_REPLY_OFFSET, flagsOf } from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
-import { PHASE_PULL } from './operation-table.ts';
+import { OPERATION_RMW, PHASE_PULL } from './operation-table.ts';
 import type { PullCounters } from './part-pulls.ts';
 import { PartPulls } from './part-pulls.ts';
 import type { Peer } from './peer.ts';
@@ -11,12 +12,21 @@ import type { Requests } from './requests.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /**
- * The PULL phase of a get: a value larger than a datagram is asked for by parts (part-pulls.ts), from the member that said
+ * The PULL phase of a get, or of a read-modify-write (rmw-parts.ts): a value larger than a datagram is asked for by parts (part-pulls.ts), from the member that said
  * it has it, and put together in a block of the operation's own.
  */
 
+/** Who pulls, and goes on when it is done. */
+export interface PullOwner {
+  /** Begins again: the value is gone, or does not come. */
+  restart(slot: number): void;
+  /** All parts are there, in the envelope of the table. */
+  onWhole(slot: number): void;
+  ask(session: Session<Peer>, slot: number, byteOffset: number, byteCount: number): boolean;
+}
+
 /**
- * Silence of a member for so many time-outs in a row, each twice as long: the get begins again, and asks another one. What has
+ * Silence of a member for so many time-outs in a row, each twice as long: the operation begins again, and asks another one. What has
  * come is lost then: where a quarter of questions and answers gets lost, two happen before 740 parts have come.
  */
 const ATTEMPTS_MAX = 4;
@@ -27,10 +37,9 @@ export class PullFlow {
   readonly #requests: Requests;
   readonly #membership: Membership;
   readonly #drops: DropCounters;
-  /** Begins the get again. */
-  readonly #restart: (slot: number) => void;
-  /** All parts are there. */
-  readonly #onWhole: (slot: number) => void;
+  readonly #gets: PullOwner;
+  /** Read-modify-writes. */
+  changes: PullOwner | undefined;
   readonly #pulls: PartPulls;
 
   /** @param windowBytesMax Of the process's receive buffer. */
@@ -42,13 +51,16 @@ export class PullFlow {
     restart: (slot: number) => void,
     onWhole: (slot: number) => void,
   ) {
+    this.#gets = {
+      restart,
+      onWhole,
+      ask: (session, slot, byteOffset, byteCount) => this.#requests.readPart(session, slot, byteOffset, byteCount),
+    };
     this.#table = parts.table;
     this.#rounds = parts.rounds;
     this.#membership = parts.membership;
     this.#requests = parts.requests;
     this.#drops = drops;
-    this.#restart = restart;
-    this.#onWhole = onWhole;
     this.#pulls = new PartPulls(parts.table.capacity, windowBytesMax, counters, (slot, byteOffset, byteCount) =>
       this.#ask(slot, byteOffset, byteCount),
     );
@@ -76,7 +88,7 @@ export class PullFlow {
     const member = incoming.session.peer.identity.memberIndex;
     if (!this.#pulls.has(slot) || member !== table.valueMember[slot]) return this.#drops.count('late-answer');
     // Overwritten meanwhile.
-    if ((flagsOf(words, word) & FLAG_GONE) !== 0) return this.#restart(slot);
+    if ((flagsOf(words, word) & FLAG_GONE) !== 0) return this.#ownerOf(slot).restart(slot);
     const byteOffset = words[word + WORD_PART_REPLY_OFFSET]! >>> 0;
     const byteCount = words[word + WORD_PART_REPLY_BYTES]!;
     const verdict = this.#pulls.onPart(slot, byteOffset, byteCount);
@@ -87,18 +99,18 @@ export class PullFlow {
     table.attempt[slot] = 0;
     if (verdict === 'taken') return this.#rounds.waitForTimeout(slot);
     this.stop(slot);
-    this.#onWhole(slot);
+    this.#ownerOf(slot).onWhole(slot);
   }
 
   /** Nothing has come for a time-out. */
   onSilence(slot: number): void {
     const table = this.#table;
     table.attempt[slot]! += 1;
-    if (!this.#pulls.has(slot)) return this.#restart(slot);
+    if (!this.#pulls.has(slot)) return this.#ownerOf(slot).restart(slot);
     if (table.attempt[slot]! > ATTEMPTS_MAX) {
       // Whatever else it answers: its parts do not come.
       this.#rounds.picker.onOverdue(1 << table.valueMember[slot]!, Infinity);
-      return this.#restart(slot);
+      return this.#ownerOf(slot).restart(slot);
     }
     this.#pulls.onSilence(slot, table.attempt[slot] === 1);
     this.#rounds.waitForTimeout(slot);
@@ -116,7 +128,11 @@ export class PullFlow {
 
   #ask(slot: number, byteOffset: number, byteCount: number): boolean {
     const session = this.#membership.session(this.#table.valueMember[slot]!);
-    return session !== undefined && this.#requests.readPart(session, slot, byteOffset, byteCount);
+    return session !== undefined && this.#ownerOf(slot).ask(session, slot, byteOffset, byteCount);
+  }
+
+  #ownerOf(slot: number): PullOwner {
+    return this.#table.kind[slot] === OPERATION_RMW ? this.changes! : this.#gets;
   }
 
   invariants(): void {

@@ -30,15 +30,20 @@ import {
   partIndexOf,
   partLengthBytes,
   slotOf,
+  typeOf,
   writeHead,
 } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
+import { MESSAGE_STAGE_PART, WORD_STAGE_ID, WORD_STAGE_KEY } from './rmw-part-messages.ts';
 
 /**
  * Values that arrive by parts. Each part goes straight to its place in a block of host memory that belongs to no entry
  * yet; only when all parts and the key are there does the entry, in trusted memory, take the block over. So no reader ever
  * meets a value in part. What has arrived is told once a turn, by a bitmap.
+ *
+ * The value of a proposal is staged: when all of it is there, it waits for the ACCEPT or COMMIT that names it, of the same
+ * peer (rmw-acceptor.ts), which takes the block over.
  *
  * Bounded: in number, in number for one peer, in time. Who comes when all places are taken is told to come again.
  */
@@ -64,8 +69,8 @@ const MANY_PLACES = 4;
 
 const BITMAP_WORDS = PARTS_MAX / 32;
 const KEY_WORDS = KEY_BYTES_MAX / 4;
-/** Key, bitmap, and some twenty fields, in trusted memory. */
-export const REASSEMBLY_BYTES = KEY_BYTES_MAX + PARTS_MAX / 8 + 256;
+/** Key, bitmap, id, and some twenty fields, in trusted memory. */
+export const REASSEMBLY_BYTES = KEY_BYTES_MAX + PARTS_MAX / 8 + 384;
 
 /** A value that arrives by parts. Pooled: fields are set anew for each. */
 export class Reassembly {
@@ -76,6 +81,9 @@ export class Reassembly {
   slot = 0;
   generation = 0;
   isRepair = false;
+  isStaged = false;
+  /** Of the proposal that it is the value of; else zero. */
+  readonly idWords = new Int32Array(4);
   counter = 0;
   writerHigh = 0;
   writerLow = 0;
@@ -102,6 +110,11 @@ export class Reassembly {
 
   get isDone(): boolean {
     return this.ref === NO_REF;
+  }
+
+  /** All of a proposal's value is there, and nobody has taken it over yet. */
+  get isReady(): boolean {
+    return this.isStaged && this.isWhole && !this.isDone;
   }
 
   get isWhole(): boolean {
@@ -131,7 +144,7 @@ export class Reassemblies {
     this.#owner = owner;
   }
 
-  /** A WRITE_PART whose sender may write it. */
+  /** A WRITE_PART or STAGE_PART whose sender may write it. */
   onPart(session: Session<Peer>, words: Int32Array, word: number, valueWord: number, nowMs: number): void {
     const found = this.#find(session.peer, words, word);
     const reassembly = found ?? this.#begin(session, words, word, nowMs);
@@ -147,23 +160,52 @@ export class Reassemblies {
   }
 
   #find(peer: Peer, words: Int32Array, word: number): Reassembly | undefined {
-    const counter = readU53(words, word + WORD_WRITE_COUNTER);
+    const isStaged = isStage(words, word);
     for (const one of this.#places) {
       if (
-        one.counter === counter &&
-        one.writerLow === words[word + WORD_WRITE_WRITER] &&
-        one.writerHigh === words[word + WORD_WRITE_WRITER + 1] &&
-        one.rmw === words[word + WORD_WRITE_RMW] &&
+        isNamed(one, peer.key, words, word + WORD_WRITE_COUNTER, word + WORD_WRITE_TAG) &&
         one.envelopeBytes === words[word + WORD_ENVELOPE_BYTES] &&
         one.partBytes === partBytesOf(words, word) &&
-        one.isRepair === ((flagsOf(words, word) & FLAG_REPAIR) !== 0) &&
-        one.tagWords.every((tagWord, i) => tagWord === words[word + WORD_WRITE_TAG + i]) &&
-        one.peerKey === peer.key
+        one.isRepair === isRepair(words, word) &&
+        one.isStaged === isStaged &&
+        (!isStaged || hasId(one, words, word + WORD_STAGE_ID))
       ) {
         return one;
       }
     }
     return undefined;
+  }
+
+  /**
+   * The whole value that a peer has staged for an ACCEPT or COMMIT, which has these words; undefined when it is not, or not all,
+   * there. What was taken over before, and is asked for again, is to be sent again.
+   * @param stampWord Counter, writer and rmw, five words.
+   */
+  findStaged(
+    peer: Peer,
+    words: Int32Array,
+    idWord: number,
+    stampWord: number,
+    tagWord: number,
+    envelopeBytes: number,
+  ): Reassembly | undefined {
+    for (const one of this.#places) {
+      if (!one.isStaged || one.envelopeBytes !== envelopeBytes) continue;
+      if (!isNamed(one, peer.key, words, stampWord, tagWord) || !hasId(one, words, idWord)) continue;
+      if (one.isReady) return one;
+      if (one.isDone) this.#release(one);
+    }
+    return undefined;
+  }
+
+  /** The block is the caller's now, still reserved. */
+  takeStaged(reassembly: Reassembly): number {
+    assert(reassembly.isReady, 'only what is whole is taken over');
+    const { ref } = reassembly;
+    reassembly.ref = NO_REF;
+    reassembly.answer = 0;
+    this.#openCount--;
+    return ref;
   }
 
   #begin(session: Session<Peer>, words: Int32Array, word: number, nowMs: number): Reassembly | undefined {
@@ -185,7 +227,10 @@ export class Reassemblies {
     }
     this.#openCount++;
     place.peerKey = session.peer.key;
-    place.isRepair = (flagsOf(words, word) & FLAG_REPAIR) !== 0;
+    place.isRepair = isRepair(words, word);
+    place.isStaged = isStage(words, word);
+    if (place.isStaged) copyWords(place.idWords, 0, words, word + WORD_STAGE_ID, place.idWords.length);
+    else place.idWords.fill(0);
     place.counter = readU53(words, word + WORD_WRITE_COUNTER);
     place.writerLow = words[word + WORD_WRITE_WRITER]!;
     place.writerHigh = words[word + WORD_WRITE_WRITER + 1]!;
@@ -198,6 +243,7 @@ export class Reassemblies {
     place.arrivedBytes = 0;
     place.beganMs = nowMs;
     place.bitmap.fill(0);
+    place.answer = 0;
     place.keyBytes = 0;
     place.ref = ref;
     return place;
@@ -246,9 +292,10 @@ export class Reassemblies {
     if ((reassembly.bitmap[partIndex >> 5]! & bit) !== 0) return;
     reassembly.lastMs = nowMs;
     if (partIndex === 0) {
+      const keyWord = word + (reassembly.isStaged ? WORD_STAGE_KEY : WORD_WRITE_KEY);
       reassembly.keyBytes = words[word + WORD_KEY_BYTES]!;
-      copyWords(reassembly.keyWords, 0, words, word + WORD_WRITE_KEY, alignUp(reassembly.keyBytes) >> 2);
-      const answer = this.#owner.answerEarly(reassembly);
+      copyWords(reassembly.keyWords, 0, words, keyWord, alignUp(reassembly.keyBytes) >> 2);
+      const answer = reassembly.isStaged ? undefined : this.#owner.answerEarly(reassembly);
       if (answer !== undefined) return this.#finish(reassembly, answer);
     } else {
       const { ref, partBytes, envelopeBytes } = reassembly;
@@ -259,7 +306,7 @@ export class Reassemblies {
     }
     reassembly.bitmap[partIndex >> 5]! |= bit;
     reassembly.arrivedCount++;
-    if (!reassembly.isWhole) return;
+    if (!reassembly.isWhole || reassembly.isStaged) return;
     const { ref } = reassembly;
     const answer = this.#owner.onWhole(reassembly);
     if (answer === undefined) return this.#release(reassembly);
@@ -294,7 +341,7 @@ export class Reassemblies {
     for (const reassembly of this.#touched) {
       reassembly.isTouched = false;
       if (reassembly.session === undefined) continue;
-      if (!reassembly.isDone) {
+      if (!reassembly.isDone && !reassembly.isReady) {
         this.#tellProgress(reassembly, reassembly.session);
         continue;
       }
@@ -352,10 +399,34 @@ export class Reassemblies {
       if (place.isDone) continue;
       openCount++;
       assert(place.peerKey !== undefined, 'a block belongs to a peer');
-      assert(!place.isWhole, 'what is whole is taken over at once');
+      assert(!place.isWhole || place.isStaged, 'what is whole is taken over at once, but for a proposal');
     }
     assert(openCount === this.#openCount, 'values under way are counted');
   }
+}
+
+/** Of this peer, stamp and tag. */
+function isNamed(one: Reassembly, peerKey: string, words: Int32Array, stampWord: number, tagWord: number): boolean {
+  return (
+    one.counter === readU53(words, stampWord) &&
+    one.writerLow === words[stampWord + 2] &&
+    one.writerHigh === words[stampWord + 3] &&
+    one.rmw === words[stampWord + 4] &&
+    one.tagWords.every((word, i) => word === words[tagWord + i]) &&
+    one.peerKey === peerKey
+  );
+}
+
+function hasId(one: Reassembly, words: Int32Array, idWord: number): boolean {
+  return one.idWords.every((word, i) => word === words[idWord + i]);
+}
+
+function isStage(words: Int32Array, word: number): boolean {
+  return typeOf(words, word) === MESSAGE_STAGE_PART;
+}
+
+function isRepair(words: Int32Array, word: number): boolean {
+  return !isStage(words, word) && (flagsOf(words, word) & FLAG_REPAIR) !== 0;
 }
 
 /** Which place is taken first: a free one, then one that is done, then the one that has been idle longest. */

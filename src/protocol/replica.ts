@@ -1,5 +1,5 @@
 import { assert } from '../../net/assert.ts';
-import { alignUp } from '../../net/bytes.ts';
+import { alignUp, readU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
@@ -23,6 +23,7 @@ import {
   WORD_ASK_KEY,
   WORD_KEY_BYTES,
   WORD_READ_PART_KEY,
+  WORD_WRITE_COUNTER,
   WORD_WRITE_KEY,
   messageBytes,
   messageEnvelopeBytes,
@@ -39,6 +40,7 @@ import { MESSAGE_RESOLVE } from './resolve-messages.ts';
 import { RmwAcceptor } from './rmw-acceptor.ts';
 import type { TakesDataKey } from './rmw-acceptor.ts';
 import { MESSAGE_ACCEPT, MESSAGE_COMMIT, MESSAGE_PREPARE } from './rmw-messages.ts';
+import { MESSAGE_READ_ACCEPTED, MESSAGE_STAGE_PART } from './rmw-part-messages.ts';
 import { ScanAnswers } from './scan-answers.ts';
 import { MESSAGE_SCAN } from './scan-messages.ts';
 import { WriteAcceptor } from './write-acceptor.ts';
@@ -121,12 +123,12 @@ export class Replica {
     this.#guard = guard;
     this.#reads = new ReadAnswers(store, drops, trustedMarginBytes);
     this.#writes = new WriteAcceptor(store, drops, repairs, guard, takesDataKey);
-    this.acceptor = new RmwAcceptor(store, guard, drops, trustedMarginBytes, takesDataKey);
     this.#scans = new ScanAnswers(store);
     this.reassemblies = new Reassemblies(store, options.local?.messenger ?? messenger, {
       answerEarly: (write) => this.#writes.answerEarly(write),
       onWhole: (write) => this.#writes.onWhole(write),
     });
+    this.acceptor = new RmwAcceptor(store, this.reassemblies, guard, drops, trustedMarginBytes, takesDataKey);
   }
 
   /** READs, WRITEs and SCANs answered. */
@@ -212,6 +214,14 @@ export class Replica {
         if (this.#takes(incoming, word) && this.#writes.mayWrite(session, words, word))
           this.reassemblies.onPart(session, words, word, valueWord, nowMs);
         return;
+      case MESSAGE_STAGE_PART:
+        // What it is for is looked at when an ACCEPT or COMMIT names it.
+        if (this.#takes(incoming, word) && this.#guard.takes(readU53(words, word + WORD_WRITE_COUNTER)))
+          this.reassemblies.onPart(session, words, word, valueWord, nowMs);
+        return;
+      case MESSAGE_READ_ACCEPTED:
+        if (this.#takes(incoming, word)) this.acceptor.parts.onReadAccepted(session, this.#messenger, words, word);
+        return;
       case MESSAGE_REPAIR:
         if (this.#takes(incoming, word)) this.#repairs.onRepair(incoming, word, valueWord);
         return;
@@ -296,5 +306,11 @@ export class Replica {
 
 /** Nothing of them is kept in the datagram. Small WRITEs come many in one: there is little to gain. */
 function isCopied(type: number): boolean {
-  return type === MESSAGE_WRITE_PART || type === MESSAGE_STAMP || type === MESSAGE_READ || type === MESSAGE_READ_PART;
+  return (
+    type === MESSAGE_WRITE_PART ||
+    type === MESSAGE_STAGE_PART ||
+    type === MESSAGE_STAMP ||
+    type === MESSAGE_READ ||
+    type === MESSAGE_READ_PART
+  );
 }

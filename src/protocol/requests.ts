@@ -1,4 +1,4 @@
-import { alignUp, copyPadded, writeU53 } from '../../net/bytes.ts';
+import { alignUp, copyPadded, copyWords, writeU53 } from '../../net/bytes.ts';
 import type { Outgoing } from '../../net/outbox.ts';
 import type { Session } from '../../net/session.ts';
 import {
@@ -31,9 +31,11 @@ import {
   writeHead,
 } from './messages.ts';
 import type { Messenger } from './messenger.ts';
-import type { OperationTable } from './operation-table.ts';
+import type { OperationTable, StagedValue } from './operation-table.ts';
 import type { Peer } from './peer.ts';
 import { MESSAGE_RESOLVE } from './resolve-messages.ts';
+import { PROPOSAL_COUNTER, PROPOSAL_ID, PROPOSAL_TAG } from './rmw-operation.ts';
+import { MESSAGE_STAGE_PART, STAGE_PART_BYTES, WORD_STAGE_ID, WORD_STAGE_KEY } from './rmw-part-messages.ts';
 
 /** Writes an operation's requests from its place in the table. False when the session takes nothing now. */
 export class Requests {
@@ -79,14 +81,22 @@ export class Requests {
     return this.#messenger.fits(session, WRITE_BYTES + alignUp(table.keyBytes[slot]!), table.envelopeBytes[slot]!);
   }
 
-  /** Length of parts to this peer. */
-  writePartBytes(session: Session<Peer>): number {
-    return this.#messenger.valueBytesMax(session, WRITE_BYTES);
+  /** Length of what goes by parts. */
+  partedBytes(slot: number): number {
+    return this.#table.staged[slot]?.envelopeBytes ?? this.#table.envelopeBytes[slot]!;
   }
 
-  /** One part of a WRITE or REPAIR: the key, or a piece of the envelope (messages.ts). */
+  /** Length of parts to this peer. */
+  writePartBytes(session: Session<Peer>, slot: number): number {
+    const controlBytes = this.#table.staged[slot] === undefined ? WRITE_BYTES : STAGE_PART_BYTES;
+    return this.#messenger.valueBytesMax(session, controlBytes);
+  }
+
+  /** One part of a WRITE or REPAIR, or of the value of a proposal: the key, or a piece of the envelope (messages.ts). */
   writePart(session: Session<Peer>, slot: number, flags: number, partIndex: number, partBytes: number): boolean {
     const table = this.#table;
+    const staged = table.staged[slot];
+    if (staged !== undefined) return this.#stagePart(session, slot, staged, partIndex, partBytes);
     const keyBytes = partIndex === 0 ? table.keyBytes[slot]! : 0;
     const envelopeBytes = table.envelopeBytes[slot]!;
     const lengthBytes = partLengthBytes(partIndex, partBytes, envelopeBytes);
@@ -96,6 +106,37 @@ export class Requests {
     this.#writeHeader(out, slot, MESSAGE_WRITE_PART, flags, keyBytes, envelopeBytes, part);
     if (partIndex === 0) table.copyKey(slot, out.control.words, out.word + WORD_WRITE_KEY);
     else this.#copyEnvelope(out, slot, (partIndex - 1) * partBytes, lengthBytes);
+    return true;
+  }
+
+  /** The same of a proposal's value. */
+  #stagePart(
+    session: Session<Peer>,
+    slot: number,
+    { words: proposal, region, word: envelopeWord, envelopeBytes }: StagedValue,
+    partIndex: number,
+    partBytes: number,
+  ): boolean {
+    const table = this.#table;
+    const keyBytes = partIndex === 0 ? table.keyBytes[slot]! : 0;
+    const lengthBytes = partLengthBytes(partIndex, partBytes, envelopeBytes);
+    if (!this.#messenger.append(session, STAGE_PART_BYTES + alignUp(keyBytes), lengthBytes, true)) return false;
+    const { out } = this.#messenger;
+    const { words } = out.control;
+    const { word } = out;
+    writeHead(words, word, MESSAGE_STAGE_PART, 0, slot, table.generation[slot]!);
+    words[word + WORD_KEY_BYTES] = keyBytes;
+    words[word + WORD_ENVELOPE_BYTES] = envelopeBytes;
+    // Counter, writer, rmw: as they lie in the proposal.
+    copyWords(words, word + WORD_WRITE_COUNTER, proposal, PROPOSAL_COUNTER, 5);
+    words[word + WORD_PART] = partIndex | ((partBytes / 8) << 16);
+    copyWords(words, word + WORD_WRITE_TAG, proposal, PROPOSAL_TAG, 4);
+    copyWords(words, word + WORD_STAGE_ID, proposal, PROPOSAL_ID, 4);
+    if (partIndex === 0) table.copyKey(slot, words, word + WORD_STAGE_KEY);
+    else {
+      const sourceWord = envelopeWord + (((partIndex - 1) * partBytes) >> 2);
+      copyPadded(out.packet.words, out.valueWord, region!.words, sourceWord, lengthBytes);
+    }
     return true;
   }
 

@@ -1,3 +1,4 @@
+import { VALUE_CHUNK_BYTES } from '../../workers/sealing.ts';
 import { RECORD_ENTRY, RECORD_ENVELOPE_BYTES, RECORD_REF } from '../store/consensus-records.ts';
 import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
@@ -16,7 +17,7 @@ import type { Outcome } from './outcome.ts';
  * from host memory. A host that writes another id there makes a copy that does not open: it can lose values so, as it always
  * can, one member's copies of them, and it can hold a rotation up.
  *
- * Clients come first. Values are started in bursts, and how long a burst is on its way says how busy all members are with
+ * Clients come first. Values are started in bursts, a large one counting as many, and how long a burst is on its way says how busy all members are with
  * clients' work: the next one waits so many times as long.
  */
 export interface ResealerOptions {
@@ -24,10 +25,8 @@ export interface ResealerOptions {
   readonly dataKeys: DataKeyRing;
   readonly memberIndex: number;
   readonly memberCount: number;
-  /** Values sealed anew a second, at most. */
+  /** Values sealed anew a second, at most; each 16 KiB of a larger one count as one. */
   readonly valuesPerSecond: number;
-  /** Longest envelope that a read-modify-write takes. */
-  readonly envelopeBytesMax: number;
   /** Starts the read-modify-write; false when there is no room for it now. */
   start(key: Uint8Array, nowMs: number): boolean;
 }
@@ -36,9 +35,7 @@ export interface ResealerOptions {
 export interface ResealFigures {
   /** Values under keys that are retiring which the last whole pass found and left there. */
   readonly left: number;
-  /** Those of them that are larger than a datagram: they keep their key in use until they are written anew. */
-  readonly tooLarge: number;
-  /** And of them those for which no trusted memory is left: the same holds for them. */
+  /** Those of them for which no trusted memory is left: they keep their key in use until they are written anew. */
   readonly noMemory: number;
   /** Since the start. */
   readonly resealed: number;
@@ -75,7 +72,6 @@ interface Pass {
   readonly found: ReadonlyMap<number, Found>;
   slotsDone: number;
   recordsDone: number;
-  tooLarge: number;
   noMemory: number;
   /** Of what was found, what is found there no more. */
   done: number;
@@ -84,7 +80,7 @@ interface Pass {
 export class Resealer {
   readonly #options: ResealerOptions;
   readonly #burst: number;
-  /** Of the burst under way. */
+  /** Of the burst under way; below 0 after a value that is larger than a burst, which is one by itself. */
   #burstLeft = 0;
   #nextBurstMs = 0;
   #burstBeganMs = 0;
@@ -97,7 +93,6 @@ export class Resealer {
   #nextPassMs = 0;
   #inFlight = 0;
   #left = 0;
-  #tooLarge = 0;
   #noMemory = 0;
   #resealed = 0;
   #failed = 0;
@@ -114,7 +109,6 @@ export class Resealer {
     if (this.#pass === undefined && this.#resealed === 0 && this.#left === 0) return undefined;
     return {
       left: this.#left,
-      tooLarge: this.#tooLarge,
       // The pass that meets the end of the memory may take long.
       noMemory: Math.max(this.#noMemory, this.#pass?.noMemory ?? 0),
       resealed: this.#resealed,
@@ -160,7 +154,6 @@ export class Resealer {
     this.#pass = undefined;
     if (ids.length === 0) {
       this.#left = 0;
-      this.#tooLarge = 0;
       this.#noMemory = 0;
       return;
     }
@@ -168,7 +161,6 @@ export class Resealer {
       found: new Map(ids.map((id) => [id, { count: 0, wasClosing: dataKeys.isClosing(id) }])),
       slotsDone: 0,
       recordsDone: 0,
-      tooLarge: 0,
       noMemory: 0,
       done: 0,
     };
@@ -187,7 +179,6 @@ export class Resealer {
       count += found.count;
     }
     this.#left = count - pass.done;
-    this.#tooLarge = pass.tooLarge;
     this.#noMemory = pass.noMemory;
     this.#pass = undefined;
     this.#nextPassMs = nowMs + (count === 0 ? REST_MS : pass.done === 0 ? STUCK_REST_MS : 0);
@@ -214,19 +205,16 @@ export class Resealer {
   }
 
   #take(pass: Pass, entry: number, ref: number, envelopeBytes: number, nowMs: number): boolean {
-    const { store, envelopeBytesMax } = this.#options;
+    const { store } = this.#options;
     const found = pass.found.get(store.hostRegion(ref).words[store.hostWord(ref)]! >>> 0);
     if (found === undefined) return true;
-    if (envelopeBytes > envelopeBytesMax) {
-      found.count++;
-      pass.tooLarge++;
-      return true;
-    }
-    if (this.#burstLeft === 0) return false;
+    const valueCount = Math.ceil(envelopeBytes / VALUE_CHUNK_BYTES);
+    const isFirst = this.#burstLeft === this.#burst;
+    if (this.#burstLeft < valueCount && !isFirst) return false;
     store.copyKey(entry, this.#keyWords, 0);
     if (!this.#options.start(this.#keyBytes.subarray(0, store.keyBytes(entry)), nowMs)) return false;
     this.#inFlight++;
-    this.#burstLeft--;
+    this.#burstLeft -= valueCount;
     found.count++;
     return true;
   }

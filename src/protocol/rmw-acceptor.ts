@@ -1,4 +1,4 @@
-import { copyWords, readU53, writeU53 } from '../../net/bytes.ts';
+import { copyWords, equalWords, readU53, writeU53 } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Session } from '../../net/session.ts';
 import { compareStamps } from '../stamp.ts';
@@ -19,9 +19,11 @@ import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
 import { NO_ENTRY } from '../store/trusted-index.ts';
 import { APPLIED, TRUSTED_FULL } from '../store/write-result.ts';
+import { AcceptedParts } from './accepted-parts.ts';
 import {
   FLAG_CONFLICT,
   FLAG_HOST_FULL,
+  FLAG_PARTS,
   FLAG_TOMBSTONE,
   FLAG_TRUSTED_FULL,
   FLAG_VALUE,
@@ -33,6 +35,7 @@ import {
 import type { CounterGuard } from './counter-guard.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
+import type { Reassemblies } from './reassemblies.ts';
 import {
   FLAG_LACKING,
   FLAG_NEXT,
@@ -79,6 +82,9 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
  * Invariant: that slot s is decided here means that the stamp here is at least the one that slot s created. So a replica that
  * can't take the value of a COMMIT does not take its slot either. What is only accepted no READ ever sees.
  *
+ * A value larger than a datagram does not come with ACCEPT or COMMIT. The proposal that is accepted here has it; else its
+ * coordinator is told that it is lacking, stages it (reassemblies.ts), and asks again: all is checked both times.
+ *
  * Ballot numbers are kept from being used up as counters of stamps are, under the same ceiling (counter-guard.ts): coordinators go
  * on from the greatest that they are told, for all their keys. So numbers must not run away at one replica only, either: the
  * others would take none of those coordinators' ballots, and they would be done with read-modify-writes.
@@ -104,6 +110,7 @@ export class RmwAcceptor {
   readonly #drops: DropCounters;
   readonly #marginBytes: number;
   readonly #answers: RmwAnswers;
+  readonly parts: AcceptedParts;
   /** Slots that this replica learnt the decision of; those that it jumped over are not known to it. */
   decidedCount = 0;
   /** PREPAREs and ACCEPTs that a greater ballot was in the way of. */
@@ -112,11 +119,13 @@ export class RmwAcceptor {
   readonly #takesDataKey: TakesDataKey | undefined;
 
   /**
+   * @param staged Values larger than a datagram, which came by parts.
    * @param marginBytes Of the trusted budget, left to plain writes.
    * @param takesDataKey Of values that a proposer has made himself; what others proposed may have been decided.
    */
   constructor(
     store: Store,
+    staged: Reassemblies,
     guard: CounterGuard,
     drops: DropCounters,
     marginBytes: number,
@@ -128,6 +137,7 @@ export class RmwAcceptor {
     this.#drops = drops;
     this.#marginBytes = marginBytes;
     this.#answers = new RmwAnswers(store);
+    this.parts = new AcceptedParts(store, staged, this.#answers, drops);
   }
 
   /** A PREPARE, ACCEPT or COMMIT that messageBytes() has accepted. */
@@ -184,11 +194,15 @@ export class RmwAcceptor {
       words[word + WORD_PREPARE_ENVELOPE_BYTES]!,
       this.#marginBytes,
     );
+    this.#promise(record, words, word + WORD_PREPARE_BALLOT);
+    this.#answers.promise(session, messenger, words, word, entry, record, slot, hasRoom ? 0 : this.#fullFlag());
+  }
+
+  #promise(record: number, words: Int32Array, ballotWord: number): void {
     const target = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
-    copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);
+    copyWords(target, at + RECORD_PROMISE, words, ballotWord, 4);
     target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
-    this.#answers.promise(session, messenger, words, word, entry, record, slot, hasRoom ? 0 : this.#fullFlag());
   }
 
   /** Whether another coordinator has been promised something lately. */
@@ -218,8 +232,13 @@ export class RmwAcceptor {
     if (!isOwn(session.peer, words, word + WORD_ACCEPT_BALLOT + 2)) return this.#drops.count('wrong-writer');
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_COUNTER))) return;
     if (!this.#guard.takes(readU53(words, word + WORD_ACCEPT_BALLOT))) return;
-    const isNew = words[word + WORD_ENVELOPE_BYTES]! > 0 && isOwn(session.peer, words, word + WORD_ACCEPT_ID);
-    if (isNew && this.#takesDataKey?.(words[valueWord]! >>> 0) === false) return this.#drops.count('old-data-key');
+    const byParts = (flagsOf(words, word) & FLAG_PARTS) !== 0;
+    if (
+      !byParts &&
+      words[word + WORD_ENVELOPE_BYTES]! > 0 &&
+      !this.#takesKeyOf(session.peer, words, word, words[valueWord]!)
+    )
+      return;
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     let entry = store.find(words, word + WORD_ACCEPT_KEY, keyBytes);
@@ -246,15 +265,26 @@ export class RmwAcceptor {
     const at = store.consensus.wordOffset(record);
     // The proposal that is here already, under another ballot: it needs no more room than it has.
     const isHeld = hasAccepted(store, record) && equalWords(target, at + RECORD_ID, words, word + WORD_ACCEPT_ID, 4);
-    const heldRef = isHeld ? target[at + RECORD_REF]! : NO_REF;
-    const ref = isHeld || envelopeBytes === 0 ? heldRef : store.reserve(envelopeBytes, 0);
-    if (envelopeBytes !== 0 && ref === NO_REF) {
-      return this.#answers.refuse(session, messenger, words, word, record, this.#fullFlag());
+    let ref = isHeld ? target[at + RECORD_REF]! : NO_REF;
+    if (byParts) {
+      const staged = isHeld ? undefined : this.parts.findStaged(session.peer, words, word);
+      if (!isHeld && staged === undefined) {
+        // Nobody else's is taken meanwhile but by a greater ballot.
+        this.#promise(record, words, word + WORD_ACCEPT_BALLOT);
+        return this.#answers.refuse(session, messenger, words, word, record, FLAG_LACKING);
+      }
+      const keyId = this.parts.keyIdAt(staged === undefined ? ref : staged.ref);
+      if (!this.#takesKeyOf(session.peer, words, word, keyId)) return;
+      if (staged !== undefined) ref = this.parts.take(staged);
+    } else {
+      if (!isHeld && envelopeBytes !== 0) ref = store.reserve(envelopeBytes, 0);
+      if (envelopeBytes !== 0 && ref === NO_REF) {
+        return this.#answers.refuse(session, messenger, words, word, record, this.#fullFlag());
+      }
+      if (ref !== NO_REF) store.fillReserved(ref, 0, words, valueWord, envelopeBytes);
     }
-    if (ref !== NO_REF) store.fillReserved(ref, 0, words, valueWord, envelopeBytes);
     if (!isHeld) this.#releaseAccepted(record);
-    copyWords(target, at + RECORD_PROMISE, words, word + WORD_ACCEPT_BALLOT, 4);
-    target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
+    this.#promise(record, words, word + WORD_ACCEPT_BALLOT);
     // Ballot, id, counter, writer, rmw: as they lie in the message.
     copyWords(target, at + RECORD_BALLOT, words, word + WORD_ACCEPT_BALLOT, 13);
     target[at + RECORD_ENVELOPE_BYTES] = envelopeBytes;
@@ -262,6 +292,14 @@ export class RmwAcceptor {
     target[at + RECORD_REF] = ref;
     copyWords(target, at + RECORD_TAG, words, word + WORD_ACCEPT_TAG, 4);
     this.#answers.accepted(session, messenger, words, word);
+  }
+
+  /** Under a data key that is closing nobody's own proposal is taken. @param keyId First word of the envelope. */
+  #takesKeyOf(peer: Peer, words: Int32Array, word: number, keyId: number): boolean {
+    const isNew = isOwn(peer, words, word + WORD_ACCEPT_ID);
+    if (!isNew || this.#takesDataKey?.(keyId >>> 0) !== false) return true;
+    this.#drops.count('old-data-key');
+    return false;
   }
 
   /**
@@ -309,11 +347,11 @@ export class RmwAcceptor {
 
   #onCommit(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, valueWord: number): void {
     if (!this.#guard.takes(readU53(words, word + WORD_COMMIT_COUNTER))) return;
-    this.#answers.commitReply(session, messenger, words, word, this.#commit(words, word, valueWord));
+    this.#answers.commitReply(session, messenger, words, word, this.#commit(session.peer, words, word, valueWord));
   }
 
   /** Flags of the answer: 0 when slot and stamp here are at least those of the message. */
-  #commit(words: Int32Array, word: number, valueWord: number): number {
+  #commit(peer: Peer, words: Int32Array, word: number, valueWord: number): number {
     const store = this.#store;
     const keyBytes = words[word + WORD_KEY_BYTES]!;
     const slot = readU53(words, word + WORD_COMMIT_SLOT);
@@ -324,8 +362,12 @@ export class RmwAcceptor {
     const flags = flagsOf(words, word);
     let entry = store.find(words, word + WORD_COMMIT_KEY, keyBytes);
     const order = store.compareStamp(entry, counter, writerHigh, writerLow, rmw);
-    if (order < 0 && (flags & (FLAG_VALUE | FLAG_TOMBSTONE)) === 0) return FLAG_LACKING;
     let record = entry === NO_ENTRY ? NO_RECORD : store.consensus.find(entry);
+    const byParts = (flags & FLAG_PARTS) !== 0;
+    const isAccepted = byParts && this.parts.hasAccepted(record, words, word);
+    const staged = byParts && !isAccepted && order < 0 ? this.parts.findDecided(peer, words, word) : undefined;
+    const hasValue = (flags & (FLAG_VALUE | FLAG_TOMBSTONE)) !== 0 || isAccepted || staged !== undefined;
+    if (order < 0 && !hasValue) return FLAG_LACKING;
     if (
       (order === 0 && entry !== NO_ENTRY && !store.tagEquals(entry, words, word + WORD_COMMIT_TAG)) ||
       this.#isOtherRing(record, words, word)
@@ -339,7 +381,8 @@ export class RmwAcceptor {
       record = entry === NO_ENTRY ? NO_RECORD : store.consensus.add(entry, 0);
       if (record === NO_RECORD) return FLAG_TRUSTED_FULL;
     }
-    if (order < 0) {
+    if (order < 0 && byParts) this.parts.adopt(entry, record, staged, words, word);
+    else if (order < 0) {
       const result = store.write(
         words,
         word + WORD_COMMIT_KEY,
@@ -427,9 +470,4 @@ export function compareBallots(a: Int32Array, aWord: number, b: Int32Array, bWor
 
 function isOwn({ writerLow, writerHigh }: Peer, words: Int32Array, writerWord: number): boolean {
   return words[writerWord] === writerLow && words[writerWord + 1] === writerHigh;
-}
-
-function equalWords(a: Int32Array, aWord: number, b: Int32Array, bWord: number, count: number): boolean {
-  for (let i = 0; i < count; i++) if (a[aWord + i] !== b[bWord + i]) return false;
-  return true;
 }

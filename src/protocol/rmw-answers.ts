@@ -13,7 +13,19 @@ import {
 } from '../store/consensus-records.ts';
 import { NO_REF } from '../store/host-memory.ts';
 import type { Store } from '../store/store.ts';
-import { FLAG_PARTS, FLAG_TOMBSTONE, FLAG_VALUE, flagsOf, slotOf, writeHead } from './messages.ts';
+import {
+  FLAG_GONE,
+  FLAG_PARTS,
+  FLAG_TOMBSTONE,
+  FLAG_VALUE,
+  MESSAGE_READ_PART_REPLY,
+  READ_PART_REPLY_BYTES,
+  WORD_PART_REPLY_BYTES,
+  WORD_PART_REPLY_OFFSET,
+  flagsOf,
+  slotOf,
+  writeHead,
+} from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { Peer } from './peer.ts';
 import {
@@ -202,6 +214,29 @@ export class RmwAnswers {
     if (!messenger.append(session, COMMIT_REPLY_BYTES, 0)) return;
     const { out } = messenger;
     writeHead(out.control.words, out.word, MESSAGE_COMMIT_REPLY, flags, slotOf(words, word), words[word + 1]!);
+  }
+
+  /** READ_PART_REPLY with bytes of a reserved block. @param ref NO_REF: what was asked for is not accepted here. */
+  acceptedPart(
+    session: Session<Peer>,
+    messenger: Messenger,
+    words: Int32Array,
+    word: number,
+    ref: number,
+    byteOffset: number,
+    byteCount: number,
+  ): void {
+    const isThere = ref !== NO_REF && messenger.fits(session, READ_PART_REPLY_BYTES, byteCount);
+    if (!messenger.append(session, READ_PART_REPLY_BYTES, isThere ? byteCount : 0)) return;
+    const { out } = messenger;
+    const target = out.control.words;
+    const flags = isThere ? 0 : FLAG_GONE;
+    writeHead(target, out.word, MESSAGE_READ_PART_REPLY, flags, slotOf(words, word), words[word + 1]!);
+    target[out.word + WORD_PART_REPLY_OFFSET] = byteOffset;
+    target[out.word + WORD_PART_REPLY_BYTES] = isThere ? byteCount : 0;
+    if (!isThere) return;
+    const source = this.#store.hostRegion(ref).words;
+    copyPadded(out.packet.words, out.valueWord, source, this.#store.hostWord(ref) + (byteOffset >> 2), byteCount);
   }
 
   accepted(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number): void {

@@ -4,6 +4,7 @@ import type { EndOperation } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import { memberCountOf } from './quorum.ts';
 import type { CommitPurpose, RmwOperation } from './rmw-operation.ts';
+import { FLAG_LACKING } from './rmw-messages.ts';
 import type { RmwCounters, RmwSteps } from './rmw-steps.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
@@ -33,7 +34,7 @@ export class RmwCommits {
   /** Members that have not decided the slot before are told what it has led to. */
   catchUp(slot: number, operation: RmwOperation): void {
     const table = this.#table;
-    // A value that is larger than a datagram they may have got as it was written: else this waits until they have.
+    // A value that is larger than a datagram they may have got as it was written: it is sent to who says that it has not.
     const isFetched = table.tombstone[slot] === 1 || table.hasEnvelope(slot) || table.partsMember[slot] !== NO_MEMBER;
     operation.isCatchingUp = true;
     if (!isFetched) return this.#steps.fetch(slot, operation);
@@ -42,6 +43,8 @@ export class RmwCommits {
 
   commit(slot: number, operation: RmwOperation, purpose: CommitPurpose, targets: number): void {
     operation.commitPurpose = purpose;
+    // What a proposal's ACCEPT has begun to send goes on.
+    if (!operation.isDecided) this.#steps.stopParts(slot, operation);
     operation.granted = 0;
     operation.targets = targets;
     this.#rounds.enter(slot, PHASE_COMMIT);
@@ -51,6 +54,7 @@ export class RmwCommits {
 
   onReply(slot: number, operation: RmwOperation, member: number, flags: number): void {
     const { commitPurpose } = operation;
+    if (flags === FLAG_LACKING) return this.#steps.sendParts(slot, operation, member);
     if (flags !== 0) return this.#onRefused(slot, operation, member, flags);
     operation.granted |= 1 << member;
     if (commitPurpose === 'read') this.#table.holders[slot]! |= 1 << member;

@@ -17,11 +17,13 @@ import {
 import type { EndOperation, EndedStamp, Outcome } from './outcome.ts';
 import { refusalOf } from './outcome.ts';
 import type { Peer } from './peer.ts';
+import type { PullFlow } from './pull-flow.ts';
 import type { PutFlow, Writer } from './put-flow.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import { RmwCommits } from './rmw-commits.ts';
 import { RmwGate } from './rmw-gate.ts';
 import {
+  FLAG_LACKING,
   MESSAGE_ACCEPTED,
   MESSAGE_BEHIND,
   MESSAGE_COMMITTED,
@@ -38,6 +40,7 @@ import { ringVerdict } from './rmw-promises.ts';
 import type { RmwRequest } from './rmw-request.ts';
 import type { RmwRequests } from './rmw-requests.ts';
 import type { RmwCounters, RmwSteps } from './rmw-steps.ts';
+import { RmwParts } from './rmw-parts.ts';
 import { RmwValues } from './rmw-values.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
@@ -87,6 +90,8 @@ export class RmwFlow {
   readonly #values: RmwValues;
   readonly #prepares: RmwPrepare;
   readonly #commits: RmwCommits;
+  readonly #parts: RmwParts;
+  readonly #rmwRequests: RmwRequests;
   readonly #queues: KeyQueues;
   /** Read-modify-writes started: with the writer id, the id of each. */
   #sequence = 0;
@@ -97,6 +102,7 @@ export class RmwFlow {
     rmwRequests: RmwRequests,
     writer: Writer,
     puts: PutFlow,
+    pulls: PullFlow,
     counters: RmwCounters & GetCounters,
   ) {
     this.#table = parts.table;
@@ -104,6 +110,7 @@ export class RmwFlow {
     this.#rounds = parts.rounds;
     this.#membership = parts.membership;
     this.#quorum = parts.quorum;
+    this.#rmwRequests = rmwRequests;
     this.#writer = writer;
     this.#puts = puts;
     this.#counters = counters;
@@ -111,6 +118,9 @@ export class RmwFlow {
     const steps: RmwSteps = {
       prepare: (slot, operation) => this.#prepares.prepare(slot, operation),
       fetch: (slot, operation) => this.#values.fetch(slot, operation),
+      pull: (slot, operation, purpose) => this.#parts.pull(slot, operation, purpose),
+      sendParts: (slot, operation, member) => this.#parts.send(slot, operation, member),
+      stopParts: (slot, operation) => this.#parts.stop(slot, operation),
       accept: (slot, operation, proposal) => this.#accept(slot, operation, proposal),
       commit: (slot, operation, purpose, targets) => this.#commits.commit(slot, operation, purpose, targets),
       catchUp: (slot, operation) => this.#commits.catchUp(slot, operation),
@@ -122,6 +132,12 @@ export class RmwFlow {
     this.#gate = new RmwGate(parts, rmwRequests, writer);
     this.#values = new RmwValues(parts, operations, rmwRequests, counters, steps);
     this.#prepares = new RmwPrepare(parts, this.#gate, this.#values, steps);
+    this.#parts = new RmwParts(parts, operations, pulls, this.#values);
+    pulls.changes = {
+      restart: (slot) => this.#prepares.prepare(slot, operations.of(slot)),
+      onWhole: (slot) => this.#parts.onPulled(slot),
+      ask: (session, slot, byteOffset, byteCount) => rmwRequests.readPart(session, slot, byteOffset, byteCount),
+    };
     this.#commits = new RmwCommits(parts, counters, steps);
     this.#queues = new KeyQueues(parts.table.capacity, (a, b) => parts.table.hasSameKey(a, b));
   }
@@ -240,6 +256,7 @@ export class RmwFlow {
   #accept(slot: number, operation: RmwOperation, proposal: Proposal): void {
     // A put that is begun when this has ended, in whatever way, has a greater stamp: what it is told becomes of its value is true.
     if (proposal === operation.own) this.#puts.raiseOwnCounter(proposal.counter);
+    this.#parts.stop(slot, operation);
     operation.current = proposal;
     operation.granted = 0;
     operation.nacked = 0;
@@ -259,10 +276,11 @@ export class RmwFlow {
   // -- what stands in the way -------------------------------------------------------------------------------------
 
   #onNack(slot: number, operation: RmwOperation, member: number, words: Int32Array, word: number): void {
+    const isLacking = (flagsOf(words, word) & FLAG_LACKING) !== 0;
+    if (isLacking && this.#table.phase[slot] === PHASE_ACCEPT) return this.#parts.send(slot, operation, member);
     const flags = flagsOf(words, word) & FLAGS_REFUSED;
     if (flags !== 0) {
-      const canGoOn = this.#rounds.refuse(slot, member);
-      if (!canGoOn || (flags & FLAG_NOT_PERMITTED) !== 0) return this.#giveUp(slot, refusalOf(flags));
+      if (!this.#canGoOnWithout(slot, member, flags)) return this.#giveUp(slot, refusalOf(flags));
     } else {
       const metNumber = readU53(words, word + WORD_NACK_BALLOT);
       operation.nacked |= 1 << member;
@@ -272,6 +290,39 @@ export class RmwFlow {
       }
     }
     this.#onHindrance(slot, operation, member);
+  }
+
+  /** It refuses what it is asked. */
+  #canGoOnWithout(slot: number, member: number, flags: number): boolean {
+    return this.#rounds.refuse(slot, member) && (flags & FLAG_NOT_PERMITTED) === 0;
+  }
+
+  /** A member says of a value by parts that it has all of it, or will not take it. */
+  onPartsReply(slot: number, member: number, flags: number): void {
+    const operation = this.#operations.of(slot);
+    if ((flags & FLAGS_REFUSED) === 0) return this.#parts.onSent(slot, operation, member);
+    this.#table.replied[slot]! |= 1 << member;
+    this.#parts.onRefused(slot, operation, member);
+    if (this.#table.phase[slot] === PHASE_COMMIT) return this.#commits.onReply(slot, operation, member, flags);
+    if (!this.#canGoOnWithout(slot, member, flags)) return this.#giveUp(slot, refusalOf(flags));
+    this.#onHindrance(slot, operation, member);
+  }
+
+  /** Whether what it has had decided is still on its way to members that lack it. */
+  isSpreading(slot: number, outcome: Outcome): boolean {
+    const { commitPurpose } = this.#operations.of(slot);
+    return outcome === 'ok' && this.#table.phase[slot] === PHASE_COMMIT && commitPurpose === 'own';
+  }
+
+  /** It has ended, and one more member has the value: it is told, once, that it is decided. */
+  onSpread(slot: number, member: number): void {
+    const session = this.#membership.session(member);
+    if (session !== undefined) this.#rmwRequests.commit(session, slot);
+  }
+
+  /** Whether a word about parts says nothing of those that are waited for. */
+  awaitsOthers(slot: number): boolean {
+    return this.#parts.awaitsOthers(slot);
   }
 
   /** A member will not help this phase on. */
@@ -323,9 +374,7 @@ export class RmwFlow {
   #giveUp(slot: number, reason: Outcome): void {
     const operation = this.#operations.of(slot);
     // Only a deadline ends what may still be decided: others may decide it, and then it is known.
-    if (operation.sent !== 0 && (reason === 'value-too-large' || reason === 'unreadable')) {
-      return this.#backOff(slot, operation);
-    }
+    if (operation.sent !== 0 && reason === 'unreadable') return this.#backOff(slot, operation);
     if (operation.sent === 0) this.#gate.release(slot, operation);
     this.#end(slot, operation.outcomeOfGivingUp(reason));
   }
@@ -333,6 +382,7 @@ export class RmwFlow {
   #backOff(slot: number, operation: RmwOperation, isRefusedAtGate = false): void {
     this.#counters.backOffs++;
     const waitMs = this.#gate.drawWaitMs(slot, operation, isRefusedAtGate);
+    this.#parts.stop(slot, operation);
     this.#rounds.enter(slot, PHASE_BACK_OFF);
     this.#rounds.wait(slot, waitMs);
   }
@@ -347,11 +397,16 @@ export class RmwFlow {
     if (phase === PHASE_BACK_OFF) return this.#prepares.prepare(slot, operation);
     if (phase === PHASE_RMW_OPEN || phase === PHASE_RMW_SEAL) return this.#rounds.waitForSealing(slot);
     if (this.#rounds.isHeldBack(slot)) return this.#rounds.waitForTimeout(slot);
+    // Parts have a time-out of their own.
+    const overdueMs = this.#parts.overdueMs(slot);
+    if (this.#rounds.nowMs < overdueMs) return this.#rounds.wait(slot, overdueMs - this.#rounds.nowMs);
     this.#rounds.onSilence(slot);
     if (phase === PHASE_PREPARE && this.#prepares.onSilence(slot, operation)) return;
     // Who has answered otherwise may accept under another ballot, when it has been told what it lacks.
     const { nacked, behind, cannotShow } = operation;
-    if (phase === PHASE_ACCEPT && (nacked | behind | cannotShow) !== 0) return this.#backOff(slot, operation);
+    const isTried = operation.lacks === 0 || table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX;
+    if (phase === PHASE_ACCEPT && isTried && (nacked | behind | cannotShow) !== 0)
+      return this.#backOff(slot, operation);
     const isForOthers = phase === PHASE_RMW_FETCH || (phase === PHASE_COMMIT && operation.commitPurpose === 'catch-up');
     if (isForOthers && table.attempt[slot]! >= PREPARE_ATTEMPTS_MAX) return this.#prepares.prepare(slot, operation);
     this.#rounds.askAgain(slot);
@@ -365,5 +420,6 @@ export class RmwFlow {
       'no other slot is asked while one may decide the own',
     );
     this.#prepares.invariants(operation);
+    this.#parts.invariants(slot);
   }
 }

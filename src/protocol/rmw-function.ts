@@ -51,6 +51,12 @@ export function applyRmw(
   }
 }
 
+/** Whether what comes of it depends on the value, and not on the stamp alone. */
+export function needsFound(request: RmwRequest, stamp: Stamp): boolean {
+  const isGiven = request.change === RMW_SET || request.change === RMW_DELETE;
+  return !isGiven || request.condition !== CONDITION_VERSION || !holds(request, undefined, stamp);
+}
+
 function holds({ condition, expected, version }: RmwRequest, found: Uint8Array | undefined, stamp: Stamp): boolean {
   switch (condition) {
     case CONDITION_NONE:

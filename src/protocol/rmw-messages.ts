@@ -38,7 +38,10 @@ export const FLAG_YIELD = 8;
 export const FLAG_RELEASE = 16;
 /** PROMISE: a proposal was accepted in the slot. Its value comes instead of the register's. */
 export const FLAG_ACCEPTED = 4;
-/** COMMIT_REPLY: the value did not come with the COMMIT, and the replica has an older one: nothing was done. */
+/**
+ * COMMIT_REPLY: the value did not come with the COMMIT, and the replica has an older one: nothing was done. NACK: it did not
+ * come with the ACCEPT, and is not here.
+ */
 export const FLAG_LACKING = 1;
 
 /** PREPARE: key bytes u32, envelope bytes that the ACCEPT will bring u32 (0: not known), slot, ballot (16), key. */
@@ -91,6 +94,7 @@ export const NACK_BYTES = 32;
 
 /**
  * ACCEPT: key bytes u32, envelope bytes u32, slot, ballot (16), id (16), stamp (counter, writer, rmw), 0 u32, tag (16), key.
+ * With FLAG_PARTS, as in COMMIT, the envelope is larger than a datagram: the replica has it already, or is sent STAGE_PARTs.
  */
 export const WORD_ACCEPT_SLOT = 4;
 export const WORD_ACCEPT_BALLOT = 6;
@@ -167,7 +171,7 @@ export function rmwEnvelopeBytes(words: Int32Array, word: number): number {
       break;
     case MESSAGE_ACCEPT:
     case MESSAGE_COMMIT:
-      return words[word + WORD_ENVELOPE_BYTES]!;
+      return (flags & FLAG_PARTS) === 0 ? words[word + WORD_ENVELOPE_BYTES]! : 0;
     default:
       return 0;
   }
@@ -211,7 +215,7 @@ function isRegister(
 }
 
 function acceptBytes(words: Int32Array, word: number, bytesLeft: number, valueBytesLeft: number): number {
-  if (bytesLeft < ACCEPT_BYTES || !envelopeFits(words[word + WORD_ENVELOPE_BYTES]!, valueBytesLeft)) return -1;
+  if (bytesLeft < ACCEPT_BYTES || !isLength(words, word, valueBytesLeft)) return -1;
   if (!isU53(words, word + WORD_ACCEPT_SLOT) || isZero(words, word + WORD_ACCEPT_SLOT)) return -1;
   if (!isNumbered(words, word + WORD_ACCEPT_BALLOT) || !isId(words, word + WORD_ACCEPT_ID)) return -1;
   const isTombstone = (flagsOf(words, word) & FLAG_TOMBSTONE) !== 0;
@@ -221,18 +225,26 @@ function acceptBytes(words: Int32Array, word: number, bytesLeft: number, valueBy
 }
 
 function commitBytes(words: Int32Array, word: number, bytesLeft: number, valueBytesLeft: number): number {
-  if (bytesLeft < COMMIT_BYTES || !envelopeFits(words[word + WORD_ENVELOPE_BYTES]!, valueBytesLeft)) return -1;
+  if (bytesLeft < COMMIT_BYTES || !isLength(words, word, valueBytesLeft)) return -1;
   const flags = flagsOf(words, word);
   const isTombstone = (flags & FLAG_TOMBSTONE) !== 0;
+  const hasLength = (flags & (FLAG_VALUE | FLAG_PARTS)) !== 0;
   if (!isU53(words, word + WORD_COMMIT_SLOT)) return -1;
   // Without its value a stamp may be none: the key was never written where the sender looked.
-  const maySayNone = isTombstone || (flags & FLAG_VALUE) === 0;
+  const maySayNone = isTombstone || !hasLength;
   if (!isStamp(words, word + WORD_COMMIT_COUNTER, words[word + WORD_COMMIT_RMW]!, maySayNone)) return -1;
-  if (isTombstone && (flags & FLAG_VALUE) !== 0) return -1;
-  if ((flags & FLAG_VALUE) === 0 && words[word + WORD_ENVELOPE_BYTES] !== 0) return -1;
+  if (isTombstone && hasLength) return -1;
+  if (!hasLength && words[word + WORD_ENVELOPE_BYTES] !== 0) return -1;
   if (isZero(words, word + WORD_COMMIT_SLOT) && words[word + WORD_COMMIT_RING_COUNT] !== 0) return -1;
   const byteCount = keyedBytes(words, word, bytesLeft, COMMIT_BYTES, WORD_COMMIT_KEY);
   return byteCount < 0 ? -1 : withRing(words, word + WORD_COMMIT_RING_COUNT, word, byteCount, bytesLeft);
+}
+
+/** Of an ACCEPT or COMMIT: its envelope lies in the value part, or goes by parts. */
+function isLength(words: Int32Array, word: number, valueBytesLeft: number): boolean {
+  const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]!;
+  if ((flagsOf(words, word) & FLAG_PARTS) === 0) return envelopeFits(envelopeBytes, valueBytesLeft);
+  return envelopeBytes >= 1 && envelopeBytes <= ENVELOPE_BYTES_MAX && (flagsOf(words, word) & FLAG_VALUE) === 0;
 }
 
 /** Word of a COMMIT's ring, behind its key. */

@@ -100,7 +100,7 @@ export class Held {
 const NO_BYTES = new Uint8Array(0);
 
 /** What a value is opened for. */
-export type OpenPurpose = 'base' | 'help';
+export type OpenPurpose = 'base' | 'help' | 'catch-up';
 /**
  * What a COMMIT is for: the own proposal was decided; another's was; members lack earlier slots; the value found is written
  * back before a failed condition is answered.
@@ -145,6 +145,8 @@ export class RmwOperation {
   cannotShow = 0;
   /** Who has accepted, or holds what is committed. */
   granted = 0;
+  /** Who is asked without the value, which is larger than a datagram, and lacks it: it goes there by parts. */
+  lacks = 0;
   /** Whom a COMMIT for members that lack earlier slots is for. */
   targets = 0;
   /** Whose copy of the accepted value did not open; since the slot was begun. */
@@ -184,6 +186,7 @@ export class RmwOperation {
     this.promised = 0;
     this.attempts = 0;
     this.badAccepted = 0;
+    this.lacks = 0;
     this.outcome = 'ok';
     this.hasAnswer = false;
     this.hasAccepted = false;
@@ -208,6 +211,11 @@ export class RmwOperation {
 
   get isHelping(): boolean {
     return this.current !== this.own;
+  }
+
+  /** Whether what is committed is what the slot has decided. */
+  get isDecided(): boolean {
+    return this.commitPurpose === 'own' || this.commitPurpose === 'helped';
   }
 
   /** Whether the value before is the answer: of a getAndSet. */

@@ -64,6 +64,7 @@ export class RmwPrepare {
     if (this.#ballotNumber >= NUMBER_MAX || operation.floor >= NUMBER_MAX)
       return this.#steps.giveUp(slot, 'stamps-exhausted');
     const asked = operation.sent === 0 ? operation.floor : operation.sent;
+    this.#steps.stopParts(slot, operation);
     if (asked !== operation.slot) operation.badAccepted = 0;
     operation.slot = asked;
     operation.ballot = ++this.#ballotNumber;
@@ -147,10 +148,8 @@ export class RmwPrepare {
 
   #help(slot: number, operation: RmwOperation): void {
     const { accepted } = operation;
-    if (!operation.hasAcceptedValue || !this.#values.fitsAll(slot, accepted.envelopeBytes)) {
-      return this.#steps.giveUp(slot, 'value-too-large');
-    }
     if (accepted.isTombstone) return this.#steps.accept(slot, operation, accepted);
+    if (!operation.hasAcceptedValue) return this.#steps.pull(slot, operation, 'help');
     this.#values.open(slot, operation, 'help', accepted);
   }
 

@@ -132,7 +132,10 @@ export function gatherRegister(
   }
   table.holders[slot]! |= 1 << member;
   if (table.tombstone[slot] === 1 || table.hasEnvelope(slot) || !table.tagEquals(slot, words, tagWord)) return order;
-  if ((flags & FLAG_ACCEPTED) === 0 && (flags & FLAG_PARTS) !== 0) table.partsMember[slot] = member;
+  if ((flags & FLAG_ACCEPTED) === 0 && (flags & FLAG_PARTS) !== 0) {
+    table.partsMember[slot] = member;
+    table.envelopeBytes[slot] = words[word + WORD_REGISTER_ENVELOPE_BYTES]!;
+  }
   if ((flags & FLAG_VALUE) === 0) return order;
   const envelopeBytes = words[word + WORD_REGISTER_ENVELOPE_BYTES]!;
   table.keepEnvelope(slot, incoming.region, valueWord, envelopeBytes, words, tagWord);

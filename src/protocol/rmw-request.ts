@@ -47,4 +47,6 @@ export interface RmwRequest {
   readonly version: Stamp | undefined;
   /** RMW_INCREMENT: what is added, a signed 64-bit integer. */
   readonly delta: bigint;
+  /** Longest value that can be told to its caller, if there is a limit. What would have to tell more is not done. */
+  readonly answerBytesMax?: number;
 }

@@ -1,7 +1,7 @@
 import { alignUp, copyPadded, copyWords, writeU53 } from '../../net/bytes.ts';
 import type { Session } from '../../net/session.ts';
 import type { ValueSealing } from '../../workers/sealing.ts';
-import { FLAG_TOMBSTONE, FLAG_VALUE, WORD_ENVELOPE_BYTES, WORD_KEY_BYTES, writeHead } from './messages.ts';
+import { FLAG_PARTS, FLAG_TOMBSTONE, FLAG_VALUE, WORD_ENVELOPE_BYTES, WORD_KEY_BYTES, writeHead } from './messages.ts';
 import type { Messenger } from './messenger.ts';
 import type { OperationTable } from './operation-table.ts';
 import { NO_MEMBER, PHASE_ACCEPT, PHASE_COMMIT, PHASE_PREPARE, PHASE_RMW_FETCH } from './operation-table.ts';
@@ -41,11 +41,22 @@ import {
 import { PROPOSAL_COUNTER, PROPOSAL_ID, PROPOSAL_TAG } from './rmw-operation.ts';
 import { hasMember } from './quorum.ts';
 import type { RmwOperation, RmwOperations } from './rmw-operation.ts';
+import type { Requests } from './requests.ts';
+import {
+  MESSAGE_READ_ACCEPTED,
+  READ_ACCEPTED_BYTES,
+  WORD_READ_ACCEPTED_BYTES,
+  WORD_READ_ACCEPTED_ID,
+  WORD_READ_ACCEPTED_KEY,
+  WORD_READ_ACCEPTED_OFFSET,
+  WORD_READ_ACCEPTED_SLOT,
+} from './rmw-part-messages.ts';
 
 /** Writes a read-modify-write's requests from its places in the tables. False when the session takes nothing now. */
 export class RmwRequests {
   readonly #table: OperationTable;
   readonly #operations: RmwOperations;
+  readonly #requests: Requests;
   readonly #messenger: Messenger;
   readonly #sealing: ValueSealing;
   readonly #writer: Writer;
@@ -53,12 +64,14 @@ export class RmwRequests {
   constructor(
     table: OperationTable,
     operations: RmwOperations,
+    requests: Requests,
     messenger: Messenger,
     sealing: ValueSealing,
     writer: Writer,
   ) {
     this.#table = table;
     this.#operations = operations;
+    this.#requests = requests;
     this.#messenger = messenger;
     this.#sealing = sealing;
     this.#writer = writer;
@@ -83,10 +96,15 @@ export class RmwRequests {
       case PHASE_ACCEPT:
         return this.#accept(session, slot, operation);
       case PHASE_COMMIT:
-        return this.#commit(session, slot, operation);
+        return this.commit(session, slot);
       default:
         return false;
     }
+  }
+
+  /** Whether the member gets a value by parts before it is asked again. */
+  lacks(slot: number, member: number): boolean {
+    return hasMember(this.#operations.of(slot).lacks, member);
   }
 
   /** The promise is not needed: others need not wait until it is no longer fresh. */
@@ -115,6 +133,26 @@ export class RmwRequests {
   holdersOfValue(slot: number): number {
     const table = this.#table;
     return table.holders[slot]! & ~(table.bad[slot]! | table.lacking[slot]!);
+  }
+
+  /** A part of what the member it is pulled from holds: of its register, or, to help, of what it has accepted. */
+  readPart(session: Session<Peer>, slot: number, byteOffset: number, byteCount: number): boolean {
+    const operation = this.#operations.of(slot);
+    if (operation.openPurpose !== 'help') return this.#requests.readPart(session, slot, byteOffset, byteCount);
+    const table = this.#table;
+    const keyBytes = table.keyBytes[slot]!;
+    if (!this.#messenger.append(session, READ_ACCEPTED_BYTES + alignUp(keyBytes), 0, true)) return false;
+    const { words } = this.#messenger.out.control;
+    const { word } = this.#messenger.out;
+    writeHead(words, word, MESSAGE_READ_ACCEPTED, 0, slot, table.generation[slot]!);
+    words[word + WORD_KEY_BYTES] = keyBytes;
+    words[word + WORD_READ_ACCEPTED_BYTES] = byteCount;
+    writeU53(words, word + WORD_READ_ACCEPTED_SLOT, operation.slot);
+    copyWords(words, word + WORD_READ_ACCEPTED_ID, operation.accepted.words, PROPOSAL_ID, 4);
+    words[word + WORD_READ_ACCEPTED_OFFSET] = byteOffset;
+    words[word + WORD_READ_ACCEPTED_OFFSET + 1] = 0;
+    table.copyKey(slot, words, word + WORD_READ_ACCEPTED_KEY);
+    return true;
   }
 
   /** Whether a proposal of so many bytes goes into one datagram to this peer, and from it. */
@@ -150,12 +188,14 @@ export class RmwRequests {
     const table = this.#table;
     const keyBytes = table.keyBytes[slot]!;
     const proposal = operation.current;
-    if (!this.#messenger.append(session, ACCEPT_BYTES + alignUp(keyBytes), proposal.envelopeBytes)) return false;
+    const byParts = !this.fits(session, slot, proposal.envelopeBytes);
+    const envelopeBytes = byParts ? 0 : proposal.envelopeBytes;
+    if (!this.#messenger.append(session, ACCEPT_BYTES + alignUp(keyBytes), envelopeBytes)) return false;
     if (proposal === operation.own) operation.sent = operation.slot;
     const { out } = this.#messenger;
     const { words } = out.control;
     const { word } = out;
-    const flags = proposal.isTombstone ? FLAG_TOMBSTONE : 0;
+    const flags = (proposal.isTombstone ? FLAG_TOMBSTONE : 0) | (byParts ? FLAG_PARTS : 0);
     writeHead(words, word, MESSAGE_ACCEPT, flags, slot, table.generation[slot]!);
     words[word + WORD_KEY_BYTES] = keyBytes;
     words[word + WORD_ENVELOPE_BYTES] = proposal.envelopeBytes;
@@ -166,37 +206,34 @@ export class RmwRequests {
     words[word + WORD_ACCEPT_RMW + 1] = 0;
     copyWords(words, word + WORD_ACCEPT_TAG, proposal.words, PROPOSAL_TAG, 4);
     table.copyKey(slot, words, word + WORD_ACCEPT_KEY);
-    if (proposal.envelopeBytes > 0) {
-      copyPadded(out.packet.words, out.valueWord, proposal.region!.words, proposal.word, proposal.envelopeBytes);
+    if (envelopeBytes > 0) {
+      copyPadded(out.packet.words, out.valueWord, proposal.region!.words, proposal.word, envelopeBytes);
     }
     return true;
   }
 
-  #commit(session: Session<Peer>, slot: number, operation: RmwOperation): boolean {
-    const isDecision = operation.commitPurpose === 'own' || operation.commitPurpose === 'helped';
-    return isDecision ? this.#commitDecision(session, slot, operation) : this.#commitEarlier(session, slot, operation);
+  commit(session: Session<Peer>, slot: number): boolean {
+    const operation = this.#operations.of(slot);
+    return operation.isDecided
+      ? this.#commitDecision(session, slot, operation)
+      : this.#commitEarlier(session, slot, operation);
   }
 
   /** What the slot has decided. */
   #commitDecision(session: Session<Peer>, slot: number, operation: RmwOperation): boolean {
     const { current } = operation;
-    const flags = current.isTombstone ? FLAG_TOMBSTONE : FLAG_VALUE;
-    const words = this.#beginCommit(
-      session,
-      slot,
-      flags,
-      operation.slot,
-      current.envelopeBytes,
-      current.words,
-      PROPOSAL_ID,
-    );
+    const byParts = !this.fits(session, slot, current.envelopeBytes);
+    const envelopeBytes = byParts ? 0 : current.envelopeBytes;
+    const flags = current.isTombstone ? FLAG_TOMBSTONE : byParts ? FLAG_PARTS : FLAG_VALUE;
+    const words = this.#beginCommit(session, slot, flags, operation.slot, envelopeBytes, current.words, PROPOSAL_ID);
     if (words === undefined) return false;
     const { out } = this.#messenger;
     const { word } = out;
     copyWords(words, word + WORD_COMMIT_COUNTER, current.words, PROPOSAL_COUNTER, 5);
     copyWords(words, word + WORD_COMMIT_TAG, current.words, PROPOSAL_TAG, 4);
-    if (current.envelopeBytes > 0) {
-      copyPadded(out.packet.words, out.valueWord, current.region!.words, current.word, current.envelopeBytes);
+    if (byParts) words[word + WORD_ENVELOPE_BYTES] = current.envelopeBytes;
+    if (envelopeBytes > 0) {
+      copyPadded(out.packet.words, out.valueWord, current.region!.words, current.word, envelopeBytes);
     }
     return true;
   }

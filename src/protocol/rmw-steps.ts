@@ -1,11 +1,17 @@
 import type { Outcome } from './outcome.ts';
-import type { CommitPurpose, Proposal, RmwOperation } from './rmw-operation.ts';
+import type { CommitPurpose, OpenPurpose, Proposal, RmwOperation } from './rmw-operation.ts';
 
 /** What may come next in a read-modify-write, whichever of its parts has found that out (rmw-flow.ts). */
 export interface RmwSteps {
   prepare(slot: number, operation: RmwOperation): void;
   /** The value of the greatest stamp is asked for. */
   fetch(slot: number, operation: RmwOperation): void;
+  /** A value that is larger than a datagram is asked for by parts. */
+  pull(slot: number, operation: RmwOperation, purpose: OpenPurpose): void;
+  /** A member lacks the value that it needs to accept, or to commit. */
+  sendParts(slot: number, operation: RmwOperation, member: number): void;
+  /** What is sent by parts, or asked for, is not gone on with. */
+  stopParts(slot: number, operation: RmwOperation): void;
   accept(slot: number, operation: RmwOperation, proposal: Proposal): void;
   commit(slot: number, operation: RmwOperation, purpose: CommitPurpose, targets: number): void;
   catchUp(slot: number, operation: RmwOperation): void;

@@ -9,11 +9,12 @@ import type { Outcome } from './outcome.ts';
 import type { Peer } from './peer.ts';
 import { hasMember, memberCountOf } from './quorum.ts';
 import type { Requests } from './requests.ts';
-import { applyRmw } from './rmw-function.ts';
+import { applyRmw, needsFound } from './rmw-function.ts';
 import type { RmwResult } from './rmw-function.ts';
 import { PROPOSAL_TAG } from './rmw-operation.ts';
 import type { OpenPurpose, Proposal, RmwOperation, RmwOperations } from './rmw-operation.ts';
 import { gatherRegister } from './rmw-promises.ts';
+import type { Stamp } from './rmw-request.ts';
 import { RMW_INCREMENT, RMW_RESEAL, RMW_SET } from './rmw-request.ts';
 import type { RmwRequests } from './rmw-requests.ts';
 import type { RmwSteps } from './rmw-steps.ts';
@@ -66,8 +67,9 @@ export class RmwValues {
     operation.isCatchingUp = false;
     if (table.tombstone[slot] === 1) return this.#compute(slot, operation, undefined);
     if (table.hasEnvelope(slot)) return this.open(slot, operation, 'base', undefined);
-    if (table.partsMember[slot] !== NO_MEMBER) return this.#steps.giveUp(slot, 'value-too-large');
-    this.fetch(slot, operation);
+    if (table.partsMember[slot] === NO_MEMBER) return this.fetch(slot, operation);
+    if (needsFound(operation.request!, this.#stampOf(slot))) return this.#steps.pull(slot, operation, 'base');
+    this.#compute(slot, operation, undefined);
   }
 
   /** Asks who has the greatest stamp for its value, under the ballot that is promised already. */
@@ -77,6 +79,8 @@ export class RmwValues {
     if (candidates === 0) {
       return table.bad[slot] !== 0 ? this.#steps.giveUp(slot, 'unreadable') : this.#steps.backOff(slot, operation);
     }
+    this.#steps.stopParts(slot, operation);
+    table.partsMember[slot] = NO_MEMBER;
     this.#rounds.enter(slot, PHASE_RMW_FETCH);
     this.#rounds.askFirst(slot, 1 << this.#rounds.picker.first(candidates));
   }
@@ -141,16 +145,18 @@ export class RmwValues {
       return this.fetch(slot, operation);
     }
     if (table.bad[slot] !== 0) this.#repair(slot);
+    if (operation.openPurpose === 'catch-up') return this.#steps.catchUp(slot, operation);
     const { openedValue, openedValueBytes } = this.#sealing;
     this.#compute(slot, operation, openedValue.subarray(0, openedValueBytes));
   }
 
-  /** Members that sent a bad copy of the value found are sent the good one. */
+  /** Members that sent a bad copy of the value found are sent the good one. A large one who reads it sends them. */
   #repair(slot: number): void {
     const bad = this.#table.bad[slot]! & this.#table.holders[slot]!;
     for (let member = 0; member < this.#membership.memberCount; member++) {
       const session = hasMember(bad, member) ? this.#membership.session(member) : undefined;
-      if (session !== undefined && this.#requests.write(session, slot, MESSAGE_REPAIR, 0)) this.#counters.repairs++;
+      if (session === undefined || !this.#requests.fits(session, slot)) continue;
+      if (this.#requests.write(session, slot, MESSAGE_REPAIR, 0)) this.#counters.repairs++;
     }
     this.#table.bad[slot] = 0;
   }
@@ -159,15 +165,12 @@ export class RmwValues {
   #compute(slot: number, operation: RmwOperation, found: Uint8Array | undefined): void {
     const table = this.#table;
     const { memory } = table;
-    const stamp = {
-      counter: table.counter[slot]!,
-      writerHigh: table.writerHigh[slot]!,
-      writerLow: table.writerLow[slot]!,
-      rmw: table.rmw[slot]!,
-    };
+    const stamp = this.#stampOf(slot);
     const result = applyRmw(operation.request!, found, stamp, found !== undefined && this.#isUnderCurrentKey(slot));
     const answer = answerOf(operation, found, result);
     operation.hasAnswer = answer !== undefined;
+    const { answerBytesMax = Infinity } = operation.request!;
+    if (answer !== undefined && answer.length > answerBytesMax) return this.#steps.giveUp(slot, 'value-too-large');
     // Memory is full of other operations' values: later there is room.
     if (!operation.answer.set(memory, answer ?? NO_BYTES)) return this.#steps.backOff(slot, operation);
     operation.own.clear(memory);
@@ -186,6 +189,16 @@ export class RmwValues {
     if (result.kind === 'set') return this.#seal(slot, operation, result.value);
     operation.own.isTombstone = true;
     this.#steps.accept(slot, operation, operation.own);
+  }
+
+  #stampOf(slot: number): Stamp {
+    const table = this.#table;
+    return {
+      counter: table.counter[slot]!,
+      writerHigh: table.writerHigh[slot]!,
+      writerLow: table.writerLow[slot]!,
+      rmw: table.rmw[slot]!,
+    };
   }
 
   /** Of what was found, which has opened. */
@@ -209,9 +222,6 @@ export class RmwValues {
   #leaveAsIs(slot: number, operation: RmwOperation, outcome: Outcome): void {
     const table = this.#table;
     operation.outcome = outcome;
-    if (table.tombstone[slot] === 0 && !this.fitsAll(slot, table.envelopeBytes[slot]!)) {
-      return this.#steps.giveUp(slot, 'value-too-large');
-    }
     // Re-sealing is for every member, not for a quorum: who lacks what was found has an old value.
     const lacking = this.#membership.readyMask() & ~table.holders[slot]!;
     const isForAll = operation.request!.change === RMW_RESEAL && lacking !== 0;
@@ -227,7 +237,6 @@ export class RmwValues {
     const { memory } = table;
     const { own } = operation;
     const envelopeBytes = this.#sealing.envelopeBytesOf(value.length);
-    if (!this.fitsAll(slot, envelopeBytes)) return this.#steps.giveUp(slot, 'value-too-large');
     own.ref = memory.allocate(Math.max(envelopeBytes, 1));
     if (own.ref < 0) return this.#steps.backOff(slot, operation);
     own.region = memory.region(own.ref);
@@ -247,15 +256,6 @@ export class RmwValues {
       memory.wordOffset(keyRef),
       table.keyBytes[slot]!,
     );
-  }
-
-  /** Whether a proposal of that length goes into one datagram to every member that is there. */
-  fitsAll(slot: number, envelopeBytes: number): boolean {
-    for (let member = 0; member < this.#membership.memberCount; member++) {
-      const session = this.#membership.session(member);
-      if (session !== undefined && !this.#rmwRequests.fits(session, slot, envelopeBytes)) return false;
-    }
-    return true;
   }
 }
 

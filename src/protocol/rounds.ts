@@ -236,8 +236,17 @@ export class Rounds {
       case PHASE_SCAN:
         return this.scans!.askOne(session, slot, this.#table.valueMember[slot] === member);
       default:
-        return this.#rmwRequests.ask(session, slot, member);
+        return this.#change(session, slot, member);
     }
+  }
+
+  /** A read-modify-write. */
+  #change(session: Session<Peer>, slot: number, member: number): boolean {
+    if (!this.#rmwRequests.lacks(slot, member)) return this.#rmwRequests.ask(session, slot, member);
+    const flags = this.#table.staged[slot] === undefined ? FLAG_WRITE_BACK : 0;
+    this.#table.byParts[slot]! |= 1 << member;
+    this.#writeParts.send(session, slot, member, flags, this.nowMs);
+    return true;
   }
 
   #write(session: Session<Peer>, slot: number, member: number, flags: number): boolean {

@@ -75,14 +75,14 @@ export class WriteParts {
     const write = this.#writes.at(slot) ?? this.#begin(slot);
     const memberWrite = write.members[member]!;
     const { parts } = memberWrite;
-    const partBytes = this.#requests.writePartBytes(session);
+    const partBytes = this.#requests.writePartBytes(session, slot);
     const goesOn = hasMember(write.mask, member) && parts.partBytes === partBytes;
     write.mask |= 1 << member;
     const isSamePhase = memberWrite.generation === this.#table.generation[slot];
     memberWrite.session = session;
     memberWrite.flags = flags;
     memberWrite.generation = this.#table.generation[slot]!;
-    if (!goesOn) parts.start(this.#peers[member]!, partCountOf(this.#table.envelopeBytes[slot]!, partBytes), partBytes);
+    if (!goesOn) parts.start(this.#peers[member]!, partCountOf(this.#requests.partedBytes(slot), partBytes), partBytes);
     else if (isSamePhase) parts.onSilence(nowMs);
     // In a new epoch: what was under way in the old one is not taken.
     else parts.giveUp();

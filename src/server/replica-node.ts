@@ -202,7 +202,6 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
           memberIndex,
           memberCount: configuration.members.length,
           valuesPerSecond: options.resealsPerSecond ?? RESEALS_PER_SECOND_DEFAULT,
-          envelopeBytesMax: options.datagramBytes,
           start: (key, nowMs) => this.route.startReseal(key, nowMs),
         });
     this.endpoint.epoch = configuration.epoch;
@@ -342,9 +341,9 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     const { dataKeys } = this.#options.authority;
     const reseal = this.#resealer?.figures;
     if (reseal === undefined && dataKeys.retiringIds.length === 0 && dataKeys.destroyedCount === 0) return {};
-    const { left = 0, tooLarge = 0, noMemory = 0, resealed = 0, failed = 0 } = reseal ?? {};
+    const { left = 0, noMemory = 0, resealed = 0, failed = 0 } = reseal ?? {};
     const retiring = [...dataKeys.retiringIds];
-    return { dataKeys: { retiring, left, tooLarge, noMemory, resealed, failed, destroyed: dataKeys.destroyedCount } };
+    return { dataKeys: { retiring, left, noMemory, resealed, failed, destroyed: dataKeys.destroyedCount } };
   }
 
   /** For `avocado status`; short enough for the smallest datagram. */

@@ -72,7 +72,7 @@ for (const [route, client] of byRoute) {
     assert.equal(await client.increment(key, 0), 0n);
   });
 
-  test(`${route}: values of a datagram, and not more`, async () => {
+  test(`${route}: values of a datagram, and ${route === 'direct' ? 'of up to 1 MiB' : 'not more'}`, async () => {
     const key = `large of ${route}`;
     const large = Buffer.from(seededBytes(12_000, 1));
     assert.equal((await client.putIfAbsent(key, large)).ok, true);
@@ -80,11 +80,28 @@ for (const [route, client] of byRoute) {
     assert(!found.ok && found.value!.equals(large));
     assert.equal((await client.compareAndSet(key, { version: found.version }, large)).ok, true);
     assert((await client.getAndSet(key, large))!.equals(large));
-    const tooLarge = Buffer.alloc(100_000, 'x');
-    await assert.rejects(client.getAndSet(key, tooLarge), { code: 'VALUE_TOO_LARGE' });
-    await byRoute.get('direct')!.put(key, tooLarge);
-    await assert.rejects(client.increment(key), { code: 'VALUE_TOO_LARGE' });
-    assert.equal((await byRoute.get('direct')!.get(key))!.length, 100_000, 'it is as it was');
+    const direct = byRoute.get('direct')!;
+    for (const byteCount of [100_000, 1_048_576]) {
+      const before = Buffer.from(seededBytes(byteCount, 2));
+      const after = Buffer.from(seededBytes(byteCount, 3));
+      await direct.put(key, before);
+      await assert.rejects(client.increment(key), { code: 'NOT_AN_INTEGER' });
+      if (route === 'direct') {
+        assert((await client.getAndSet(key, after))!.equals(before));
+        const other = await client.compareAndSet(key, { value: before }, 'small');
+        assert(!other.ok && other.value!.equals(after));
+        const { value } = await client.update(key, (found) => Buffer.from(found!).reverse());
+        assert(value!.equals(Buffer.from(after).reverse()));
+      } else {
+        await assert.rejects(client.getAndSet(key, 'small'), { code: 'VALUE_TOO_LARGE' });
+        await assert.rejects(client.putIfAbsent(key, 'small'), { code: 'VALUE_TOO_LARGE' });
+        await assert.rejects(client.getAndSet(key, after), { code: 'VALUE_TOO_LARGE' });
+        assert((await direct.get(key))!.equals(before), 'it is as it was');
+        const { version } = await client.getWithVersion(key);
+        assert.equal((await client.compareAndSet(key, { version }, 'small')).ok, true, 'what is not told may be large');
+      }
+    }
+    await assert.rejects(client.getAndSet(key, Buffer.alloc(1_048_577)), { code: 'VALUE_TOO_LARGE' });
     await client.put(key, '1');
     assert.equal(await client.increment(key), 2n);
   });

@@ -1,4 +1,3 @@
-import { DATAGRAM_BYTES_MIN } from '../../net/limits.ts';
 import { HOSTILE_KEYS } from './hostile-keys.ts';
 import { forgetParts } from './part-faults.ts';
 import type { Plan } from './plan.ts';
@@ -18,7 +17,6 @@ const END_MS_MAX = 2 * DEADLINE_MS_MAX;
  * handshake under way is repeated within two; a cluster that had not formed yet forms first.
  */
 const RECOVERY_MS_MAX = 10_000;
-const LONG_KEY_BYTES = 1_000;
 /** The life of a session (REFUSE_AFTER_MS, 180 s), at the slowest clock. */
 const REST_MS = SESSION_LIFE_MS;
 /** Of puts in calm, where there are large ones. */
@@ -104,12 +102,6 @@ export class CalmChecks {
     return this.#plan.largeShare > 0 || this.#plan.oddLengths || this.#plan.mixedDatagrams;
   }
 
-  /** Beside the longest keys an ACCEPT has no room for any value in the smallest datagrams. */
-  #leavesNoRoom(key: string): boolean {
-    const { datagramBytes, smallDatagrams } = this.#plan;
-    return key.length > LONG_KEY_BYTES && (smallDatagrams || datagramBytes === DATAGRAM_BYTES_MIN);
-  }
-
   #newValue(): string {
     const value = this.#work.smallValue();
     return this.#plan.largeShare === 0 ? value : this.#work.largeValue(value, LARGE_VALUE_BYTES);
@@ -164,9 +156,10 @@ export class CalmChecks {
   }
 
   /** Whether an operation in calm may end so. */
-  #isFine({ kind, key, outcome, isCoordinated }: Attempt): boolean {
+  #isFine({ kind, outcome, isCoordinated }: Attempt): boolean {
     if (outcome === 'ok') return true;
-    if (outcome === 'value-too-large' && (this.#hasLargeValues || this.#leavesNoRoom(key))) return true;
+    // What was found is told in one datagram.
+    if (outcome === 'value-too-large' && isCoordinated && this.#hasLargeValues) return true;
     // Put by a client of the direct route, over the space that a call has.
     if (kind === 'get' && isCoordinated && outcome === 'too-large') return true;
     const { memory, crashing } = this.#plan;

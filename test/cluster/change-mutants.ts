@@ -11,7 +11,9 @@ const PUTS = 'src/protocol/put-flow.js';
 const PROMISES = 'src/protocol/rmw-promises.js';
 const REQUESTS = 'src/protocol/rmw-requests.js';
 const ACCEPTOR = 'src/protocol/rmw-acceptor.js';
+const ACCEPTED_PARTS = 'src/protocol/accepted-parts.js';
 const RECORDS = 'src/store/consensus-records.js';
+const REASSEMBLIES = 'src/protocol/reassemblies.js';
 const RESEALER = 'src/protocol/resealer.js';
 
 const NOT_LINEARIZABLE = /no order of its operations fits|was read and never written|a version was replaced twice/;
@@ -21,6 +23,9 @@ const OLDER_THAN_SLOT = /a stamp older than what that slot made/;
 const TWO_VALUES = /a stamp names two values/;
 
 const either = (...patterns: readonly RegExp[]): RegExp => new RegExp(patterns.map(({ source }) => source).join('|'));
+
+/** A value that is none: of pieces, or not all of it. */
+const SPOILT = /counts as tampered with though no host has|ends as unreadable|was read and never written|two values/;
 
 const ON_DECIDED =
   "this.#commits.commit(slot, operation, operation.isHelping ? 'helped' : 'own', this.#membership.readyMask());";
@@ -122,7 +127,7 @@ export const changeMutants: readonly Mutant[] = [
     substitutions: [
       {
         file: ACCEPTOR,
-        find: 'copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);',
+        find: 'this.#promise(record, words, word + WORD_PREPARE_BALLOT);',
         replace: '',
       },
     ],
@@ -242,8 +247,64 @@ export const changeMutants: readonly Mutant[] = [
       },
       {
         file: RESEALER,
-        find: 'if (this.#burstLeft === 0)',
-        replace: 'if (nowMs > 0)\n            return true;\n        if (this.#burstLeft === 0)',
+        find: 'if (this.#burstLeft < valueCount && !isFirst)',
+        replace: 'if (nowMs > 0)\n            return true;\n        if (isFirst)',
+      },
+    ],
+  },
+  // -- values by parts --
+  {
+    name: 'an ACCEPT counts before all parts of its value have come',
+    bias: 'large changes',
+    failure: SPOILT,
+    substitutions: [
+      {
+        file: REASSEMBLIES,
+        find: 'return this.isStaged && this.isWhole',
+        replace: 'return this.isStaged && this.keyBytes > 0',
+      },
+    ],
+  },
+  {
+    name: 'parts of two proposals are mixed: the peer is taken for enough',
+    bias: 'large changes',
+    failure: SPOILT,
+    substitutions: [
+      {
+        file: REASSEMBLIES,
+        find: 'if (isNamed(one, peer.key, words, word + WORD_WRITE_COUNTER, word + WORD_WRITE_TAG) &&',
+        replace:
+          'if ((isStaged ? one.peerKey === peer.key && !one.isDone : isNamed(one, peer.key, words, word + WORD_WRITE_COUNTER, word + WORD_WRITE_TAG)) &&',
+      },
+      { file: REASSEMBLIES, find: '(!isStaged || hasId(one, words, word + WORD_STAGE_ID))', replace: 'true' },
+      {
+        file: REASSEMBLIES,
+        find: 'if (!isNamed(one, peer.key, words, stampWord, tagWord) || !hasId(one, words, idWord))',
+        replace: 'if (one.peerKey !== peer.key)',
+      },
+    ],
+  },
+  {
+    name: 'what was accepted is pulled whatever its id',
+    bias: 'rmw-parts-replaced.trace',
+    failure: /READ_ACCEPTED\n +r0 -> c1 READ_PART_REPLY 0\+96/,
+    substitutions: [
+      {
+        file: ACCEPTED_PARTS,
+        find: 'if (isAsked && byteOffset + byteCount',
+        replace: 'if (byteOffset + byteCount',
+      },
+    ],
+  },
+  {
+    name: 'a COMMIT takes what was accepted for what was decided',
+    bias: 'rmw-parts-other.trace',
+    failure: /deliver c2 r0 COMMIT\n +r0 -> c2 COMMIT_REPLY\n/,
+    substitutions: [
+      {
+        file: ACCEPTED_PARTS,
+        find: 'equalWords(held, at + RECORD_ID, words, idWord, 4) &&\n            equalWords(held, at + RECORD_COUNTER, words, word + WORD_COMMIT_COUNTER, 5) &&\n            equalWords(held, at + RECORD_TAG, words, word + WORD_COMMIT_TAG, 4) &&',
+        replace: '',
       },
     ],
   },

@@ -8,6 +8,7 @@ import {
   MESSAGE_PREPARE,
   MESSAGE_PROMISE,
 } from '../../src/protocol/rmw-messages.ts';
+import { MESSAGE_STAGE_PART } from '../../src/protocol/rmw-part-messages.ts';
 import type { Message } from './messages-seen.ts';
 import type { Attempt } from './recorded-client.ts';
 import type { WorldObserver } from './world-observer.ts';
@@ -24,6 +25,7 @@ interface Trail {
   isTold: boolean;
   isBehind: boolean;
   isInRing: boolean;
+  hasParts: boolean;
 }
 
 /** Tells which rules a read-modify-write met from the messages that its coordinator sent and got. */
@@ -50,6 +52,7 @@ export class ChangeObserver {
       isTold: false,
       isBehind: false,
       isInRing: false,
+      hasParts: false,
     });
   }
 
@@ -67,6 +70,7 @@ export class ChangeObserver {
     if ((outcome === 'deadline' || outcome === 'aborted') && id === undefined) {
       world.rule('read-modify-write without effect for certain');
     }
+    if (outcome === 'ok' && trail.hasParts) world.rule('read-modify-write by parts');
     if (outcome !== 'ok' && outcome !== 'mismatch') return;
     if (isInRing) world.rule('own id found in a ring');
     if (ownBallots.size > 1) world.rule('proposed in another slot');
@@ -74,6 +78,7 @@ export class ChangeObserver {
 
   onSent({ type, slot, decision, key }: Message): void {
     const trail = this.#trails.get(slot);
+    if (type === MESSAGE_STAGE_PART && trail !== undefined) trail.hasParts = true;
     if (decision === undefined || trail === undefined || trail.isOver || trail.attempt.key !== key) return;
     const { ballot, id } = decision;
     if (type === MESSAGE_PREPARE) trail.ballots.add(ballot!);

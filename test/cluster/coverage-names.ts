@@ -70,6 +70,7 @@ export const PROTOCOL_RULES = {
   'rings merged': 'an earlier id has come into a ring',
   // Read-modify-writes: what their coordinators did (change-observer.ts).
   'read-modify-write in three rounds': 'ended ok after one ballot, with PREPARE, ACCEPT and COMMIT',
+  'read-modify-write by parts': 'ended ok after STAGE_PARTs',
   'ballot lost': 'NACK of an older ballot',
   'proposal of another helped': 'ACCEPT of an id that is not its own',
   'own proposal found accepted': 'PROMISE with its own id',

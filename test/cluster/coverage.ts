@@ -98,7 +98,7 @@ export const OUT_OF_REACH: Readonly<Partial<Record<DropReason | MessageKind | Ou
   'stamps-exhausted':
     'no client can use counters up, and the other numbers would take a key that is written all the time; test/protocol/coordinator-put.test.ts and coordinator-rmw.test.ts have it',
   'too-large':
-    'is met when a read-modify-write finds a value that fits into datagrams between replicas and not into its client’s; test/coordinated/call-rmw.test.ts has it',
+    'is met when a client comes back with smaller datagrams than it has called in; test/coordinated/call-rmw.test.ts has it',
   'done-too-large':
-    'is met in one seed of some hundreds: a PROMISE holds the value, an answer to a call does not; test/coordinated/call-rmw.test.ts has it',
+    'is met when a client comes back with smaller datagrams than it has called in; test/coordinated/call-rmw.test.ts has it',
 };

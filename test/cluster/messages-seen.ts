@@ -69,6 +69,11 @@ import {
   WORD_RESOLVE_KEY,
 } from '../../src/protocol/resolve-messages.ts';
 import {
+  MESSAGE_READ_ACCEPTED,
+  MESSAGE_STAGE_PART,
+  WORD_READ_ACCEPTED_KEY,
+} from '../../src/protocol/rmw-part-messages.ts';
+import {
   FLAG_ACCEPTED,
   MESSAGE_ACCEPT,
   MESSAGE_ACCEPTED,
@@ -177,6 +182,8 @@ export const MESSAGE_NAMES = {
   [MESSAGE_COMMITTED]: 'COMMITTED',
   [MESSAGE_BEHIND]: 'BEHIND',
   [MESSAGE_NACK]: 'NACK',
+  [MESSAGE_STAGE_PART]: 'STAGE_PART',
+  [MESSAGE_READ_ACCEPTED]: 'READ_ACCEPTED',
   [MESSAGE_ACCEPT]: 'ACCEPT',
   [MESSAGE_ACCEPTED]: 'ACCEPTED',
   [MESSAGE_COMMIT]: 'COMMIT',
@@ -228,6 +235,7 @@ function messageAt(words: Int32Array, word: number): Message {
 function partAt(words: Int32Array, word: number): number {
   switch (typeOf(words, word)) {
     case MESSAGE_WRITE_PART:
+    case MESSAGE_STAGE_PART:
       return partIndexOf(words, word);
     case MESSAGE_CALL_PART:
       return callPartIndexOf(words, word);
@@ -247,6 +255,10 @@ function fieldsOf(type: number): readonly [number, number, number] {
       return [WORD_WRITE_KEY, WORD_WRITE_COUNTER, WORD_WRITE_WRITER];
     case MESSAGE_WRITE_PART:
       return [0, WORD_WRITE_COUNTER, WORD_WRITE_WRITER];
+    case MESSAGE_STAGE_PART:
+      return [0, WORD_WRITE_COUNTER, WORD_WRITE_WRITER];
+    case MESSAGE_READ_ACCEPTED:
+      return [WORD_READ_ACCEPTED_KEY, 0, 0];
     case MESSAGE_READ_PART:
       return [WORD_READ_PART_KEY, WORD_READ_PART_COUNTER, WORD_READ_PART_WRITER];
     case MESSAGE_READ_REPLY:
@@ -364,7 +376,8 @@ export function describe(message: Message): string {
   }
   if (envelopeBytes > 0) parts.push(`${envelopeBytes} B`);
   if (state !== undefined) parts.push(state);
-  if (type === MESSAGE_WRITE_PART || type === MESSAGE_CALL_PART) parts.push(`part ${part}`);
+  if (type === MESSAGE_WRITE_PART || type === MESSAGE_STAGE_PART || type === MESSAGE_CALL_PART)
+    parts.push(`part ${part}`);
   if (message.isParted) parts.push('by parts');
   if (type <= MESSAGE_REPAIR || type >= MESSAGE_WRITE_PART) parts.push(`op ${slot}/${generation >>> 0}`);
   return parts.join(' ');

@@ -320,11 +320,10 @@ export const mutants: readonly Mutant[] = [
     bias: 'large values',
     failure: MIXED_UP,
     substitutions: [
-      { file: REASSEMBLIES, find: 'if (one.counter === counter &&', replace: 'if (!one.isDone &&' },
       {
         file: REASSEMBLIES,
-        find: 'one.tagWords.every((tagWord, i) => tagWord === words[word + WORD_WRITE_TAG + i]) &&',
-        replace: '',
+        find: 'if (isNamed(one, peer.key, words, word + WORD_WRITE_COUNTER, word + WORD_WRITE_TAG) &&',
+        replace: 'if (one.peerKey === peer.key && !one.isDone &&',
       },
     ],
   },

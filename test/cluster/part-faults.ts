@@ -1,6 +1,7 @@
 import { RENEW_AFTER_MS } from '../../net/limits.ts';
 import { MESSAGE_CALL_PART, MESSAGE_CALL_PULL } from '../../src/protocol/call-part-messages.ts';
 import { MESSAGE_READ_PART, MESSAGE_WRITE_PART } from '../../src/protocol/messages.ts';
+import { MESSAGE_READ_ACCEPTED, MESSAGE_STAGE_PART } from '../../src/protocol/rmw-part-messages.ts';
 import type { Dice } from './dice.ts';
 import type { Address } from './lossy-network.ts';
 import { nameOf } from './lossy-network.ts';
@@ -9,7 +10,14 @@ import type { SimulatedCluster, SimulatedReplica } from './simulated-cluster.ts'
 
 /** Of datagrams with a part: something goes wrong just then. */
 const FAULT_SHARE = 0.012;
-const PART_TYPES: readonly number[] = [MESSAGE_WRITE_PART, MESSAGE_READ_PART, MESSAGE_CALL_PART, MESSAGE_CALL_PULL];
+const PART_TYPES: readonly number[] = [
+  MESSAGE_WRITE_PART,
+  MESSAGE_READ_PART,
+  MESSAGE_CALL_PART,
+  MESSAGE_CALL_PULL,
+  MESSAGE_STAGE_PART,
+  MESSAGE_READ_ACCEPTED,
+];
 /** More than a replica keeps values that nobody goes on with (IDLE_MS_MAX of reassemblies.ts, call-parts-memory.ts). */
 const FORGOTTEN_MS = 10_000;
 

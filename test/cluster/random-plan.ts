@@ -354,6 +354,40 @@ const BIASES = {
     restartsMax: 2,
     hasteShare: dice.pick([0, 0.2]),
   }),
+  /** Read-modify-writes of values that go and come by parts, and whatever can happen meanwhile. */
+  'large changes': (dice: Dice) => {
+    const memory = dice.chance(0.15) ? ('some host memory' as const) : ('ample' as const);
+    return {
+      ...QUIET,
+      ...CHANGES,
+      mode: dice.pick(['secure', 'secure', 'authenticated', 'plaintext'] as const),
+      routes: drawRoutes(dice, dice.pick([0, 0, 0.3])),
+      keyCount: dice.pick([1, 1, 2]),
+      clientCount: dice.integer(2, 4),
+      outstanding: dice.pick([1, 1, 2]),
+      operationCount: dice.integer(20, 35),
+      thinkMsMax: dice.pick([0, 4]),
+      numberKeys: 'none' as const,
+      largeShare: dice.pick([0.5, 1]),
+      sameLength: dice.chance(0.6),
+      datagramBytes: dice.pick([DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_ETHERNET, 4_096]),
+      mixedDatagrams: dice.chance(0.4),
+      links: dice.pick(['fine', 'fine', 'bad', 'minority', 'partitions'] as const),
+      splits: dice.chance(0.3),
+      changeFaults: dice.chance(0.5),
+      changeSchedule: dice.pick(['even', 'late commits', 'lost accepts', 'one starved', 'lagging'] as const),
+      partFaults: dice.chance(0.6),
+      newcomers: dice.chance(0.5),
+      crashing: dice.chance(0.4) ? [dice.integer(0, 2)] : [],
+      crashMsMax: 200,
+      restartsMax: 2,
+      tampering: dice.chance(0.3) ? [dice.integer(0, 2)] : [],
+      slowProcesses: new Set(dice.chance(0.2) ? PROCESSES : []),
+      hostile: dice.chance(0.1),
+      memory,
+      littleMemory: memory === 'ample' ? [] : [0, 1, 2],
+    };
+  },
   scans: scansBias,
   /** The data key is rotated: members seal anew what is read and written meanwhile. */
   rotation: (dice: Dice) => ({
@@ -375,6 +409,7 @@ const BIASES = {
     newcomers: dice.chance(0.5),
     crashing: dice.chance(0.1) ? [dice.integer(0, 2)] : [],
     slowProcesses: new Set(dice.chance(0.2) ? PROCESSES : []),
+    largeShare: dice.pick([0, 0, 0.3]),
   }),
 } satisfies Record<string, (dice: Dice) => Partial<Plan>>;
 
@@ -404,6 +439,7 @@ const SHARES: Partial<Record<Bias, number>> = {
   'large calls': 2,
   contention: 2,
   'half changes': 2,
+  'large changes': 3,
   scans: 2,
   rotation: 2,
 };

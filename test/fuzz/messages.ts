@@ -71,6 +71,12 @@ import {
   writeHead,
 } from '../../src/protocol/messages.ts';
 import { alignUp, writeU53, regionOf } from '../../net/bytes.ts';
+import {
+  MESSAGE_STAGE_PART,
+  STAGE_PART_BYTES,
+  WORD_STAGE_ID,
+  WORD_STAGE_KEY,
+} from '../../src/protocol/rmw-part-messages.ts';
 import { MESSAGE_SCAN, MESSAGE_SCAN_REPLY } from '../../src/protocol/scan-messages.ts';
 import type { Dice } from '../cluster/dice.ts';
 import { DATA_KEY_ID } from '../cluster/simulated-trust.ts';
@@ -90,7 +96,7 @@ const KEY_LENGTHS = [0, 1, 3, 4, 7, 8, 9, 16, 1_023, KEY_BYTES_MAX, KEY_BYTES_MA
 const KEY_PREFIX = Buffer.from('hostile ');
 const REQUESTS_MAX = 100;
 const KEYED = [MESSAGE_READ, MESSAGE_STAMP, MESSAGE_WRITE, MESSAGE_REPAIR];
-const PARTS = [MESSAGE_WRITE_PART, MESSAGE_WRITE_PART, MESSAGE_WRITE_PART, MESSAGE_READ_PART];
+const PARTS = [MESSAGE_WRITE_PART, MESSAGE_WRITE_PART, MESSAGE_WRITE_PART, MESSAGE_STAGE_PART, MESSAGE_READ_PART];
 /** Few lengths and stamps, so that parts meet others of the same value, and of another that is nearly the same. */
 const PART_UNITS = [1, 2, 8, 16];
 const PARTED_BYTES = [1, 40, 64, 65, 200];
@@ -231,15 +237,18 @@ function part(dice: Dice, type: number, writerLow: number): HostileMessage {
   const partCount = 1 + Math.ceil(envelopeBytes / (8 * units));
   const index = dice.chance(0.95) ? dice.integer(0, partCount - 1) : dice.pick([partCount, 1_023, 1_024, 0xffff]);
   const isKey = index === 0;
-  const control = new Int32Array((WRITE_BYTES + (isKey ? alignUp(key.length) : 0)) / 4);
+  const isStage = type === MESSAGE_STAGE_PART;
+  const fixedBytes = isStage ? STAGE_PART_BYTES : WRITE_BYTES;
+  const control = new Int32Array((fixedBytes + (isKey ? alignUp(key.length) : 0)) / 4);
   writeHead(control, 0, type, dice.pick([0, 0, 0, FLAG_REPAIR, FLAG_WRITE_BACK]), 1, 1);
+  if (isStage) control[WORD_STAGE_ID + 2] = dice.integer(0, 2);
   control[WORD_KEY_BYTES] = isKey ? key.length : 0;
   control[WORD_ENVELOPE_BYTES] = envelopeBytes;
   writeU53(control, WORD_WRITE_COUNTER, dice.pick(COUNTERS));
   control[WORD_WRITE_WRITER] = dice.chance(0.1) ? 0 : writerLow;
   control[WORD_WRITE_TAG] = dice.integer(0, 1);
   control[WORD_PART] = index | (units << 16);
-  if (isKey) new Uint8Array(control.buffer).set(key, 4 * WORD_WRITE_KEY);
+  if (isKey) new Uint8Array(control.buffer).set(key, 4 * (isStage ? WORD_STAGE_KEY : WORD_WRITE_KEY));
   const pieceBytes = Math.max(0, partLengthBytes(index, 8 * units, envelopeBytes));
   return { control, value: envelope(dice, alignUp(pieceBytes)) };
 }

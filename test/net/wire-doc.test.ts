@@ -21,6 +21,7 @@ import * as callPartMessages from '../../src/protocol/call-part-messages.ts';
 import * as scanMessages from '../../src/protocol/scan-messages.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
+import * as rmwPartMessages from '../../src/protocol/rmw-part-messages.ts';
 import { STATE_KINDS } from '../../src/protocol/state-message.ts';
 import { CERTIFICATE_BYTES_MAX, CERTIFICATE_BYTES_MIN } from '../../src/trust/certificate.ts';
 import { GRANTS_MAX } from '../../src/trust/grants.ts';
@@ -92,6 +93,7 @@ test('should list every message, flag and state', () => {
     countersMessage,
     scanMessages,
     rmwMessages,
+    rmwPartMessages,
   ].flatMap((names) => numbersOf(names, 'MESSAGE_'));
   for (const [number, name] of [
     ...types,

@@ -11,7 +11,6 @@ import {
   MESSAGE_REPAIR,
 } from '../../src/protocol/messages.ts';
 import {
-  FLAG_LACKING,
   FLAG_NEXT,
   FLAG_REGISTER,
   FLAG_RELEASE,
@@ -633,7 +632,7 @@ test('should fetch the value that members lack for the slot before when an accep
   harness.answer(fetch!, promiseOf(fetch!, { slot: 6, register: registerOf(newer) }));
   const [commit] = harness.askedRmw(MESSAGE_COMMIT);
   assert.deepEqual([commit!.member, commit!.consensusSlot, commit!.envelope], [prepares[1]!.member, 5, newer.envelope]);
-  harness.answer(commit!, commitReplyOf(commit!, FLAG_LACKING));
+  harness.answer(commit!, commitReplyOf(commit!, FLAG_HOST_FULL));
   assert.equal(harness.coordinator.counters.backOffs, 1);
 });
 
@@ -729,17 +728,19 @@ test('should end with what members refuse it for, while nothing was sent', () =>
   }
 });
 
-test('should refuse a value that no datagram holds, found or new, before anything is sent', () => {
-  const found = new CoordinatorHarness();
-  found.rmw(set('new'));
-  const parts: Register = { stamp: stampOf(4), envelope: 'parts' };
-  promise(found, found.askedRmw(MESSAGE_PREPARE), { slot: 1, register: parts }, { slot: 1, register: parts });
-  assert.equal(end(found).outcome, 'value-too-large');
-
-  const made = new CoordinatorHarness();
-  untilPromised(made, set('x'.repeat(60_001)));
-  assertReleased(made);
-  assert.equal(end(made).outcome, 'value-too-large');
+test('should do nothing whose answer would be longer than its caller can be told', () => {
+  for (const request of [set('new'), set('new', { condition: CONDITION_VALUE, expected: bytesOf('another') })]) {
+    for (const [answerBytesMax, isDone] of [
+      [5, false],
+      [6, true],
+    ] as const) {
+      const harness = new CoordinatorHarness();
+      untilPromised(harness, { ...request, answerBytesMax }, registerOf(harness.copyOf('longer', stampOf(4))));
+      if (isDone) continue;
+      assertReleased(harness);
+      assert.equal(end(harness).outcome, 'value-too-large');
+    }
+  }
 });
 
 test('should end when the numbers of stamps, slots or ballots are used up', () => {

@@ -28,6 +28,7 @@ import { bytesOf, clientPeer, memberPeer, MessageRecorder, NO_STAMP, sessionWith
 import type { Message, SentMessage, Stamp } from './fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
 import { acceptOf, commitOf, prepareOf } from './rmw-fixtures.ts';
+import { stagedOf } from './rmw-part-fixtures.ts';
 
 const KEY = bytesOf('a key');
 const TAG = Int32Array.of(1, 2, 3, 4);
@@ -60,6 +61,7 @@ const BRINGERS: readonly (readonly [string, (counter: number) => Message])[] = [
     (counter) => writeOf({ key: KEY, stamp: stampOf(counter), tag: TAG, envelope: ENVELOPE, flags: FLAG_WRITE_BACK }),
   ],
   ['WRITE_PART', (counter) => partOf(stampOf(counter))],
+  ['STAGE_PART', (counter) => stagedOf(KEY, proposalOf(stampOf(counter, 1)), PART_BYTES)[0]!],
   ['ACCEPT', (counter) => acceptOf(KEY, 1, { number: 1, writer: WRITER }, proposalOf(stampOf(counter, 1)))],
   ['PREPARE by its ballot', (number) => prepareOf(KEY, 1, { number, writer: WRITER })],
   [

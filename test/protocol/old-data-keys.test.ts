@@ -1,6 +1,7 @@
 /** A data key that is about to be destroyed: which values under it a replica still takes, and which it finds. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { VALUE_CHUNK_BYTES } from '../../workers/sealing.ts';
 import { FLAG_REPAIR, FLAG_TOMBSTONE, FLAG_VALUE, FLAG_WRITE_BACK, MESSAGE_READ } from '../../src/protocol/messages.ts';
 import { Resealer } from '../../src/protocol/resealer.ts';
 import { MESSAGE_ACCEPTED, MESSAGE_COMMIT_REPLY } from '../../src/protocol/rmw-messages.ts';
@@ -113,7 +114,6 @@ class Looking {
       memberIndex: 1,
       memberCount: 3,
       valuesPerSecond,
-      envelopeBytesMax: 1_000,
       start: (key) => {
         if (this.hasRoom) this.started.push(Buffer.from(key).toString());
         return this.hasRoom;
@@ -161,7 +161,7 @@ test('should seal anew what lies under a retiring key, once, and then find nothi
   assert.equal(looking.started.length, 50);
   assert.ok(looking.started.every((name) => Number(name.slice(4)) % 2 === 0));
   assert.deepEqual(looking.ring.report(), { held: [1, 2], unused: [OLD_ID], closed: [] });
-  assert.deepEqual(looking.resealer.figures, { left: 0, tooLarge: 0, noMemory: 0, resealed: 50, failed: 0 });
+  assert.deepEqual(looking.resealer.figures, { left: 0, noMemory: 0, resealed: 50, failed: 0 });
 });
 
 test('should say that it found nothing since a key is closing only of a look that began after that', () => {
@@ -176,16 +176,34 @@ test('should say that it found nothing since a key is closing only of a look tha
   assert.deepEqual(looking.ring.report().closed, [OLD_ID]);
 });
 
-test('should not call a key unused while one value lies under it that is too large, unreadable, or just came', () => {
-  const looking = new Looking();
-  looking.write('large', OLD_ID, 1, 2_000);
+test('should count a value for as many as it has chunks, and start one that is more than a burst by itself', () => {
+  // Ten a burst: five of two chunks each; then the one of twelve; then the rest.
+  const looking = new Looking(100);
+  for (let i = 0; i < 6; i++) looking.write(`two ${i}`, OLD_ID, 1, VALUE_CHUNK_BYTES + 1);
+  looking.write('twelve', OLD_ID, 1, 12 * VALUE_CHUNK_BYTES);
   looking.phase('retiring');
-  looking.run(20_000);
-  assert.deepEqual(looking.ring.report().unused, []);
-  assert.deepEqual(looking.resealer.figures, { left: 1, tooLarge: 1, noMemory: 0, resealed: 0, failed: 0 });
-  assert.equal(looking.started.length, 0);
+  const bursts: number[] = [];
+  const sizeOf = (name: string): number => (name === 'twelve' ? 12 : 2);
+  for (let seen = 0; seen < 7; looking.run(5)) {
+    const started = looking.started.slice(seen);
+    seen = looking.started.length;
+    if (started.length > 0) bursts.push(started.reduce((sum, name) => sum + sizeOf(name), 0));
+    assert.ok(looking.nowMs < 10_000, 'all are started');
+  }
+  assert.equal(
+    bursts.reduce((sum, count) => sum + count, 0),
+    24,
+  );
+  assert.ok(
+    bursts.every((count) => count <= 10 || count === 12),
+    `bursts of ${bursts.join(', ')}`,
+  );
+  assert.ok(looking.nowMs >= 1_000 + 140, 'at 100 a second, but for the last burst');
+});
 
-  looking.write('large', NEW_ID, 2);
+test('should not call a key unused while one value lies under it that is unreadable, or just came', () => {
+  const looking = new Looking();
+  looking.phase('retiring');
   looking.write('unreadable', OLD_ID, 1);
   looking.run(20_000, 'deadline');
   assert.deepEqual(looking.ring.report().unused, []);

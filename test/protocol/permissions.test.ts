@@ -31,6 +31,7 @@ import { partsOf } from './part-fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
 import { resolveOf } from './resolve-fixtures.ts';
 import { acceptOf, commitOf, prepareOf } from './rmw-fixtures.ts';
+import { readAcceptedOf, stagedOf } from './rmw-part-fixtures.ts';
 import { scanOf } from './scan-fixtures.ts';
 
 const NAME = 'orders/1';
@@ -182,6 +183,25 @@ const CASES: readonly Case[] = [
     messages: [commitOf(KEY, 1, { stamp: PROPOSED.stamp, sealed: PROPOSED })],
     ...keyed('both'),
     answer: MESSAGE_COMMIT_REPLY,
+  },
+  {
+    name: 'STAGE_PART, the one with the key',
+    messages: onlyPart(stagedOf(KEY, PROPOSED, PART_BYTES), 0),
+    ...keyed('both'),
+    answer: MESSAGE_WRITE_REPLY,
+  },
+  {
+    name: 'STAGE_PART, one without a key: it takes memory of whom may change anything',
+    messages: onlyPart(stagedOf(KEY, PROPOSED, PART_BYTES), 1),
+    permitted: [...BOTH, 'rw:elsewhere/', 'r:here/,w:there/'],
+    denied: ['r:', 'w:', 'ra:', 'a:', 'r:orders/1'],
+    answer: MESSAGE_WRITE_REPLY,
+  },
+  {
+    name: 'READ_ACCEPTED',
+    messages: [readAcceptedOf(KEY, 1, PROPOSED.id, 0, 8)],
+    ...keyed('both'),
+    answer: MESSAGE_READ_PART_REPLY,
   },
   {
     name: 'STATUS_REQUEST',

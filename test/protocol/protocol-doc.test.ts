@@ -9,6 +9,7 @@ import * as countersMessage from '../../src/protocol/counters-message.ts';
 import * as messages from '../../src/protocol/messages.ts';
 import * as resolveMessages from '../../src/protocol/resolve-messages.ts';
 import * as rmwMessages from '../../src/protocol/rmw-messages.ts';
+import * as rmwPartMessages from '../../src/protocol/rmw-part-messages.ts';
 import * as scanMessages from '../../src/protocol/scan-messages.ts';
 
 /** From dist/test/protocol/. */
@@ -80,7 +81,15 @@ test('should say of each rule where it lives, and what guards it, or that no mut
 test('should list every message', () => {
   const start = text.indexOf('\n## Messages\n');
   const listed = text.slice(start, text.indexOf('\n## ', start + 1)).match(/\b[A-Z][A-Z_]+\b/g);
-  const names = [messages, callMessages, resolveMessages, countersMessage, rmwMessages, scanMessages].flatMap((file) =>
+  const names = [
+    messages,
+    callMessages,
+    resolveMessages,
+    countersMessage,
+    rmwMessages,
+    rmwPartMessages,
+    scanMessages,
+  ].flatMap((file) =>
     Object.keys(file)
       .filter((name) => name.startsWith('MESSAGE_') && name !== 'MESSAGE_BYTES_MIN')
       .map((name) => name.slice('MESSAGE_'.length)),

@@ -8,10 +8,13 @@ import {
   FLAG_VALUE,
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
+  WORD_PART,
+  WORD_WRITE_COUNTER,
   messageBytes,
   messageEnvelopeBytes,
 } from '../../src/protocol/messages.ts';
 import * as rmw from '../../src/protocol/rmw-messages.ts';
+import * as parts from '../../src/protocol/rmw-part-messages.ts';
 import type { Message, Stamp } from './fixtures.ts';
 import { bytesOf, stampOf } from './fixtures.ts';
 import {
@@ -26,6 +29,7 @@ import {
   prepareOf,
   promiseOf,
 } from './rmw-fixtures.ts';
+import { readAcceptedOf, stagedOf, withoutValue } from './rmw-part-fixtures.ts';
 
 const TO = { slot: 65_535, generation: -7 };
 const word = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
@@ -84,6 +88,7 @@ const RING = [
   { slot: 1, id: ID },
   { slot: 2, id: ID },
 ];
+const PROPOSED = { id: ID, stamp: stampOf(5), ...SEALED };
 const REGISTER = { stamp: stampOf(5), ...SEALED };
 const messages = {
   prepare: () => prepareOf(KEY, 2, BALLOT),
@@ -96,6 +101,11 @@ const messages = {
   committed: () => committedOf(TO, 2, RING, REGISTER),
   behind: () => behindOf(TO, 2),
   nack: () => nackOf(TO, BALLOT),
+  bareAccept: () => withoutValue(acceptOf(KEY, 2, BALLOT, PROPOSED), 0),
+  bareCommit: () => withoutValue(commitOf(KEY, 2, { stamp: stampOf(5), ring: RING, sealed: SEALED }), 0),
+  stageKey: () => stagedOf(KEY, PROPOSED, 16)[0]!,
+  stage: () => stagedOf(KEY, PROPOSED, 16)[3]!,
+  readAccepted: () => readAcceptedOf(KEY, 2, ID, 16, 8),
   accepted: () => acceptedOf(TO),
   commitReply: () => commitReplyOf(TO),
 } as const satisfies Record<string, () => Message>;
@@ -158,6 +168,23 @@ for (const [name, make, at, hostile] of [
   ['a slot of 2^53 of BEHIND', messages.behind, rmw.WORD_BEHIND_SLOT + 1, 1 << 21],
   ['a slot of 2^53 of NACK', messages.nack, rmw.WORD_NACK_SLOT + 1, 1 << 21],
   ['a ballot of 2^53 of NACK', messages.nack, rmw.WORD_NACK_BALLOT + 1, 1 << 21],
+  ['no length of an ACCEPT by parts', messages.bareAccept, WORD_ENVELOPE_BYTES, 0],
+  ['too long an ACCEPT by parts', messages.bareAccept, WORD_ENVELOPE_BYTES, 1_049_633],
+  ['no length of a COMMIT by parts', messages.bareCommit, WORD_ENVELOPE_BYTES, 0],
+  ['a negative length of a COMMIT by parts', messages.bareCommit, WORD_ENVELOPE_BYTES, -1],
+  ['a STAGE_PART of no id', messages.stage, parts.WORD_STAGE_ID + 2, 0],
+  ['a STAGE_PART of an id of 2^53', messages.stage, parts.WORD_STAGE_ID + 3, 1 << 21],
+  ['a STAGE_PART with a counter of 2^53', messages.stage, WORD_WRITE_COUNTER + 1, 1 << 21],
+  ['a STAGE_PART behind the last', messages.stage, WORD_PART, (2 << 16) | 4],
+  ['a STAGE_PART of a length of 0', messages.stage, WORD_PART, 3],
+  ['a STAGE_PART that is not the first and has a key', messages.stage, WORD_KEY_BYTES, 3],
+  ['a STAGE_PART of nothing', messages.stage, WORD_ENVELOPE_BYTES, 0],
+  ['a first STAGE_PART without a key', messages.stageKey, WORD_KEY_BYTES, 0],
+  ['a first STAGE_PART with something behind its key', messages.stageKey, parts.WORD_STAGE_KEY, -1],
+  ['READ_ACCEPTED of slot 0', messages.readAccepted, parts.WORD_READ_ACCEPTED_SLOT, 0],
+  ['READ_ACCEPTED of no id', messages.readAccepted, parts.WORD_READ_ACCEPTED_ID + 2, 0],
+  ['READ_ACCEPTED from too far on', messages.readAccepted, parts.WORD_READ_ACCEPTED_OFFSET, -8],
+  ['READ_ACCEPTED of too much', messages.readAccepted, parts.WORD_READ_ACCEPTED_BYTES, -8],
 ] as const) {
   test(`should refuse ${name}`, () => {
     const message = make();
@@ -174,6 +201,9 @@ test('should refuse flags that contradict each other or the rest', () => {
     ['a register of both', messages.promise, FLAG_TOMBSTONE | FLAG_VALUE],
     ['two values in a PROMISE', messages.promiseAccepted, rmw.FLAG_ACCEPTED | FLAG_VALUE],
     ['an accepted proposal that is not there', messages.promise, rmw.FLAG_ACCEPTED],
+    ['a tombstone by parts', messages.bareAccept, FLAG_TOMBSTONE | FLAG_PARTS],
+    ['a COMMIT of a tombstone by parts', messages.bareCommit, FLAG_TOMBSTONE | FLAG_PARTS],
+    ['a value both by parts and here', messages.commit, FLAG_VALUE | FLAG_PARTS],
   ] as const) {
     const message = make();
     message.control[0] = (message.control[0]! & ~0xff00) | (flags << 8);

@@ -43,6 +43,8 @@ export interface RmwWorldOptions {
   readonly memberCount?: number;
   readonly random: () => number;
   readonly deadlineMs?: number;
+  /** Messages and value that a datagram holds; default: more than any of them. */
+  readonly datagramBytes?: number | undefined;
 }
 
 interface Client {
@@ -81,6 +83,9 @@ export class RmwWorld {
     this.#sessions = this.clients.map((_, index) =>
       this.replicas.map(() => sessionWith(clientPeer({ writerHigh: 0, writerLow: index + 1 }))),
     );
+    const { datagramBytes } = options;
+    if (datagramBytes === undefined) return;
+    for (const { messenger } of [...this.replicas, ...this.clients]) messenger.bytesMax = datagramBytes;
   }
 
   #client(index: number, memberCount: number): Client {

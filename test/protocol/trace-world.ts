@@ -11,7 +11,7 @@
  *     repeat c0 r1 [TEXT]                                    arrives, and stays on its way
  *     rest                                                   everything arrives until nothing is on its way
  *     pass c0 5            pass r0 5                         milliseconds pass for a client, or a replica
- *     small                                                  from now on datagrams hold 96 bytes of messages and value
+ *     small [152]                                            from now on datagrams hold 96 bytes of messages and value
  *     flip r1 key                                            a bit of the value in r1's host memory
  */
 import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
@@ -165,7 +165,9 @@ export class TraceWorld {
         else this.#pass(this.#clientOf(words[0]!), Number(words[1]));
         break;
       case 'small':
-        for (const { messenger } of [...this.#replicas, ...this.#clients]) messenger.bytesMax = SMALL_BYTES;
+        for (const { messenger } of [...this.#replicas, ...this.#clients]) {
+          messenger.bytesMax = Number(words[0] ?? SMALL_BYTES);
+        }
         break;
       case 'flip':
         this.#flip(this.#replicaOf(words[0]!), words[1]!);
@@ -227,8 +229,8 @@ export class TraceWorld {
   }
 
   #seal({ coordinator, sealing }: TraceClient): void {
-    coordinator.submitSeals();
-    sealing.drainValues(coordinator);
+    do coordinator.submitSeals();
+    while (sealing.drainValues(coordinator) > 0);
     coordinator.pump();
     coordinator.invariants();
   }
