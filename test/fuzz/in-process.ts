@@ -94,7 +94,7 @@ class Victim {
     const outcomes = -(this.#takenCount + this.#respondedCount);
     // A request that waits for others is judged when its time is over.
     if (!this.#node.onDatagram(Uint8Array.from(hostile.datagram), from.host, from.port)) {
-      this.#process.clock.jump(REQUESTS_WAIT_MS);
+      this.#process.clock.jump(1 + REQUESTS_WAIT_MS);
     }
     this.#node.turn(this.#process.nowMs);
     const dropped = this.#dropped() - this.#droppedInside - before;
