@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { CommandFailure, EXIT_FAILED } from '../src/cli/failure.ts';
+import { CommandFailure, EXIT_FAILED, wrongInput } from '../src/cli/failure.ts';
 import { attestationCommand } from './attestation/command.ts';
 import { chaosHelp } from './chaos/help.ts';
 import { chaosFlags, chaosOptionsOf } from './chaos/options.ts';
@@ -17,7 +17,7 @@ import { runGoodput } from './goodput.ts';
 import { goodputFlags, goodputOptionsOf } from './goodput-options.ts';
 import type { GoodputFlags } from './goodput-options.ts';
 import { formatGoodput } from './goodput-report.ts';
-import { benchFlags, benchOptionsOf, compareFlags, compareOptionsOf, wrongInput } from './options.ts';
+import { benchFlags, benchOptionsOf, compareFlags, compareOptionsOf } from './options.ts';
 import type { CompareFlags } from './options.ts';
 import { createProgress } from './progress.ts';
 import { formatBench } from './report.ts';

@@ -1,5 +1,5 @@
 import { parseBytes } from '../src/cli/bytes.ts';
-import type { LoadSettings } from './options.ts';
+import type { LoadSettings } from './load-options.ts';
 import { alignColumns, count, decimals, megabytes } from './report-text.ts';
 import type { RunResult } from './result.ts';
 import { workloadOf, workloadOfProportion } from './workload.ts';

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { CommandFailure, EXIT_FAILED, EXIT_WRONG_INPUT } from '../src/cli/failure.ts';
+import { CommandFailure, EXIT_FAILED, wrongInput } from '../src/cli/failure.ts';
 import { jsonOption, wholeNumberBetween } from '../src/cli/shared-options.ts';
 import { checkJson, formatCheck } from './check-report.ts';
 import type { CheckReport } from './check-report.ts';
@@ -8,7 +8,7 @@ import { STATES_MAX_DEFAULT, checkHistory } from './checker/check.ts';
 import type { Verdict } from './checker/check.ts';
 import { STDIN, readHistory } from './history-reader.ts';
 import type { History } from './history-reader.ts';
-import { writablePath } from './options.ts';
+import { writablePath } from './output-file.ts';
 import { createProgress } from './progress.ts';
 import type { Progress } from './progress.ts';
 import { count } from './report-text.ts';
@@ -68,7 +68,7 @@ Examples:
 
 async function check(paths: readonly string[], flags: CheckFlags): Promise<void> {
   if (paths.filter((path) => path === STDIN).length > 1) {
-    throw new CommandFailure('error: standard input can be read once: give - once', EXIT_WRONG_INPUT);
+    throw wrongInput('standard input can be read once: give - once');
   }
   const htmlPath = writablePath('--html', flags.html);
   const progress = createProgress(process.stderr, flags.quiet ?? false);

@@ -2,8 +2,11 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../net/mode.ts';
 import type { Route } from '../src/client/route.ts';
 import { modeOption, replicaCount, routeOption, wholeNumberBetween } from '../src/cli/shared-options.ts';
-import { ROUNDS_MAX, benchOptionsOf, clientFlags, loadFlags, wrongInput } from './options.ts';
-import type { BenchFlags, LoadSettings } from './options.ts';
+import { wrongInput } from '../src/cli/failure.ts';
+import { clientFlags, loadFlags } from './load-options.ts';
+import { ROUNDS_MAX, benchOptionsOf } from './options.ts';
+import type { LoadSettings } from './load-options.ts';
+import type { BenchFlags } from './options.ts';
 import { workloadOf } from './workload.ts';
 
 /** What `avocado bench contention` takes. */

@@ -2,8 +2,10 @@ import { InvalidArgumentError, Option } from 'commander';
 import { availableParallelism } from 'node:os';
 import type { SecurityMode } from '../net/mode.ts';
 import { modeOption, replicaCount, wholeNumberBetween } from '../src/cli/shared-options.ts';
-import { CLIENTS_MAX, ROUNDS_MAX, benchOptionsOf, clientFlags, loadFlags, workloadFlags } from './options.ts';
-import type { BenchFlags, LoadSettings } from './options.ts';
+import { CLIENTS_MAX, clientFlags, loadFlags } from './load-options.ts';
+import { ROUNDS_MAX, benchOptionsOf, workloadFlags } from './options.ts';
+import type { LoadSettings } from './load-options.ts';
+import type { BenchFlags } from './options.ts';
 import type { Workload } from './workload.ts';
 
 /** What `avocado bench goodput` takes. */

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { CommandFailure, EXIT_WRONG_INPUT } from '../src/cli/failure.ts';
+import { CommandFailure, wrongInput } from '../src/cli/failure.ts';
 import type { Operation } from './checker/operation.ts';
 import { operationOf, problemOf, shorten } from './history-fields.ts';
 import type { Fields, RawFields } from './history-fields.ts';
@@ -154,8 +154,4 @@ function parseObject(line: string): RawFields | string {
   }
   if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed;
   return `not a JSON object: ${shorten(line)}`;
-}
-
-function wrongInput(message: string): CommandFailure {
-  return new CommandFailure(`error: ${message}`, EXIT_WRONG_INPUT);
 }

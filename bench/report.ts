@@ -4,7 +4,7 @@ import type { Route } from '../src/client/route.ts';
 import { formatBeside } from './beside.ts';
 import type { BesideResult } from './beside.ts';
 import type { LatencySummary } from './histogram.ts';
-import type { LoadSettings, RecordFields } from './options.ts';
+import type { LoadSettings, RecordFields } from './load-options.ts';
 import { alignColumns, count, decimals, formatCounts, megabytes, microseconds, seconds } from './report-text.ts';
 import type { RunResult, WorkersResult } from './result.ts';
 import type { LoadSummary } from './target.ts';

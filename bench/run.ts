@@ -3,7 +3,7 @@ import { readConfiguration } from '../src/trust/cluster-configuration.ts';
 import { STREAM_FIRST_RECORD, streamSettings, streamWorkload } from './beside.ts';
 import type { Stream } from './beside.ts';
 import { HistoryParts } from './history-parts.ts';
-import { wrongInput } from './options.ts';
+import { wrongInput } from '../src/cli/failure.ts';
 import type { BenchOptions } from './options.ts';
 import type { Progress } from './progress.ts';
 import { headOf } from './report.ts';

@@ -2,8 +2,10 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../net/mode.ts';
 import { parseBytes } from '../src/cli/bytes.ts';
 import { modeOption, replicaCount, wholeNumberBetween } from '../src/cli/shared-options.ts';
-import { ROUNDS_MAX, VALUE_BYTES_MAX, benchOptionsOf, clientFlags, loadFlags } from './options.ts';
-import type { BenchFlags, LoadSettings } from './options.ts';
+import { VALUE_BYTES_MAX, clientFlags, loadFlags } from './load-options.ts';
+import { ROUNDS_MAX, benchOptionsOf } from './options.ts';
+import type { LoadSettings } from './load-options.ts';
+import type { BenchFlags } from './options.ts';
 import { workloadOf } from './workload.ts';
 
 /** What `avocado bench sizes` takes. */

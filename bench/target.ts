@@ -8,7 +8,7 @@ import type { EmbeddedCluster } from '../src/server/embedded-cluster.ts';
 import type { HistoryParts } from './history-parts.ts';
 import { LoadProcess } from './load-process.ts';
 import type { Answer, ClientTask, ParentMessage, Progress as LoadProgress, Ran } from './messages.ts';
-import type { LoadSettings } from './options.ts';
+import type { LoadSettings } from './load-options.ts';
 import type { Progress } from './progress.ts';
 import { count } from './report-text.ts';
 import { resultOf } from './result.ts';

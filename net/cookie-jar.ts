@@ -29,6 +29,7 @@ export class CookieJar {
   readonly #proved = new TokenBucket(PROVED_HANDSHAKES_MAX, COOKIE_INTERVAL_MS);
   readonly #handshakesByHost = new Map<string, number>();
   #intervalSinceMs = -Infinity;
+  #busyUntilMs = -Infinity;
 
   constructor(crypto: HandshakeCrypto, always: boolean) {
     this.#crypto = crypto;
@@ -36,9 +37,11 @@ export class CookieJar {
     this.#secret = crypto.randomBytes(32);
   }
 
-  /** Whether message 1 must carry a cookie now. */
+  /** Whether this message 1 must carry a cookie. Once one must, all must, until none has come for a while. */
   isDue(halfOpenCount: number, nowMs: number): boolean {
-    return this.#always || halfOpenCount >= COOKIE_HALF_OPEN_MIN || this.#unproved.isEmpty(nowMs);
+    const isBusy = nowMs < this.#busyUntilMs || halfOpenCount >= COOKIE_HALF_OPEN_MIN || this.#unproved.isEmpty(nowMs);
+    if (isBusy) this.#busyUntilMs = nowMs + COOKIE_HANDSHAKES_INTERVAL_MS;
+    return this.#always || isBusy;
   }
 
   /** Whether Diffie-Hellman may be spent on another message 1 of this host; if so, it is counted. */

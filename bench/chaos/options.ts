@@ -1,8 +1,10 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { SecurityMode } from '../../net/mode.ts';
 import type { Route } from '../../src/client/route.ts';
-import { benchOptionsOf, wrongInput } from '../options.ts';
-import type { BenchFlags, LoadSettings } from '../options.ts';
+import { wrongInput } from '../../src/cli/failure.ts';
+import { benchOptionsOf } from '../options.ts';
+import type { LoadSettings } from '../load-options.ts';
+import type { BenchFlags } from '../options.ts';
 import { VALUE_HEADER_BYTES } from '../record.ts';
 import { smallestOf } from '../value-sizes.ts';
 import type { Workload } from '../workload.ts';

@@ -1,8 +1,9 @@
 import { InvalidArgumentError, Option } from 'commander';
 import { wholeNumberBetween, workersFromOption } from '../../src/cli/shared-options.ts';
 import { WORKERS_MAX } from '../../workers/worker-count.ts';
-import type { LoadSettings } from '../options.ts';
-import { secondsBetween, writablePath } from '../options.ts';
+import type { LoadSettings } from '../load-options.ts';
+import { secondsBetween } from '../load-options.ts';
+import { writablePath } from '../output-file.ts';
 import { parseValueSizes } from '../value-sizes.ts';
 
 /** What `avocado bench workers` takes. */

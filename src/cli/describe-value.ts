@@ -1,15 +1,19 @@
 import { isUtf8 } from 'node:buffer';
 
-/** How bytes are written in JSON: as text when all of them are UTF-8, else in base64. */
-export function encodingOf(...parts: readonly Buffer[]): 'utf8' | 'base64' {
-  return parts.every((bytes) => isUtf8(bytes)) ? 'utf8' : 'base64';
+/** How bytes are written in JSON: as text when they are UTF-8, else in base64. */
+export function encodingOf(bytes: Buffer): 'utf8' | 'base64' {
+  return isUtf8(bytes) ? 'utf8' : 'base64';
 }
 
-/** What --json says of a key's value. */
-export function describeValue(value: Buffer | undefined): object {
-  if (value === undefined) return { found: false };
+/** What --json says of a value. */
+export function encodedValue(value: Buffer): object {
   const encoding = encodingOf(value);
-  return { found: true, encoding, value: value.toString(encoding) };
+  return { encoding, value: value.toString(encoding) };
+}
+
+/** And of what there is, or is not, under a key. */
+export function describeValue(value: Buffer | undefined): object {
+  return value === undefined ? { found: false } : { found: true, ...encodedValue(value) };
 }
 
 /** Control characters, and those that turn the direction of what follows (Unicode Standard Annex 9). */

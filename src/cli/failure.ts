@@ -27,6 +27,11 @@ export class CommandFailure extends Error {
   }
 }
 
+/** @param message Says what to give instead. */
+export function wrongInput(message: string): CommandFailure {
+  return new CommandFailure(`error: ${message}`, EXIT_WRONG_INPUT);
+}
+
 export interface FailureReport {
   /** Empty when the command printed all there is to say. */
   readonly text: string;

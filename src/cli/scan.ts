@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Command, Option } from 'commander';
 import type { Client } from '../index.ts';
 import type { ScannedKey, ScannedPair } from '../client/scans.ts';
-import { bytesFor, encodingOf } from './describe-value.ts';
+import { bytesFor, encodedValue, encodingOf } from './describe-value.ts';
 import {
   asOption,
   clusterOption,
@@ -52,7 +52,7 @@ export function scanCommand(): Command {
 Keys are in the order of their bytes. Each pair is as a get would have returned it while the scan ran; all of
 them together are no snapshot. The time limit is for connecting, and for each page.
 A line a pair: key, tab, value, as they are; on a terminal with what is no printable text as \\x1b. With --json: a
-JSON object a line; "encoding" says how key and value are written, utf8 or base64.
+JSON object a line; "keyEncoding" and "encoding" say how key and value are written, utf8 or base64.
 
 Examples:
   avocado scan
@@ -104,7 +104,7 @@ function bytesOf(pair: ScannedKey | ScannedPair): Uint8Array {
 }
 
 function lineOf(pair: ScannedKey | ScannedPair): string {
-  const encoding = 'value' in pair ? encodingOf(pair.key, pair.value) : encodingOf(pair.key);
-  const value = 'value' in pair ? { value: pair.value.toString(encoding) } : {};
-  return `${JSON.stringify({ key: pair.key.toString(encoding), ...value, encoding })}\n`;
+  const keyEncoding = encodingOf(pair.key);
+  const value = 'value' in pair ? encodedValue(pair.value) : {};
+  return `${JSON.stringify({ key: pair.key.toString(keyEncoding), keyEncoding, ...value })}\n`;
 }

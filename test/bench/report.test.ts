@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { ratiosOf, medianOf } from '../../bench/compare-ratio.ts';
 import type { RoundResult } from '../../bench/compare-ratio.ts';
 import { compareReportOf, formatCompare } from '../../bench/compare-report.ts';
-import type { LoadSettings } from '../../bench/options.ts';
+import type { LoadSettings } from '../../bench/load-options.ts';
 import { formatBench, headOf } from '../../bench/report.ts';
 import type { BenchReport, ReportHead } from '../../bench/report.ts';
 import { resultOf } from '../../bench/result.ts';

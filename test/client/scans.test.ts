@@ -140,12 +140,12 @@ test('avocado scan prints pairs, keys, counts, as text or JSON', async () => {
   assert.deepEqual(
     lines.map((line) => JSON.parse(line) as object),
     [
-      { key: 'item:0499', value: 'value of item:0499', encoding: 'utf8' },
-      { key: '//4=', value: 'gIE=', encoding: 'base64' },
+      { key: 'item:0499', keyEncoding: 'utf8', encoding: 'utf8', value: 'value of item:0499' },
+      { key: '//4=', keyEncoding: 'base64', encoding: 'base64', value: 'gIE=' },
     ],
   );
   const keyLines = await avocado('item:', '--keys', '--limit', '1', '--json');
-  assert.equal(keyLines.stdout, '{"key":"item:0000","encoding":"utf8"}\n');
+  assert.equal(keyLines.stdout, '{"key":"item:0000","keyEncoding":"utf8"}\n');
   assert.equal((await avocado('nothing')).stdout, '');
 });
 

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import type { DropCounters, DropReason } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
+import { REQUESTS_WAIT_MS } from '../../net/limits.ts';
 import { requestPayload } from '../../src/protocol/handshake-payload.ts';
 import type { Peer } from '../../src/protocol/peer.ts';
 import { createHandshakeCrypto } from '../../workers/noise.ts';
@@ -45,6 +46,7 @@ const SIDE_REASONS: readonly DropReason[] = ['send-slots-full', 'send-failed', '
 interface Application extends Node {
   readonly drops: DropCounters;
   onMessages(incoming: Incoming<Peer>): void;
+  onDatagram(datagram: Uint8Array, host: string, port: number): boolean;
 }
 
 /** A node that hostile datagrams are handed to, one at a time, between those that the network brings. */
@@ -90,7 +92,10 @@ class Victim {
     const from = this.#addressOf(hostile);
     const before = this.#dropped() - this.#droppedInside;
     const outcomes = -(this.#takenCount + this.#respondedCount);
-    this.#node.onDatagram(Uint8Array.from(hostile.datagram), from.host, from.port);
+    // A request that waits for others is judged when its time is over.
+    if (!this.#node.onDatagram(Uint8Array.from(hostile.datagram), from.host, from.port)) {
+      this.#process.clock.jump(1 + REQUESTS_WAIT_MS);
+    }
     this.#node.turn(this.#process.nowMs);
     const dropped = this.#dropped() - this.#droppedInside - before;
     const count = outcomes + this.#takenCount + this.#respondedCount + dropped;

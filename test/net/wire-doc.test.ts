@@ -136,7 +136,7 @@ test('should name every limit that the other end can notice, as the code has it'
     ],
     [
       'PROVED_HANDSHAKES_MAX',
-      `| ${limits.COOKIE_HANDSHAKES_MIN} at once and a second without a cookie, ${limits.PROVED_HANDSHAKES_MAX} at once and each ${limits.COOKIE_INTERVAL_MS} ms with one, ${limits.HANDSHAKES_PER_HOST_MAX} of these of one host |`,
+      `| ${limits.COOKIE_HANDSHAKES_MIN} at once, after a second without any, without a cookie, ${limits.PROVED_HANDSHAKES_MAX} at once and each ${limits.COOKIE_INTERVAL_MS} ms with one, ${limits.HANDSHAKES_PER_HOST_MAX} of these of one host |`,
     ],
     [
       'COOKIE_HALF_OPEN_MIN',
