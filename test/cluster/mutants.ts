@@ -340,6 +340,20 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'a READ grants again what one of the same phase has granted',
+    bias: 'get-granted.trace',
+    // Put together of two values, it does not open.
+    failure: /1 of 4: 40 B repair/,
+    substitutions: [
+      {
+        file: 'src/protocol/pull-flow.js',
+        find: 'return this.#requests.read(session, slot, true);',
+        replace:
+          'return this.#requests.read(session, slot, true, this.#lastBytes && grantOf(2, 64)) && ((table.grantMember[slot] = member), true);',
+      },
+    ],
+  },
+  {
     name: 'what a member forgot counts as arrived',
     bias: 'large values',
     failure: /in calm a put .* ends as (outcome-unknown|deadline)/,
