@@ -1,6 +1,7 @@
 import { assert } from '../../net/assert.ts';
 import { alignUp } from '../../net/bytes.ts';
 import {
+  DATAGRAM_BYTES_LOOPBACK,
   DATAGRAM_BYTES_MAX,
   DATAGRAM_BYTES_MIN,
   DATAGRAM_TAG_BYTES_MAX,
@@ -8,6 +9,7 @@ import {
   SEND_SLOTS_FREE_MIN,
 } from '../../net/limits.ts';
 import { HEADER_BYTES, PREAMBLE_BYTES } from '../../net/wire.ts';
+import { valueOffsetOf } from '../../workers/envelope-layout.ts';
 import { ENVELOPE_BYTES_MAX } from '../../workers/sealing.ts';
 import {
   MESSAGE_CALL,
@@ -187,6 +189,10 @@ const PART_OVERHEAD_BYTES =
 assert(
   partCountOf(ENVELOPE_BYTES_MAX, (DATAGRAM_BYTES_MIN - PART_OVERHEAD_BYTES) & ~7) <= PARTS_MAX,
   'the longest envelope goes through the smallest datagrams',
+);
+assert(
+  partCountOf(valueOffsetOf(2 ** 16) + 2 ** 16, DATAGRAM_BYTES_LOOPBACK - PART_OVERHEAD_BYTES) === 1 + 4,
+  'on loopback a value of 64 KiB goes in four parts',
 );
 assert(PART_OVERHEAD_BYTES + KEY_BYTES_MAX <= DATAGRAM_BYTES_MIN, 'so does the longest key');
 assert(DATAGRAM_BYTES_MAX / 8 <= 0xffff, 'part bytes fit into their field');
