@@ -2,9 +2,11 @@ import { alignUp, copyWords } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
+import { ENVELOPE_BYTES_MAX } from '../../workers/sealing.ts';
 import {
   FLAG_GONE,
   GRANTED_PARTS_MAX,
+  PARTS_MAX,
   WORD_PART_REPLY_BYTES,
   WORD_PART_REPLY_OFFSET,
   flagsOf,
@@ -41,6 +43,8 @@ export interface PullOwner {
  * come is lost then: where a quarter of questions and answers gets lost, two happen before 740 parts have come.
  */
 const ATTEMPTS_MAX = 4;
+/** So that the parts of the longest value can be told apart, whatever was expected. */
+const GRANTED_PART_BYTES_MIN = alignUp(Math.ceil(ENVELOPE_BYTES_MAX / PARTS_MAX));
 
 export class PullFlow {
   readonly #table: OperationTable;
@@ -86,9 +90,11 @@ export class PullFlow {
   askOne(session: Session<Peer>, slot: number, member: number): boolean {
     const table = this.#table;
     if (this.#lastBytes === 0 || table.grantMember[slot] !== NO_MEMBER) return this.#requests.read(session, slot, true);
+    const partBytesMax = this.#requests.readPartBytes(session);
     // Equal ones leave some room beside each, which the answer itself needs.
-    const expectedCount = Math.ceil(this.#lastBytes / this.#requests.readPartBytes(session));
-    const partBytes = alignUp(Math.ceil(this.#lastBytes / expectedCount));
+    const equalBytes = alignUp(Math.ceil(this.#lastBytes / Math.ceil(this.#lastBytes / partBytesMax)));
+    const partBytes = Math.min(partBytesMax, Math.max(equalBytes, GRANTED_PART_BYTES_MIN));
+    const expectedCount = Math.ceil(this.#lastBytes / partBytes);
     const partCount = Math.min(expectedCount, GRANTED_PARTS_MAX, this.#pulls.grantableCount(partBytes));
     if (!this.#requests.read(session, slot, true, grantOf(partCount, partBytes))) return false;
     if (partCount === 0) return true;

@@ -161,7 +161,11 @@ export const mutants: readonly Mutant[] = [
     bias: 'late answers',
     failure: NOT_LINEARIZABLE,
     substitutions: [
-      { file: COORDINATOR, find: 'hasMember(table.replied[slot], member) ||', replace: '' },
+      {
+        file: COORDINATOR,
+        find: '(hasMember(table.replied[slot], member) && type !== MESSAGE_READ_PART_REPLY) ||',
+        replace: '',
+      },
       {
         file: COORDINATOR,
         find: 'table.replied[slot] |= 1 << member;\n        if (type === MESSAGE_READ_REPLY)',
@@ -349,7 +353,7 @@ export const mutants: readonly Mutant[] = [
         file: 'src/protocol/pull-flow.js',
         find: 'return this.#requests.read(session, slot, true);',
         replace:
-          'return this.#requests.read(session, slot, true, this.#lastBytes && grantOf(2, 64)) && ((table.grantMember[slot] = member), true);',
+          'return this.#requests.read(session, slot, true, this.#lastBytes && grantOf(2, 80)) && ((table.grantMember[slot] = member), true);',
       },
     ],
   },
