@@ -208,6 +208,10 @@ export class Endpoint<P> implements TransportHandler, SealingSink {
     return this.#outbox.hasRoom(session);
   }
 
+  hasSlots(_session: Session<P>, datagramCount: number): boolean {
+    return this.#outbox.freeCount - datagramCount >= SEND_SLOTS_FREE_MIN;
+  }
+
   append(session: Session<P>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
     return this.#outbox.append(session, controlBytes, valueBytes, isBulk);
   }

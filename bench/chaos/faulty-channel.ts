@@ -45,7 +45,7 @@ export interface ChannelOptions {
   deliver(datagram: Uint8Array): void;
 }
 
-/** Datagrams of 16 KiB at most, on loopback: 32 MiB. */
+/** Datagrams of 16,640 bytes at most, on loopback: 33 MiB. */
 const HELD_MAX = 2_048;
 /** A late copy comes after its answer, and after retransmissions. */
 export const DUPLICATE_AFTER_MS_MAX = 20;

@@ -50,7 +50,7 @@ export function enrolmentKeyOption(): Option {
 export function datagramBytesOption(): Option {
   return new Option(
     '--datagram-bytes <bytes>',
-    "payload of one datagram (default: from the interface's MTU; loopback 16KiB)",
+    "payload of one datagram (default: from the interface's MTU; loopback 16640)",
   ).argParser((text) => {
     const byteCount = parseBytes(text);
     const fits = byteCount !== undefined && byteCount >= DATAGRAM_BYTES_MIN && byteCount <= DATAGRAM_BYTES_MAX;

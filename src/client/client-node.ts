@@ -129,7 +129,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       writerHigh: this.#writerHigh,
       writerLow: this.#writerLow,
       pullBytesMax: Math.floor(this.#options.transport.receiveBufferBytes * CREDIT_PART),
-      memory: flightMemory(),
+      memory: flightMemory(this.#options.sharedBuffers ?? false),
       messenger: this.endpoint,
       sealing,
       drops: this.drops,
@@ -149,7 +149,7 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
       links: this.links,
       firstChoice: Buffer.from(this.#options.randomBytes(FIRST_CHOICE_BYTES)).readUInt32LE(0),
       activeMask: () => this.view.readyMask,
-      memory: flightMemory(),
+      memory: flightMemory(false),
       pullBytesMax: Math.floor(this.#options.transport.receiveBufferBytes * CREDIT_PART),
       messenger: this.endpoint,
       drops: this.drops,
@@ -298,6 +298,6 @@ export class ClientNode implements TransportHandler, EndpointApplication<Peer> {
 }
 
 /** A client's own memory: it counts against nothing. */
-function flightMemory(): HostMemory {
-  return new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: FLIGHT_MEMORY_BYTES_MAX });
+function flightMemory(isShared: boolean): HostMemory {
+  return new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: FLIGHT_MEMORY_BYTES_MAX, isShared });
 }

@@ -52,7 +52,7 @@ export interface ConnectOptions {
   readonly concurrency?: number;
   /** Operations that may wait for a place beyond those in flight; default 65,536. More end with QUEUE_FULL. */
   readonly queueLimit?: number;
-  /** UDP payload of a datagram, bytes; default 16,384 on loopback and 1,472 elsewhere. */
+  /** UDP payload of a datagram, bytes; default 16,640 on loopback and 1,472 elsewhere. */
   readonly datagramBytes?: number;
   /**
    * Threads that seal and open large values: 0 for none, a number, or (default) 'auto': none with one or two cores, else

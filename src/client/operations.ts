@@ -147,7 +147,7 @@ export interface EngineSettings extends WorkerOptions {
   route?: Route;
   /** Operations in flight at once. */
   capacity?: number;
-  /** Payload of one datagram; default from the interface's MTU (loopback: 16 KiB). */
+  /** Payload of one datagram; default from the interface's MTU (loopback: 16,640 bytes). */
   datagramBytes?: number;
   /** Asked of the system for the socket; default 4 MiB. It may grant less. */
   receiveBufferBytes?: number;

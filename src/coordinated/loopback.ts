@@ -128,6 +128,12 @@ class LocalQueue implements Messenger {
     return session === this.#options.session || this.#options.remote.hasRoom(session);
   }
 
+  /** A batch has room for a datagram and more; so many may wait as leave the other half to other messages. */
+  hasSlots(session: Session<Peer>, datagramCount: number): boolean {
+    if (session !== this.#options.session) return this.#options.remote.hasSlots(session, datagramCount);
+    return this.#waitingCount + datagramCount <= this.#options.batchesMax / 2;
+  }
+
   append(session: Session<Peer>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
     if (session !== this.#options.session) {
       const { remote } = this.#options;

@@ -52,6 +52,8 @@ export interface ReplicaRouteOptions {
   /** What answers by parts may take of the process's receive buffer at once. */
   readonly pullBytesMax: number;
   readonly sealing: Sealing;
+  /** The sealing has workers. */
+  readonly sharedBuffers: boolean;
   readonly drops: DropCounters;
   readonly budget: TrustedBudget;
   onResealed(outcome: Outcome): void;
@@ -185,6 +187,7 @@ export class ReplicaRoute {
         budget: TrustedBudget.unbounded(),
         hostBytesMax: room.flightBytes,
         segmentBytes: room.flightBytes / SEGMENT_COUNT,
+        isShared: this.#options.sharedBuffers,
       }),
       messenger: this.loopback.requests,
       sealing,

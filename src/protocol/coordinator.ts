@@ -500,7 +500,8 @@ export class Coordinator {
     if (
       slot >= table.capacity ||
       table.generation[slot] !== incoming.region.words[word + 1] ||
-      hasMember(table.replied[slot]!, member) ||
+      // Parts come behind an answer, and many to a question.
+      (hasMember(table.replied[slot]!, member) && type !== MESSAGE_READ_PART_REPLY) ||
       !answers(type, table.phase[slot]!)
     ) {
       this.#options.drops.count('late-answer');

@@ -6,6 +6,7 @@ import { compareStamps } from '../stamp.ts';
 import {
   FLAGS_REFUSED,
   FLAG_BUSY,
+  FLAG_FOLLOWED,
   FLAG_NOT_PERMITTED,
   FLAG_PARTS,
   FLAG_REPAIR,
@@ -128,6 +129,7 @@ export class GetFlow {
     table.bad[slot] = 0;
     table.lacking[slot] = 0;
     table.partsMember[slot] = NO_MEMBER;
+    table.grantMember[slot] = NO_MEMBER;
     table.dropEnvelope(slot);
     const members = this.#rounds.firstMembers();
     // Not from one that is only looked at, to see whether it is back.
@@ -157,6 +159,7 @@ export class GetFlow {
       table.holders[slot]! |= 1 << member;
       if (!table.hasEnvelope(slot)) this.#keepValue(slot, member, incoming, word, valueWord);
     }
+    if (table.grantMember[slot] === member) this.pulls.stopGrant(slot);
     if (memberCountOf(table.replied[slot]!) >= this.#quorum) this.#decide(slot);
   }
 
@@ -170,6 +173,7 @@ export class GetFlow {
     table.tombstone[slot] = (flagsOf(words, word) & FLAG_TOMBSTONE) !== 0 ? 1 : 0;
     table.holders[slot] = 0;
     table.partsMember[slot] = NO_MEMBER;
+    if (this.pulls.has(slot)) this.pulls.stop(slot);
     table.dropEnvelope(slot);
   }
 
@@ -183,8 +187,11 @@ export class GetFlow {
       table.partsMember[slot] = member;
       table.envelopeBytes[slot] = envelopeBytes;
       table.setTag(slot, words, word + WORD_REPLY_TAG);
+      this.pulls.onValueMet(envelopeBytes);
+      if ((flags & FLAG_FOLLOWED) !== 0 && table.phase[slot] === PHASE_READ) this.pulls.follow(slot, member);
     }
     if ((flags & FLAG_VALUE) === 0) return;
+    this.pulls.onValueMet(0);
     table.keepEnvelope(slot, incoming.region, valueWord, envelopeBytes, words, word + WORD_REPLY_TAG);
     table.valueMember[slot] = member;
   }
@@ -208,6 +215,7 @@ export class GetFlow {
   #decide(slot: number): void {
     const table = this.#table;
     this.#rounds.onQuorum(slot);
+    this.pulls.stopGrant(slot);
     if (table.tombstone[slot] === 1) {
       // Counter 0 is not enough: a read-modify-write may have made and deleted the key before any put.
       const isNone = table.counter[slot] === 0 && table.rmw[slot] === 0;
@@ -219,6 +227,7 @@ export class GetFlow {
   /** What is known of the newest value decides what comes next. */
   #takeValue(slot: number): void {
     const table = this.#table;
+    if (this.pulls.has(slot)) return this.pulls.goOn(slot);
     if (table.hasEnvelope(slot)) return this.#open(slot);
     if (table.partsMember[slot] === NO_MEMBER) return this.fetch(slot);
     table.valueMember[slot] = table.partsMember[slot]!;

@@ -1,7 +1,15 @@
 import { assert } from '../../net/assert.ts';
 import { alignUp } from '../../net/bytes.ts';
-import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DATAGRAM_TAG_BYTES_MAX } from '../../net/limits.ts';
+import {
+  DATAGRAM_BYTES_LOOPBACK,
+  DATAGRAM_BYTES_MAX,
+  DATAGRAM_BYTES_MIN,
+  DATAGRAM_TAG_BYTES_MAX,
+  SEND_SLOTS,
+  SEND_SLOTS_FREE_MIN,
+} from '../../net/limits.ts';
 import { HEADER_BYTES, PREAMBLE_BYTES } from '../../net/wire.ts';
+import { valueOffsetOf } from '../../workers/envelope-layout.ts';
 import { ENVELOPE_BYTES_MAX } from '../../workers/sealing.ts';
 import {
   MESSAGE_CALL,
@@ -72,6 +80,8 @@ export const FLAG_VALUE = 1;
 export const FLAG_TOMBSTONE = 2;
 /** WRITE: a value that was read, under the stamp it was read with. */
 export const FLAG_WRITE_BACK = 4;
+/** READ_REPLY: the parts that the READ has granted come right behind. */
+export const FLAG_FOLLOWED = 4;
 /** STAMP_REPLY, WRITE_REPLY, RESOLVE_REPLY: no room, nothing was written. */
 export const FLAG_TRUSTED_FULL = 8;
 export const FLAG_HOST_FULL = 16;
@@ -91,11 +101,20 @@ export const FLAGS_REFUSED = FLAG_TRUSTED_FULL | FLAG_HOST_FULL | FLAG_NOT_PERMI
 
 /**
  * Requests with a key: READ, STAMP (16 bytes + key), WRITE, REPAIR (56 bytes + key). Envelope bytes in the value part; in
- * STAMP those that the WRITE will bring.
+ * STAMP those that the WRITE will bring; in READ there is the grant instead.
  */
 export const WORD_ENVELOPE_BYTES = 3;
 export const WORD_ASK_KEY = 4;
 export const ASK_BYTES = 16;
+/** READ with FLAG_VALUE: parts that may come unasked behind the answer (u16), and their length / 8 (u16). */
+export const WORD_READ_GRANT = 3;
+/** A quarter of the send slots: answers to what has arrived beside it have the other three. */
+export const GRANTED_PARTS_MAX = SEND_SLOTS / 4;
+assert(
+  GRANTED_PARTS_MAX <= SEND_SLOTS - SEND_SLOTS_FREE_MIN,
+  'a replica with nothing else to send sends what is granted',
+);
+
 /** WRITE, REPAIR: counter u64, writer u64, rmw u32, reserved u32, tag 16, key. */
 export const WORD_WRITE_COUNTER = 4;
 export const WORD_WRITE_WRITER = 6;
@@ -171,6 +190,10 @@ assert(
   partCountOf(ENVELOPE_BYTES_MAX, (DATAGRAM_BYTES_MIN - PART_OVERHEAD_BYTES) & ~7) <= PARTS_MAX,
   'the longest envelope goes through the smallest datagrams',
 );
+assert(
+  partCountOf(valueOffsetOf(2 ** 16) + 2 ** 16, DATAGRAM_BYTES_LOOPBACK - PART_OVERHEAD_BYTES) === 1 + 4,
+  'on loopback a value of 64 KiB goes in four parts',
+);
 assert(PART_OVERHEAD_BYTES + KEY_BYTES_MAX <= DATAGRAM_BYTES_MIN, 'so does the longest key');
 assert(DATAGRAM_BYTES_MAX / 8 <= 0xffff, 'part bytes fit into their field');
 
@@ -188,6 +211,7 @@ export function messageBytes(words: Int32Array, word: number, wordEnd: number, v
       if (bytesLeft < ASK_BYTES || words[word + WORD_ENVELOPE_BYTES]! >>> 0 > ENVELOPE_BYTES_MAX) return -1;
       return keyedBytes(words, word, bytesLeft, ASK_BYTES, WORD_ASK_KEY);
     case MESSAGE_READ:
+      if (bytesLeft < ASK_BYTES || !isGrant(words[word + WORD_READ_GRANT]!, flags)) return -1;
       return keyedBytes(words, word, bytesLeft, ASK_BYTES, WORD_ASK_KEY);
     case MESSAGE_WRITE:
     case MESSAGE_REPAIR: {
@@ -289,6 +313,27 @@ export function messageEnvelopeBytes(words: Int32Array, word: number): number {
 }
 
 // -- parts ----------------------------------------------------------------------------------------------------------
+
+/** @param partBytes A multiple of 8. */
+export function grantOf(partCount: number, partBytes: number): number {
+  return partCount === 0 ? 0 : partCount | ((partBytes / 8) << 16);
+}
+
+export function grantedCountOf(grant: number): number {
+  return grant & 0xffff;
+}
+
+export function grantedPartBytesOf(grant: number): number {
+  return (grant >>> 16) * 8;
+}
+
+/** Nothing is granted to who is not asked for the value. */
+function isGrant(grant: number, flags: number): boolean {
+  if (grant === 0) return true;
+  const partCount = grantedCountOf(grant);
+  const hasLength = grantedPartBytesOf(grant) > 0;
+  return (flags & FLAG_VALUE) !== 0 && partCount > 0 && partCount <= GRANTED_PARTS_MAX && hasLength;
+}
 
 export function partIndexOf(words: Int32Array, word: number): number {
   return words[word + WORD_PART]! & 0xffff;

@@ -12,6 +12,8 @@ export interface Messenger {
   valueBytesMax(session: Session<Peer>, controlBytes: number): number;
   /** Whether the session takes a small message now. */
   hasRoom(session: Session<Peer>): boolean;
+  /** Whether so many datagrams can be made beside the answers to what else has arrived. */
+  hasSlots(session: Session<Peer>, datagramCount: number): boolean;
   /**
    * False when nothing can be sent to the session now; requests are repeated later, lost answers are asked for again.
    * @param isBulk A part of something large: leaves a share of the credit to small messages.

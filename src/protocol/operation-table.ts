@@ -135,6 +135,8 @@ export class OperationTable {
   readonly movesByParts: Uint8Array;
   /** get: who is asked for the value, who sent it. */
   readonly valueMember: Int8Array;
+  /** get: who may send parts unasked in this PHASE_READ; NO_MEMBER when nobody was granted that. */
+  readonly grantMember: Int8Array;
   /** get: who has the newest value, which is larger than a datagram; NO_MEMBER when nobody has said so. */
   readonly partsMember: Int8Array;
 
@@ -187,6 +189,7 @@ export class OperationTable {
     this.byParts = new Uint8Array(capacity);
     this.movesByParts = new Uint8Array(capacity);
     this.valueMember = new Int8Array(capacity);
+    this.grantMember = new Int8Array(capacity);
     this.partsMember = new Int8Array(capacity);
     this.sealed = new Uint8Array(capacity);
     this.jobPending = new Uint8Array(capacity);

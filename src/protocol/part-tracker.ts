@@ -27,6 +27,8 @@ export class PartTracker {
   #latestArrived = -1;
   /** No part before this one waits. */
   #cursor = 0;
+  /** Parts are sent for the first time in order: none from this one on was ever sent. */
+  #sentCount = 0;
 
   start(partCount: number): void {
     assert(partCount >= 1 && partCount <= PARTS_MAX, 'parts are numbered by a bitmap of bounded length');
@@ -38,6 +40,7 @@ export class PartTracker {
     this.#end = 0;
     this.#latestArrived = -1;
     this.#cursor = 0;
+    this.#sentCount = 0;
   }
 
   get partCount(): number {
@@ -50,6 +53,11 @@ export class PartTracker {
 
   get underWayCount(): number {
     return this.#underWayCount;
+  }
+
+  /** Whether it ever was under way. */
+  wasSent(part: number): boolean {
+    return part < this.#sentCount;
   }
 
   isUnderWay(part: number): boolean {
@@ -65,6 +73,7 @@ export class PartTracker {
   onSent(part: number): void {
     assert(this.#state[part] === WAITING, 'a part is under way once');
     this.#state[part] = UNDER_WAY;
+    this.#sentCount = Math.max(this.#sentCount, part + 1);
     this.#underWayCount++;
     this.#places[part] = this.#end;
     this.#sent[this.#end++ % PARTS_MAX] = part;

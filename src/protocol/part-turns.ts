@@ -47,7 +47,8 @@ export class PartTurns<T extends InSlot> {
   end(transfer: T): void {
     this.#bySlot[transfer.slot] = undefined;
     transfer.slot = -1;
-    this.#active.splice(this.#active.indexOf(transfer), 1);
+    const last = this.#active.pop()!;
+    if (last !== transfer) this.#active[this.#active.indexOf(transfer)] = last;
     this.#free.push(transfer);
   }
 

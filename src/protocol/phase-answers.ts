@@ -37,6 +37,7 @@ import { MESSAGE_SCAN_REPLY } from './scan-messages.ts';
 export function answers(type: number, phase: number): boolean {
   switch (phase) {
     case PHASE_READ:
+      return type === MESSAGE_READ_REPLY || type === MESSAGE_READ_PART_REPLY;
     case PHASE_FETCH:
       return type === MESSAGE_READ_REPLY;
     case PHASE_STAMP:

@@ -2,9 +2,18 @@ import { alignUp, copyWords } from '../../net/bytes.ts';
 import type { DropCounters } from '../../net/drops.ts';
 import type { Incoming } from '../../net/inbox.ts';
 import type { Session } from '../../net/session.ts';
-import { FLAG_GONE, WORD_PART_REPLY_BYTES, WORD_PART_REPLY_OFFSET, flagsOf } from './messages.ts';
+import { ENVELOPE_BYTES_MAX } from '../../workers/sealing.ts';
+import {
+  FLAG_GONE,
+  GRANTED_PARTS_MAX,
+  PARTS_MAX,
+  WORD_PART_REPLY_BYTES,
+  WORD_PART_REPLY_OFFSET,
+  flagsOf,
+  grantOf,
+} from './messages.ts';
 import type { OperationTable } from './operation-table.ts';
-import { OPERATION_RMW, PHASE_PULL } from './operation-table.ts';
+import { NO_MEMBER, OPERATION_RMW, PHASE_PULL, PHASE_READ } from './operation-table.ts';
 import type { PullCounters } from './part-pulls.ts';
 import { PartPulls } from './part-pulls.ts';
 import type { Peer } from './peer.ts';
@@ -14,6 +23,10 @@ import type { FlowParts, Membership, Rounds } from './rounds.ts';
 /**
  * The PULL phase of a get, or of a read-modify-write (rmw-parts.ts): a value larger than a datagram is asked for by parts (part-pulls.ts), from the member that said
  * it has it, and put together in a block of the operation's own.
+ *
+ * When the last value came by parts, the next may, too: READ grants so many, and they follow its answer unasked. They come
+ * in PHASE_READ, or in PHASE_PULL, which then goes on under the same generation. A part does not say of which value it is,
+ * so there is one grant a generation: a READ that is sent again may be answered with another value.
  */
 
 /** Who pulls, and goes on when it is done. */
@@ -30,6 +43,8 @@ export interface PullOwner {
  * come is lost then: where a quarter of questions and answers gets lost, two happen before 740 parts have come.
  */
 const ATTEMPTS_MAX = 4;
+/** So that the parts of the longest value can be told apart, whatever was expected. */
+const GRANTED_PART_BYTES_MIN = alignUp(Math.ceil(ENVELOPE_BYTES_MAX / PARTS_MAX));
 
 export class PullFlow {
   readonly #table: OperationTable;
@@ -41,6 +56,8 @@ export class PullFlow {
   /** Read-modify-writes. */
   changes: PullOwner | undefined;
   readonly #pulls: PartPulls;
+  /** Length of the last value that was met, if it was one of parts; else 0. */
+  #lastBytes = 0;
 
   /** @param windowBytesMax Of the process's receive buffer. */
   constructor(
@@ -64,6 +81,61 @@ export class PullFlow {
     this.#pulls = new PartPulls(parts.table.capacity, windowBytesMax, counters, (slot, byteOffset, byteCount) =>
       this.#ask(slot, byteOffset, byteCount),
     );
+    parts.rounds.valueReads = this;
+  }
+
+  // -- in PHASE_READ ----------------------------------------------------------------------------------------------
+
+  /** READ to the member that is to send the value. */
+  askOne(session: Session<Peer>, slot: number, member: number): boolean {
+    const table = this.#table;
+    if (this.#lastBytes === 0 || table.grantMember[slot] !== NO_MEMBER) return this.#requests.read(session, slot, true);
+    const partBytesMax = this.#requests.readPartBytes(session);
+    // Equal ones leave some room beside each, which the answer itself needs.
+    const equalBytes = alignUp(Math.ceil(this.#lastBytes / Math.ceil(this.#lastBytes / partBytesMax)));
+    const partBytes = Math.min(partBytesMax, Math.max(equalBytes, GRANTED_PART_BYTES_MIN));
+    const expectedCount = Math.ceil(this.#lastBytes / partBytes);
+    const partCount = Math.min(expectedCount, GRANTED_PARTS_MAX, this.#pulls.grantableCount(partBytes));
+    if (!this.#requests.read(session, slot, true, grantOf(partCount, partBytes))) return false;
+    if (partCount === 0) return true;
+    table.grantMember[slot] = member;
+    table.movesByParts[slot] = 1;
+    this.#pulls.grant(slot, partCount, partBytes);
+    return true;
+  }
+
+  /** What the next value is likely to be. @param envelopeBytes 0: it came in one datagram. */
+  onValueMet(envelopeBytes: number): void {
+    this.#lastBytes = envelopeBytes;
+  }
+
+  /** The member's answer says that what it was granted follows; length, stamp and tag stand in the table. */
+  follow(slot: number, member: number): void {
+    const table = this.#table;
+    const envelopeBytes = table.envelopeBytes[slot]!;
+    if (table.grantMember[slot] !== member || !this.#pulls.onFollowed(slot, envelopeBytes)) return;
+    if (table.allocateEnvelope(slot, envelopeBytes)) table.valueMember[slot] = member;
+    else this.#pulls.stop(slot);
+  }
+
+  /** The member has answered, or is waited for no more: what it was granted follows, or nothing does. */
+  stopGrant(slot: number): void {
+    if (this.#table.movesByParts[slot] === 1) this.#pulls.stopGrant(slot);
+  }
+
+  /** Some of the value has come, or is under way. */
+  has(slot: number): boolean {
+    return this.#pulls.has(slot);
+  }
+
+  // -- PULL -------------------------------------------------------------------------------------------------------
+
+  /** What follows has not come whole yet: from now on nothing else is waited for. */
+  goOn(slot: number): void {
+    const table = this.#table;
+    this.#rounds.goOn(slot, PHASE_PULL);
+    table.asked[slot] = 1 << table.valueMember[slot]!;
+    this.#rounds.waitForTimeout(slot);
   }
 
   /** Stamp, tag, length and the member to ask stand in the table. */
@@ -96,10 +168,15 @@ export class PullFlow {
     if (verdict === 'late') return this.#drops.count('late-answer');
     const targetWord = table.envelopeWord[slot]! + (byteOffset >> 2);
     copyWords(table.envelopeRegion[slot]!.words, targetWord, words, valueWord, alignUp(byteCount) >> 2);
-    table.attempt[slot] = 0;
-    if (verdict === 'taken') return this.#rounds.waitForTimeout(slot);
+    const isReading = table.phase[slot] === PHASE_READ;
+    if (verdict === 'taken') {
+      if (isReading) return;
+      table.attempt[slot] = 0;
+      return this.#rounds.waitForTimeout(slot);
+    }
     this.stop(slot);
-    this.#ownerOf(slot).onWhole(slot);
+    // Else the stamps of a quorum are still waited for.
+    if (!isReading) this.#ownerOf(slot).onWhole(slot);
   }
 
   /** Nothing has come for a time-out. */
@@ -136,6 +213,7 @@ export class PullFlow {
   }
 
   invariants(): void {
-    this.#pulls.invariants((slot) => this.#table.phase[slot] === PHASE_PULL);
+    const { phase } = this.#table;
+    this.#pulls.invariants((slot) => phase[slot] === PHASE_PULL || phase[slot] === PHASE_READ);
   }
 }

@@ -5,6 +5,7 @@ import type { Store } from '../store/store.ts';
 import { NO_ENTRY } from '../store/trusted-index.ts';
 import { TRUSTED_FULL } from '../store/write-result.ts';
 import {
+  FLAG_FOLLOWED,
   FLAG_GONE,
   FLAG_HOST_FULL,
   FLAG_PARTS,
@@ -23,6 +24,7 @@ import {
   WORD_KEY_BYTES,
   WORD_PART_REPLY_BYTES,
   WORD_PART_REPLY_OFFSET,
+  WORD_READ_GRANT,
   WORD_READ_PART_BYTES,
   WORD_READ_PART_COUNTER,
   WORD_READ_PART_KEY,
@@ -36,6 +38,8 @@ import {
   WORD_REPLY_WRITER,
   WORD_STAMP_COUNTER,
   flagsOf,
+  grantedCountOf,
+  grantedPartBytesOf,
   slotOf,
   writeHead,
 } from './messages.ts';
@@ -64,13 +68,16 @@ export class ReadAnswers {
     const absent = entry === NO_ENTRY || store.isTombstone(entry);
     const wantsValue = !absent && (flagsOf(words, word) & FLAG_VALUE) !== 0;
     const withValue = wantsValue && messenger.fits(session, READ_REPLY_VALUE_BYTES, store.envelopeBytes(entry));
-    // A larger one is asked for by parts: length and tag come instead.
+    // A larger one comes by parts: length and tag come first.
     const byParts = wantsValue && !withValue;
+    const grant = words[word + WORD_READ_GRANT]!;
+    const followingCount = byParts ? this.#followingCount(session, messenger, entry, grant) : 0;
     const envelopeBytes = withValue ? store.envelopeBytes(entry) : 0;
     if (!messenger.append(session, wantsValue ? READ_REPLY_VALUE_BYTES : READ_REPLY_BYTES, envelopeBytes)) return;
     const { out } = messenger;
     const target = out.control.words;
-    const flags = (withValue ? FLAG_VALUE : 0) | (absent ? FLAG_TOMBSTONE : 0) | (byParts ? FLAG_PARTS : 0);
+    let flags = (withValue ? FLAG_VALUE : 0) | (absent ? FLAG_TOMBSTONE : 0) | (byParts ? FLAG_PARTS : 0);
+    if (followingCount > 0) flags |= FLAG_FOLLOWED;
     writeHead(target, out.word, MESSAGE_READ_REPLY, flags, slotOf(words, word), words[word + 1]!);
     target[out.word + WORD_REPLY_ENVELOPE_BYTES] = byParts ? store.envelopeBytes(entry) : envelopeBytes;
     target[out.word + WORD_REPLY_RMW] = entry === NO_ENTRY ? 0 : store.rmw(entry);
@@ -80,6 +87,20 @@ export class ReadAnswers {
     if (!wantsValue) return;
     store.copyTag(entry, target, out.word + WORD_REPLY_TAG);
     if (withValue) store.copyEnvelope(entry, out.packet, out.valueWord);
+    const partBytes = grantedPartBytesOf(grant);
+    for (let part = 0; part < followingCount; part++) {
+      const byteOffset = part * partBytes;
+      const byteCount = Math.min(partBytes, store.envelopeBytes(entry) - byteOffset);
+      if (!this.#sendPart(session, messenger, words, word, entry, byteOffset, byteCount)) return;
+    }
+  }
+
+  /** Parts that follow the answer to a READ: all that it grants, or none. Whoever is told that they follow asks for no other. */
+  #followingCount(session: Session<Peer>, messenger: Messenger, entry: number, grant: number): number {
+    const partBytes = grantedPartBytesOf(grant);
+    if (grant === 0 || !messenger.fits(session, READ_PART_REPLY_BYTES, partBytes)) return 0;
+    const partCount = Math.min(grantedCountOf(grant), Math.ceil(this.#store.envelopeBytes(entry) / partBytes));
+    return messenger.hasSlots(session, 1 + partCount) ? partCount : 0;
   }
 
   onReadPart(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, hash: number): void {
@@ -100,14 +121,31 @@ export class ReadAnswers {
       ) === 0 &&
       byteOffset + byteCount <= store.envelopeBytes(entry) &&
       messenger.fits(session, READ_PART_REPLY_BYTES, byteCount);
-    if (!messenger.append(session, READ_PART_REPLY_BYTES, isThere ? byteCount : 0)) return;
+    this.#sendPart(session, messenger, words, word, isThere ? entry : NO_ENTRY, byteOffset, isThere ? byteCount : 0);
+  }
+
+  /**
+   * In answer to the message at `word`.
+   * @param entry NO_ENTRY: the value is gone.
+   */
+  #sendPart(
+    session: Session<Peer>,
+    messenger: Messenger,
+    words: Int32Array,
+    word: number,
+    entry: number,
+    byteOffset: number,
+    byteCount: number,
+  ): boolean {
+    if (!messenger.append(session, READ_PART_REPLY_BYTES, byteCount)) return false;
     const { out } = messenger;
     const target = out.control.words;
-    const flags = isThere ? 0 : FLAG_GONE;
+    const flags = entry === NO_ENTRY ? FLAG_GONE : 0;
     writeHead(target, out.word, MESSAGE_READ_PART_REPLY, flags, slotOf(words, word), words[word + 1]!);
     target[out.word + WORD_PART_REPLY_OFFSET] = byteOffset;
-    target[out.word + WORD_PART_REPLY_BYTES] = isThere ? byteCount : 0;
-    if (isThere) store.copyEnvelopePart(entry, byteOffset, byteCount, out.packet, out.valueWord);
+    target[out.word + WORD_PART_REPLY_BYTES] = byteCount;
+    if (entry !== NO_ENTRY) this.#store.copyEnvelopePart(entry, byteOffset, byteCount, out.packet, out.valueWord);
+    return true;
   }
 
   onStamp(session: Session<Peer>, messenger: Messenger, words: Int32Array, word: number, hash: number): void {

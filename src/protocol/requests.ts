@@ -47,8 +47,9 @@ export class Requests {
     this.#messenger = messenger;
   }
 
-  read(session: Session<Peer>, slot: number, withValue: boolean): boolean {
-    return this.#ask(session, slot, MESSAGE_READ, withValue ? FLAG_VALUE : 0, 0);
+  /** @param grant Parts that may come unasked with the value (messages.ts). */
+  read(session: Session<Peer>, slot: number, withValue: boolean, grant = 0): boolean {
+    return this.#ask(session, slot, MESSAGE_READ, withValue ? FLAG_VALUE : 0, grant);
   }
 
   /** Tells what the WRITE will bring, so that it can be refused before it is sent. */
@@ -196,7 +197,8 @@ export class Requests {
     copyPadded(out.packet.words, out.valueWord, source, table.envelopeWord[slot]! + (byteOffset >> 2), byteCount);
   }
 
-  #ask(session: Session<Peer>, slot: number, type: number, flags: number, envelopeBytes: number): boolean {
+  /** @param lengths Of STAMP the envelope's, of READ the grant. */
+  #ask(session: Session<Peer>, slot: number, type: number, flags: number, lengths: number): boolean {
     const table = this.#table;
     const keyBytes = table.keyBytes[slot]!;
     if (!this.#messenger.append(session, ASK_BYTES + alignUp(keyBytes), 0)) return false;
@@ -205,7 +207,7 @@ export class Requests {
     const { word } = out;
     writeHead(words, word, type, flags, slot, table.generation[slot]!);
     words[word + WORD_KEY_BYTES] = keyBytes;
-    words[word + WORD_ENVELOPE_BYTES] = envelopeBytes;
+    words[word + WORD_ENVELOPE_BYTES] = lengths;
     table.copyKey(slot, words, word + WORD_ASK_KEY);
     return true;
   }

@@ -62,6 +62,8 @@ export class Rounds {
   /** Time of the turn, handed in by the coordinator. */
   nowMs = 0;
   readonly picker: MemberPicker;
+  /** Asks for the value with a READ. */
+  valueReads: { askOne(session: Session<Peer>, slot: number, member: number): boolean } | undefined;
   /** Writes SCANs; undefined: there are none. */
   scans: { askOne(session: Session<Peer>, slot: number, withValues: boolean): boolean } | undefined;
   readonly #table: OperationTable;
@@ -107,10 +109,16 @@ export class Rounds {
   /** A new phase has a new generation: answers to an earlier one count for nothing. */
   enter(slot: number, phase: number): void {
     const table = this.#table;
-    table.phase[slot] = phase;
     table.generation[slot] = (table.generation[slot]! + 1) | 0;
-    table.asked[slot] = 0;
     table.epoch[slot] = this.#membership.epoch();
+    this.goOn(slot, phase);
+  }
+
+  /** Another phase, for which answers to the one before count, too. */
+  goOn(slot: number, phase: number): void {
+    const table = this.#table;
+    table.phase[slot] = phase;
+    table.asked[slot] = 0;
     table.replied[slot] = 0;
     table.sampled[slot] = 0;
     table.refused[slot] = 0;
@@ -222,7 +230,8 @@ export class Rounds {
     if (session === undefined) return false;
     switch (this.#table.phase[slot]!) {
       case PHASE_READ:
-        return this.#requests.read(session, slot, this.#table.valueMember[slot] === member);
+        if (this.#table.valueMember[slot] === member) return this.valueReads!.askOne(session, slot, member);
+        return this.#requests.read(session, slot, false);
       case PHASE_FETCH:
         return this.#requests.read(session, slot, true);
       case PHASE_STAMP:

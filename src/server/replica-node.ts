@@ -103,6 +103,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     const { authority, sealing, memberIndex, workerBytes = 0 } = options;
     const { configuration } = authority;
     const isSealed = authority.mode !== 'plaintext';
+    const sharedBuffers = workerBytes > 0;
     const writer = Buffer.from(options.randomBytes(WRITER_BYTES));
     this.#writer = { writerHigh: writer.readInt32LE(4), writerLow: writer.readInt32LE(0) };
     const budget = new TrustedBudget(options.trustedBytesMax);
@@ -115,7 +116,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       application: this,
       datagramBytes: options.datagramBytes,
       drops: this.drops,
-      sharedBuffers: workerBytes > 0,
+      sharedBuffers,
     });
     if (!budget.tryReserve('workers', workerBytes)) {
       throw new AvocadoError(
@@ -133,7 +134,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       budget.tryReserve('values by parts', REASSEMBLIES_MAX * REASSEMBLY_BYTES),
       'what is left of the budget holds the places of values that arrive by parts',
     );
-    this.hostMemory = new HostMemory({ budget, hostBytesMax: options.hostBytesMax });
+    this.hostMemory = new HostMemory({ budget, hostBytesMax: options.hostBytesMax, isShared: sharedBuffers });
     this.store = new Store({
       budget,
       hostMemory: this.hostMemory,
@@ -175,6 +176,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       datagramBytes: options.datagramBytes,
       pullBytesMax: Math.floor(options.transport.receiveBufferBytes * CREDIT_PART),
       sealing,
+      sharedBuffers,
       drops: this.drops,
       budget,
       onResealed: (outcome) => this.#resealer?.onOperationEnded(outcome),

@@ -85,7 +85,7 @@ test('the JSON report has the fields that its readers rely on', () => {
 test('the text report says all of it', () => {
   assert.equal(
     formatBench(reportOf({ errors: { deadline: 2 } })),
-    `cluster  3 replicas on this machine, direct route, datagrams of 16384 bytes
+    `cluster  3 replicas on this machine, direct route, datagrams of 16640 bytes
 records  100,000 of 256 bytes, scrambled zipfian as in YCSB: theta 0.99 over 10^10 items
 updates  an update replaces the whole record
 load     1 client in 1 process, 256 outstanding each, closed loop, seed 1

@@ -84,6 +84,7 @@ export class ScriptedMembers {
         out,
         fits: () => true,
         hasRoom: () => true,
+        hasSlots: () => true,
         valueBytesMax: () => DATAGRAM_BYTES,
         append: (session) => {
           out.control = allocateRegion(DATAGRAM_BYTES);

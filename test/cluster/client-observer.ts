@@ -37,6 +37,7 @@ interface Trail {
   readonly reads: Map<number, { valueOnly: boolean }>;
   hasWriteParts: boolean;
   hasReadParts: boolean;
+  hasPartReplies: boolean;
   isWrittenBack: boolean;
   hasTombstone: boolean;
   stampReplies: number;
@@ -68,6 +69,7 @@ export class ClientObserver implements SealingObserver {
       reads: new Map(),
       hasWriteParts: false,
       hasReadParts: false,
+      hasPartReplies: false,
       isWrittenBack: false,
       hasTombstone: false,
       stampReplies: 0,
@@ -114,6 +116,7 @@ export class ClientObserver implements SealingObserver {
     if (later.some(({ valueOnly }) => valueOnly)) world.rule('newest value fetched');
     if (later.some(({ valueOnly }) => !valueOnly)) world.rule('get begins again');
     if (outcome === 'ok' && trail.hasReadParts) world.rule('get by parts');
+    else if (outcome === 'ok' && trail.hasPartReplies) world.rule('get whose parts followed the answer');
     if (outcome === 'ok' && trail.isWrittenBack) world.rule('get writes back before it answers');
     if (outcome === 'absent' && trail.isWrittenBack && trail.hasTombstone) world.rule('tombstone written back');
     if (outcome === 'absent') world.rule(trail.counterMax === 0 ? 'absent: never written' : 'absent: tombstone');
@@ -165,6 +168,7 @@ export class ClientObserver implements SealingObserver {
       }
       const trail = this.#trails.get(slot);
       if (trail === undefined || trail.isOver) continue;
+      if (type === MESSAGE_READ_PART_REPLY) trail.hasPartReplies = true;
       if (type === MESSAGE_READ_REPLY) trail.counterMax = Math.max(trail.counterMax, counter!);
       const isRefused = (flags & FLAGS_REFUSED) !== 0;
       if (type === MESSAGE_STAMP_REPLY && !isRefused) trail.stampReplies++;

@@ -30,6 +30,7 @@ export const PROTOCOL_RULES = {
   // Values larger than a datagram.
   'put by parts': 'ended ok after WRITE_PARTs',
   'get by parts': 'ended ok after READ_PARTs',
+  'get whose parts followed the answer': 'ended ok after READ_PART_REPLYs without READ_PARTs',
   'part lost and sent again': 'counter of the coordinator',
   'replica busy with other parts': 'WRITE_PROGRESS with the flag busy',
   'value changed while it was read by parts': 'READ_PART_REPLY with the flag gone',

@@ -34,6 +34,7 @@ import {
   FLAG_REPAIR,
   FLAG_TOMBSTONE,
   FLAG_VALUE,
+  GRANTED_PARTS_MAX,
   FLAG_WRITE_BACK,
   MESSAGE_READ,
   MESSAGE_READ_PART,
@@ -53,6 +54,7 @@ import {
   WORD_ENVELOPE_BYTES,
   WORD_KEY_BYTES,
   WORD_PART,
+  WORD_READ_GRANT,
   WORD_READ_PART_BYTES,
   WORD_READ_PART_COUNTER,
   WORD_READ_PART_KEY,
@@ -63,6 +65,7 @@ import {
   WORD_WRITE_WRITER,
   WRITE_BYTES,
   WRITE_PROGRESS_BYTES,
+  grantOf,
   partLengthBytes,
   writeHead,
 } from '../../src/protocol/messages.ts';
@@ -367,11 +370,15 @@ function sendCallPull(client: OddClient, member: number): void {
   });
 }
 
+/** Of few, many and far too many parts, of no, little, usual and impossible length. */
+const GRANTS = [0, 1, -1, grantOf(1, 8), grantOf(GRANTED_PARTS_MAX, 64), grantOf(3, 60_000), grantOf(0xffff, 8)];
+
 function sendAsk(client: OddClient, member: number, type: number, flags: number, epochAhead: number): void {
   const key = Buffer.from(client.dice.pick(HOSTILE_KEYS));
   const write = ({ control, word }: Outgoing): void => {
     writeHead(control.words, word, type, flags, 0, 0);
     control.words[word + WORD_KEY_BYTES] = key.length;
+    control.words[word + WORD_READ_GRANT] = type === MESSAGE_READ ? client.dice.pick(GRANTS) : 0;
     control.bytes.set(key, 4 * (word + WORD_ASK_KEY));
   };
   client.send(member, ASK_BYTES + alignUp(key.length), 0, write, epochAhead);

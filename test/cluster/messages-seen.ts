@@ -20,6 +20,7 @@ import {
 } from '../../src/protocol/call-part-messages.ts';
 import {
   FLAG_CONFLICT,
+  FLAG_FOLLOWED,
   FLAG_HOST_FULL,
   FLAG_NOT_PERMITTED,
   FLAG_PARTS,
@@ -366,6 +367,7 @@ export function describe(message: Message): string {
   if (counter !== undefined) parts.push(writer === undefined ? `${counter}` : `${counter}.${writer}`);
   if (type === MESSAGE_CALL) parts.push(CALL_KINDS[flags]!, `attempt ${message.attempt}`);
   else if (callOutcome !== undefined) parts.push(callOutcome);
+  else if (type === MESSAGE_READ_REPLY && (flags & FLAG_FOLLOWED) !== 0) parts.push('parts', 'followed');
   else for (const [flag, name] of FLAG_NAMES) if ((flags & flag) !== 0) parts.push(name);
   if (message.decision !== undefined) {
     const { slot: decided, ballot, id } = message.decision;

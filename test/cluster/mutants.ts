@@ -161,7 +161,11 @@ export const mutants: readonly Mutant[] = [
     bias: 'late answers',
     failure: NOT_LINEARIZABLE,
     substitutions: [
-      { file: COORDINATOR, find: 'hasMember(table.replied[slot], member) ||', replace: '' },
+      {
+        file: COORDINATOR,
+        find: '(hasMember(table.replied[slot], member) && type !== MESSAGE_READ_PART_REPLY) ||',
+        replace: '',
+      },
       {
         file: COORDINATOR,
         find: 'table.replied[slot] |= 1 << member;\n        if (type === MESSAGE_READ_REPLY)',
@@ -336,6 +340,20 @@ export const mutants: readonly Mutant[] = [
         file: 'src/protocol/read-answers.js',
         find: 'words[word + WORD_READ_PART_RMW]) === 0 &&',
         replace: 'words[word + WORD_READ_PART_RMW]) < 9 &&',
+      },
+    ],
+  },
+  {
+    name: 'a READ grants again what one of the same phase has granted',
+    bias: 'get-granted.trace',
+    // Put together of two values, it does not open.
+    failure: /1 of 4: 40 B repair/,
+    substitutions: [
+      {
+        file: 'src/protocol/pull-flow.js',
+        find: 'return this.#requests.read(session, slot, true);',
+        replace:
+          'return this.#requests.read(session, slot, true, this.#lastBytes && grantOf(2, 80)) && ((table.grantMember[slot] = member), true);',
       },
     ],
   },

@@ -18,6 +18,7 @@ import {
   MESSAGE_REPAIR,
   MESSAGE_WRITE,
   MESSAGE_WRITE_PART,
+  grantOf,
   partCountOf,
   typeOf,
 } from '../../src/protocol/messages.ts';
@@ -216,6 +217,7 @@ export function partRequests(mode: SecurityMode): { first: Message[]; rest: Mess
   requests.read(session, slot, true);
   requests.readPart(session, slot, PART_BYTES, envelopeBytes - PART_BYTES);
   requests.readPart(session, slot, 0, PART_BYTES);
+  requests.read(session, slot, true, grantOf(2, PART_BYTES));
   return { first, rest: [...rest, ...messenger.take()] };
 }
 

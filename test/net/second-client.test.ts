@@ -260,15 +260,24 @@ for (const mode of Object.keys(MODES) as Mode[]) {
       ask.writeUInt32LE(offset!, 36);
       return ask;
     });
-    const rest = makeData(session, sendKey, 3, 2, pieces.slice(1, -1), [...parts.slice(1, -1), read, ...asks]);
+    // And READ that grants the first two parts.
+    const granting = Buffer.from(read);
+    granting.writeUInt16LE(2, 12);
+    granting.writeUInt16LE(PART_BYTES / 8, 14);
+    const messages = [...parts.slice(1, -1), read, ...asks, granting];
+    const rest = makeData(session, sendKey, 3, 2, pieces.slice(1, -1), messages);
     assert.deepEqual(rest, packet('data, more parts'));
   };
 
-  /** WRITE_REPLY, READ_REPLY that says to ask by parts, and the parts in the order asked for. */
+  /** WRITE_REPLY, READ_REPLY that says to ask by parts, and the parts in the order asked for; then one that is followed. */
   const getByParts = (receiveKey: Buffer): void => {
     const datagram = packet('data, answers to parts');
     const { control, valueEnd } = readData(receiveKey, datagram);
-    assert.deepEqual([control[8], control[9], control.length], [6, 0, 8 + 8 + 48 + 16 + 16], 'WRITE_REPLY: taken');
+    assert.deepEqual(
+      [control[8], control[9], control.length],
+      [6, 0, 8 + 8 + 48 + 16 + 16 + 48 + 16 + 16],
+      'WRITE_REPLY: taken',
+    );
     const reply = control.subarray(16, 64);
     assert.deepEqual([reply[0], reply[1]], [2, 128]);
     const envelope = Buffer.alloc(reply.readUInt32LE(8));
@@ -281,8 +290,22 @@ for (const mode of Object.keys(MODES) as Mode[]) {
       datagram.copy(envelope, part.readUInt32LE(8), valueAt, valueAt + byteCount);
       valueAt += (byteCount + 7) & ~7;
     }
-    assert.equal(valueAt, valueEnd);
     assert.equal(openEnvelope(envelope, reply.subarray(32, 48)), 'hello, world');
+    assert.deepEqual([control[96], control[97]], [2, 128 | 4], 'followed by parts');
+    for (const [at, offset] of [
+      [144, 0],
+      [160, PART_BYTES],
+    ] as const) {
+      const part = control.subarray(at, at + 16);
+      assert.deepEqual(
+        [part[0], part.readUInt32LE(8), part.readUInt32LE(12)],
+        [15, offset, Math.min(PART_BYTES, LENGTH - offset)],
+      );
+      const byteCount = part.readUInt32LE(12);
+      assert.deepEqual(datagram.subarray(valueAt, valueAt + byteCount), envelope.subarray(offset, offset + byteCount));
+      valueAt += (byteCount + 7) & ~7;
+    }
+    assert.equal(valueAt, valueEnd);
   };
 
   const LENGTH = isNoise ? 44 : 12;

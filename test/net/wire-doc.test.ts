@@ -145,6 +145,7 @@ test('should name every limit that the other end can notice, as the code has it'
     ['COOKIE_SECRET_MS', `under a secret that lives ${limits.COOKIE_SECRET_MS / 1_000} s`],
     ['HINTS_MAX', `| hints | ${limits.HINTS_MAX} each ${said(limits.HINTS_INTERVAL_MS)} ms |`],
     ['RECEIVE_SLOTS', `| datagrams received and not yet handled | ${said(limits.RECEIVE_SLOTS)} |`],
+    ['GRANTED_PARTS_MAX', `parts that are granted, at most ${messages.GRANTED_PARTS_MAX};`],
     ['SEND_SLOTS', `| datagrams being sent | ${limits.SEND_SLOTS} |`],
     ['FLIGHT_PACKETS_MAX', `| packets in flight that are told apart | ${said(limits.FLIGHT_PACKETS_MAX)} |`],
     [

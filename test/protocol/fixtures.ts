@@ -24,6 +24,7 @@ import {
   STAMP_REPLY_BYTES,
   WORD_ASK_KEY,
   WORD_ENVELOPE_BYTES,
+  WORD_READ_GRANT,
   WORD_KEY_BYTES,
   WORD_READ_PART_BYTES,
   WORD_READ_PART_COUNTER,
@@ -114,6 +115,8 @@ export class MessageRecorder implements Messenger {
   sent: SentMessage[] = [];
   /** While true, nothing can be sent. */
   full = false;
+  /** Datagrams that can be made beside answers to other things. */
+  slotCount = 128;
   /** Largest control and value bytes together. */
   bytesMax = 60_000;
   /** How many more messages a session takes; any number when it is not listed. */
@@ -129,6 +132,10 @@ export class MessageRecorder implements Messenger {
 
   hasRoom(session: Session<Peer>): boolean {
     return !this.full && this.room.get(session) !== 0;
+  }
+
+  hasSlots(_session: Session<Peer>, datagramCount: number): boolean {
+    return datagramCount <= this.slotCount;
   }
 
   append(session: Session<Peer>, controlBytes: number, valueBytes: number, isBulk = false): boolean {
@@ -206,6 +213,8 @@ export interface Request {
   readonly generation: number;
   readonly key: Uint8Array;
   readonly envelopeBytes: number;
+  /** Of READ: parts that may follow the answer (messages.ts). */
+  readonly grant: number;
   /** Of WRITE and REPAIR. */
   readonly stamp: Stamp;
   readonly tag: Int32Array;
@@ -227,6 +236,7 @@ export function readRequest({ control, value }: Message): Request {
     generation: control[1]!,
     key: new Uint8Array(control.buffer.slice(keyByte, keyByte + control[WORD_KEY_BYTES]!)),
     envelopeBytes,
+    grant: type === MESSAGE_READ ? control[WORD_READ_GRANT]! : 0,
     stamp: isWrite
       ? {
           counter: readU53(control, WORD_WRITE_COUNTER),

@@ -10,6 +10,7 @@ import { ClientNode } from '../../src/client/client-node.ts';
 import { ROUTES } from '../../src/client/route.ts';
 import type { Route } from '../../src/client/route.ts';
 import type { OperationSink, Outcome } from '../../src/protocol/outcome.ts';
+import { PartPulls } from '../../src/protocol/part-pulls.ts';
 import { CONDITION_NONE, RMW_SET } from '../../src/protocol/rmw-request.ts';
 import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
 import { ReplicaNode } from '../../src/server/replica-node.ts';
@@ -41,6 +42,9 @@ const ALLOCATED_BYTES_MAX = 220;
  * Of a read-modify-write: four phases, some fifteen messages, and what holds its request and answer. Measured: 930.
  */
 const RMW_ALLOCATED_BYTES_MAX = 1_800;
+
+/** Measured: 0. */
+const PULL_ALLOCATED_BYTES_MAX = 8;
 
 const GET_AND_SET: RmwRequest = {
   change: RMW_SET,
@@ -166,6 +170,29 @@ for (const route of ROUTES) {
 
 test('100,000 read-modify-writes: the heap keeps nothing of them', () =>
   measure('direct', true, RMW_ALLOCATED_BYTES_MAX));
+
+test('100,000 values of four parts that were granted: nothing is allocated for a part', () => {
+  const pulls = new PartPulls(OUTSTANDING, 2 ** 24, { partsRepeated: 0 }, () => true);
+  const run = (): void => {
+    for (let i = 0; i < OPERATIONS_PER_RUN; i++) {
+      const slot = i % OUTSTANDING;
+      pulls.grant(slot, 3, 64);
+      assert.ok(pulls.onFollowed(slot, 256));
+      pulls.pump(0);
+      for (let byteOffset = 0; byteOffset < 256; byteOffset += 64) pulls.onPart(slot, byteOffset, 64);
+      pulls.stop(slot);
+    }
+  };
+  run();
+  const allocated: number[] = [];
+  for (let i = 0; i < RUNS; i++) {
+    collectGarbage();
+    const before = process.memoryUsage().heapUsed;
+    run();
+    allocated.push((process.memoryUsage().heapUsed - before) / OPERATIONS_PER_RUN);
+  }
+  assert.ok(median(allocated) <= PULL_ALLOCATED_BYTES_MAX, `${median(allocated).toFixed(1)} bytes allocated a value`);
+});
 
 function measure(route: Route, isRmw: boolean, allocatedBytesMax: number): void {
   const load = new Load(route);

@@ -160,9 +160,9 @@ export function busyReply(to: AnswerTo): Message {
 }
 
 /** READ_REPLY: stamp, tag and length of a value that is to be asked for by parts. */
-export function partsReply(to: AnswerTo, stamp: Stamp, tag: Int32Array, envelopeBytes: number): Message {
+export function partsReply(to: AnswerTo, stamp: Stamp, tag: Int32Array, envelopeBytes: number, flags = 0): Message {
   const control = new Int32Array(READ_REPLY_VALUE_BYTES >> 2);
-  writeHead(control, 0, MESSAGE_READ_REPLY, FLAG_PARTS, to.slot, to.generation);
+  writeHead(control, 0, MESSAGE_READ_REPLY, FLAG_PARTS | flags, to.slot, to.generation);
   control[WORD_REPLY_ENVELOPE_BYTES] = envelopeBytes;
   control[WORD_REPLY_RMW] = stamp.rmw;
   writeU53(control, WORD_REPLY_COUNTER, stamp.counter);

@@ -21,6 +21,7 @@ import { DropCounters } from '../../net/drops.ts';
 import { Coordinator } from '../../src/protocol/coordinator.ts';
 import {
   FLAG_GONE,
+  FLAG_FOLLOWED,
   FLAG_PARTS,
   FLAG_REPAIR,
   FLAG_TOMBSTONE,
@@ -41,12 +42,15 @@ import {
   WORD_PART_REPLY_OFFSET,
   WORD_PROGRESS_BITMAP,
   WORD_PROGRESS_BYTES,
+  WORD_READ_GRANT,
   WORD_REPLY_COUNTER,
   WORD_REPLY_ENVELOPE_BYTES,
   WORD_REPLY_RMW,
   WORD_REPLY_WRITER,
   WORD_STAMP_COUNTER,
   flagsOf,
+  grantedCountOf,
+  grantedPartBytesOf,
   typeOf,
 } from '../../src/protocol/messages.ts';
 import { readU53 } from '../../net/bytes.ts';
@@ -302,7 +306,8 @@ function described(message: Message): string {
   switch (type) {
     case MESSAGE_READ_REPLY: {
       const byParts = (flags & FLAG_PARTS) !== 0 ? ` parts of ${control[WORD_REPLY_ENVELOPE_BYTES]} B` : '';
-      const value = (flags & FLAG_VALUE) !== 0 ? ' value' : byParts;
+      const followed = (flags & FLAG_FOLLOWED) !== 0 ? ' followed' : '';
+      const value = (flags & FLAG_VALUE) !== 0 ? ' value' : `${byParts}${followed}`;
       const rmw = control[WORD_REPLY_RMW] === 0 ? '' : `+${control[WORD_REPLY_RMW]}`;
       return `READ_REPLY ${readU53(control, WORD_REPLY_COUNTER)}@${control[WORD_REPLY_WRITER]}${rmw}${value}${tombstone}`;
     }
@@ -326,7 +331,11 @@ function described(message: Message): string {
     default: {
       const { key, stamp } = readRequest(message);
       const name = `${NAMES.get(type)} ${Buffer.from(key).toString()}`;
-      if (type === MESSAGE_READ) return (flags & FLAG_VALUE) !== 0 ? `${name} with value` : name;
+      if (type === MESSAGE_READ) {
+        const grant = control[WORD_READ_GRANT]!;
+        const granted = grant === 0 ? '' : `, ${grantedCountOf(grant)} x ${grantedPartBytesOf(grant)} B granted`;
+        return (flags & FLAG_VALUE) !== 0 ? `${name} with value${granted}` : name;
+      }
       if (type === MESSAGE_STAMP) return name;
       const back = (flags & FLAG_WRITE_BACK) !== 0 ? ' write-back' : '';
       return `${name} ${stamp.counter}@${stamp.writerLow}${tombstone}${back}`;

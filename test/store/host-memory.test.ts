@@ -19,6 +19,7 @@ function smallMemory(segments: number, budget = TrustedBudget.unbounded()): Host
     hostBytesMax: segments * SEGMENT_BYTES,
     segmentBytes: SEGMENT_BYTES,
     blockBytesMax: BLOCK_BYTES_MAX,
+    isShared: true,
   });
 }
 
@@ -311,10 +312,12 @@ test('limits that leave no room at all are refused with what to give', () => {
   );
 });
 
-test('the regions are shared memory and made once a segment', () => {
-  const memory = smallMemory(2);
-  const first = memory.allocate(64);
-  const second = memory.allocate(64);
-  assert.ok(memory.region(first).bytes.buffer instanceof SharedArrayBuffer);
-  assert.equal(memory.region(first), memory.region(second));
+test('a region is made once a segment, and is shared memory only for who has workers', () => {
+  for (const isShared of [false, true]) {
+    const memory = new HostMemory({ budget: TrustedBudget.unbounded(), hostBytesMax: 1024 * 1024, isShared });
+    const first = memory.allocate(64);
+    const second = memory.allocate(64);
+    assert.equal(memory.region(first).bytes.buffer instanceof SharedArrayBuffer, isShared);
+    assert.equal(memory.region(first), memory.region(second));
+  }
 });

@@ -30,6 +30,8 @@ export function makeStore(limits: FixtureLimits): StoreFixture {
   const hostMemory = new HostMemory({
     budget,
     hostBytesMax: limits.hostBytes,
+    // A host that refuses these leaves the test's own buffers alone.
+    isShared: true,
     ...(limits.segmentBytes === undefined ? {} : { segmentBytes: limits.segmentBytes }),
     ...(limits.blockBytesMax === undefined ? {} : { blockBytesMax: limits.blockBytesMax }),
   });
