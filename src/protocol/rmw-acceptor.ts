@@ -5,11 +5,11 @@ import { compareStamps } from '../stamp.ts';
 import {
   NO_RECORD,
   RECORD_BALLOT,
+  RECORD_CHANGED_MS,
   RECORD_COUNTER,
   RECORD_ENVELOPE_BYTES,
   RECORD_ID,
   RECORD_PROMISE,
-  RECORD_PROMISED_MS,
   RECORD_REF,
   RECORD_SLOT,
   RECORD_TAG,
@@ -172,9 +172,9 @@ export class RmwAcceptor {
       this.nackedCount++;
       return this.#answers.refuse(session, messenger, words, word, record, 0);
     }
-    if (record === NO_RECORD) {
+    if (!this.#store.consensus.isFull(record)) {
       entry = entry === NO_ENTRY ? this.#addEntry(words, word + WORD_PREPARE_KEY, keyBytes) : entry;
-      record = entry === NO_ENTRY ? NO_RECORD : this.#store.consensus.add(entry, this.#marginBytes);
+      record = this.#expand(entry, this.#marginBytes);
       if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
     }
     // As at STAMP: what will not fit is refused before anything of it is sent. Yet it is told what this replica knows of the
@@ -187,25 +187,26 @@ export class RmwAcceptor {
     const target = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);
-    target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
+    target[at + RECORD_CHANGED_MS] = this.#nowMs | 0;
     this.#answers.promise(session, messenger, words, word, entry, record, slot, hasRoom ? 0 : this.#fullFlag());
   }
 
   /** Whether another coordinator has been promised something lately. */
   #isFresh(record: number, words: Int32Array, ballotWord: number): boolean {
-    if (record === NO_RECORD) return false;
+    if (!this.#store.consensus.isFull(record)) return false;
     const held = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     if (readU53(held, at + RECORD_PROMISE) === 0) return false;
     if (equalWords(held, at + RECORD_PROMISE + 2, words, ballotWord + 2, 2)) return false;
-    const ageMs = ((this.#nowMs | 0) - held[at + RECORD_PROMISED_MS]!) | 0;
+    const ageMs = ((this.#nowMs | 0) - held[at + RECORD_CHANGED_MS]!) | 0;
     return ageMs >= 0 && ageMs < FRESH_MS;
   }
 
   #release(record: number, words: Int32Array, word: number): void {
-    if (record === NO_RECORD || this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) !== 0) return;
-    const at = this.#store.consensus.wordOffset(record);
-    this.#store.consensus.words(record)[at + RECORD_PROMISED_MS] = (this.#nowMs - FRESH_MS) | 0;
+    const { consensus } = this.#store;
+    if (!consensus.isFull(record) || this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) !== 0) return;
+    const at = consensus.wordOffset(record);
+    consensus.words(record)[at + RECORD_CHANGED_MS] = (this.#nowMs - FRESH_MS) | 0;
   }
 
   #addEntry(words: Int32Array, keyWord: number, keyBytes: number): number {
@@ -236,9 +237,9 @@ export class RmwAcceptor {
       this.#drops.count('stamp-conflict');
       return this.#answers.refuse(session, messenger, words, word, record, FLAG_CONFLICT);
     }
-    if (record === NO_RECORD) {
+    if (!store.consensus.isFull(record)) {
       entry = entry === NO_ENTRY ? this.#addEntry(words, word + WORD_ACCEPT_KEY, keyBytes) : entry;
-      record = entry === NO_ENTRY ? NO_RECORD : store.consensus.add(entry, this.#marginBytes);
+      record = this.#expand(entry, this.#marginBytes);
       if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
     }
     const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]!;
@@ -254,7 +255,7 @@ export class RmwAcceptor {
     if (ref !== NO_REF) store.fillReserved(ref, 0, words, valueWord, envelopeBytes);
     if (!isHeld) this.#releaseAccepted(record);
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_ACCEPT_BALLOT, 4);
-    target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
+    target[at + RECORD_CHANGED_MS] = this.#nowMs | 0;
     // Ballot, id, counter, writer, rmw: as they lie in the message.
     copyWords(target, at + RECORD_BALLOT, words, word + WORD_ACCEPT_BALLOT, 13);
     target[at + RECORD_ENVELOPE_BYTES] = envelopeBytes;
@@ -334,9 +335,9 @@ export class RmwAcceptor {
       return FLAG_CONFLICT;
     }
     // All that may be refused, before anything is changed.
-    if (slot > 0 && record === NO_RECORD) {
+    if (slot > decidedSlot(store, record) && !store.consensus.isFull(record)) {
       if (entry === NO_ENTRY) entry = store.addAbsent(words, word + WORD_COMMIT_KEY, keyBytes, 0);
-      record = entry === NO_ENTRY ? NO_RECORD : store.consensus.add(entry, 0);
+      record = this.#expand(entry, 0);
       if (record === NO_RECORD) return FLAG_TRUSTED_FULL;
     }
     if (order < 0) {
@@ -358,7 +359,8 @@ export class RmwAcceptor {
       );
       if (result !== APPLIED) return result === TRUSTED_FULL ? FLAG_TRUSTED_FULL : FLAG_HOST_FULL;
     }
-    if (slot > 0) this.#decide(record, slot, words, word);
+    // Of an idle key that has decided the slot there is nothing to be kept.
+    if (slot > 0 && store.consensus.isFull(record)) this.#decide(record, slot, words, word);
     return 0;
   }
 
@@ -367,6 +369,7 @@ export class RmwAcceptor {
     const at = this.#store.consensus.wordOffset(record);
     if (slot > readU53(target, at + RECORD_SLOT)) {
       writeU53(target, at + RECORD_SLOT, slot);
+      target[at + RECORD_CHANGED_MS] = this.#nowMs | 0;
       this.decidedCount++;
       this.#releaseAccepted(record);
       target.fill(0, at + RECORD_PROMISE, at + RECORD_REF);
@@ -397,6 +400,11 @@ export class RmwAcceptor {
   }
 
   // -- records ----------------------------------------------------------------------------------------------------
+
+  /** The full record of an entry, or NO_RECORD when there is no room; NO_ENTRY: there was none for the entry. */
+  #expand(entry: number, marginBytes: number): number {
+    return entry === NO_ENTRY ? NO_RECORD : this.#store.consensus.expand(entry, marginBytes, this.#nowMs);
+  }
 
   /** Order of the promise here and the ballot in the message. */
   #comparePromise(record: number, words: Int32Array, ballotWord: number): number {
