@@ -145,7 +145,8 @@ export class ConsensusCells {
   }
 
   #double(marginBytes: number): boolean {
-    if (this.#depth === DEPTH_MAX || !this.#reserve(this.#directory.length * REFERENCE_BYTES, marginBytes)) return false;
+    if (this.#depth === DEPTH_MAX || !this.#reserve(this.#directory.length * REFERENCE_BYTES, marginBytes))
+      return false;
     this.#directory = this.#directory.flatMap((page) => [page, page]);
     this.#depth++;
     return true;

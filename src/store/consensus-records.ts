@@ -270,7 +270,10 @@ export class ConsensusRecords {
     const chunksBytes = this.#chunks.length * CHUNK_BYTES;
     assert(reserved === chunksBytes + this.#cells.trustedBytes, 'records are paid for, and nothing else');
     for (let record = 0; record < this.#fullCount; record++) {
-      assert(this.find(this.words(record)[this.wordOffset(record) + RECORD_ENTRY]!) === record, 'a full record is found');
+      assert(
+        this.find(this.words(record)[this.wordOffset(record) + RECORD_ENTRY]!) === record,
+        'a full record is found',
+      );
     }
     assert(this.#fullCount <= this.count, 'a full record has a cell');
   }

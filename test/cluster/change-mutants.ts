@@ -235,7 +235,11 @@ export const changeMutants: readonly Mutant[] = [
     bias: 'lost accepts',
     failure: either(/what was accepted is forgotten/, DECIDED_TWICE, NOT_LINEARIZABLE),
     substitutions: [
-      { file: RECORDS, find: 'if (readU53(words, word + RECORD_BALLOT) !== 0)\n            return false;', replace: '' },
+      {
+        file: RECORDS,
+        find: 'if (readU53(words, word + RECORD_BALLOT) !== 0)\n            return false;',
+        replace: '',
+      },
     ],
   },
   {

@@ -161,7 +161,7 @@ export class TraceWorld {
         }
         break;
       case 'pass':
-        if (words[0]!.startsWith('r')) this.#replicaOf(words[0]!).nowMs += Number(words[1]);
+        if (words[0]!.startsWith('r')) this.#replicaOf(words[0]!).pass(Number(words[1]));
         else this.#pass(this.#clientOf(words[0]!), Number(words[1]));
         break;
       case 'small':

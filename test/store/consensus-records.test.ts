@@ -78,7 +78,8 @@ test('should take 304 bytes a full record, 12 and what pages leave free a compac
   const each = (): number => budget.used / records.count;
   let nowMs = 0;
   for (const count of [20_000, 100_000]) {
-    for (let entry = records.count; entry < count; entry++) set(records, records.expand(entry, 0, nowMs), RECORD_SLOT, 1);
+    for (let entry = records.count; entry < count; entry++)
+      set(records, records.expand(entry, 0, nowMs), RECORD_SLOT, 1);
     assert.ok(each() > 250 && each() < 360, `${each()}`);
     nowMs = rest(records, nowMs + RECORD_IDLE_MS);
     for (let i = 0; i < 2_000; i++) records.tick((nowMs += 1_000));
