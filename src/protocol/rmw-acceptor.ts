@@ -68,7 +68,7 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
 /**
  * A replica's side of read-modify-writes: consensus a key, slot by slot (as in Gryff, NSDI 2020, but with numbered slots).
  * Slot s decides the s-th read-modify-write of the key. Its state is a record (store/consensus-records.ts), beside the
- * register that plain reads and writes use.
+ * register that plain reads and writes use; that of an idle key is compact, and expanded when something is to be kept in it.
  *
  *     PREPARE(s, ballot)     slot >= s: COMMITTED.  slot < s-1: BEHIND.  ballot < promise: NACK.  Else promise = ballot; PROMISE,
  *                            and whether there is room for the value that is to come
