@@ -53,10 +53,11 @@ const RECORD_WORDS = RECORD_RING + RECORD_RING_COUNT * RING_ENTRY_WORDS;
  */
 export const RECORD_IDLE_MS = 60_000;
 /**
- * The same where memory is short: an owner who is there asks again within milliseconds, and a proposal forgotten is better than
- * a read-modify-write refused.
+ * The same where memory is short, and of a record in which nothing is promised: a proposer who is there comes with his proposal,
+ * or asks what became of it, within milliseconds. A proposal forgotten is better than a read-modify-write refused.
  */
 const PRESSED_IDLE_MS = 1_000;
+const PRESSED_DECIDED_IDLE_MS = 100;
 /** Memory is short when less than this part of the budget is left: 16 MiB of 128. */
 const PRESSED_PART = 1 / 8;
 /** Each full record is looked at so often in the time that makes it idle. */
@@ -170,15 +171,13 @@ export class ConsensusRecords {
 
   /** Makes some of those compact that are idle. To be called every few milliseconds. */
   tick(nowMs: number): void {
-    const idleMs = this.#isPressed ? Math.min(PRESSED_IDLE_MS, this.#idleMs) : this.#idleMs;
+    const isPressed = this.#budget.available < this.#budget.bytesMax * PRESSED_PART;
+    const idleMs = isPressed ? Math.min(PRESSED_IDLE_MS, this.#idleMs) : this.#idleMs;
     const dueCount = Math.floor(((nowMs - this.#lookedMs) * this.#fullCount * LOOKS_PER_IDLE) / idleMs);
     if (dueCount < 1 && this.#fullCount > 0) return;
     this.#lookedMs = nowMs;
-    for (let left = Math.min(dueCount, LOOKS_MAX); left > 0 && this.#fullCount > 0; left--) this.#look(nowMs, idleMs);
-  }
-
-  get #isPressed(): boolean {
-    return this.#budget.available < this.#budget.bytesMax * PRESSED_PART;
+    for (let left = Math.min(dueCount, LOOKS_MAX); left > 0 && this.#fullCount > 0; left--)
+      this.#look(nowMs, isPressed);
   }
 
   /** Room for one full record more. */
@@ -189,29 +188,31 @@ export class ConsensusRecords {
       return true;
     }
     // Takes no memory: cells have room for either.
-    const idleMs = Math.min(PRESSED_IDLE_MS, this.#idleMs);
     const lookCount = Math.min(LOOKS_MAX, this.#fullCount);
-    for (let i = 0; i < lookCount; i++) if (this.#look(nowMs, idleMs)) return true;
+    for (let i = 0; i < lookCount; i++) if (this.#look(nowMs, true)) return true;
     return false;
   }
 
   /** At the next one; true when it was made compact. */
-  #look(nowMs: number, idleMs: number): boolean {
+  #look(nowMs: number, isPressed: boolean): boolean {
     if (this.#hand >= this.#fullCount) this.#hand = 0;
-    const isIdle = this.#isIdle(this.#hand, nowMs, idleMs);
+    const isIdle = this.#isIdle(this.#hand, nowMs, isPressed);
     if (isIdle) this.#compact(this.#hand);
     else this.#hand++;
     return isIdle;
   }
 
-  #isIdle(record: number, nowMs: number, idleMs: number): boolean {
+  #isIdle(record: number, nowMs: number, isPressed: boolean): boolean {
     const words = this.words(record);
     const word = this.wordOffset(record);
     if (readU53(words, word + RECORD_BALLOT) !== 0) return false;
+    const promise = readU53(words, word + RECORD_PROMISE);
+    const pressedMs = promise === 0 ? PRESSED_DECIDED_IDLE_MS : PRESSED_IDLE_MS;
+    const idleMs = isPressed ? Math.min(pressedMs, this.#idleMs) : this.#idleMs;
     // Negative: so long ago that the low 32 bits have come round.
     const ageMs = ((nowMs | 0) - words[word + RECORD_CHANGED_MS]!) | 0;
     if (ageMs >= 0 && ageMs < idleMs) return false;
-    return readU53(words, word + RECORD_SLOT) <= SLOT_MAX && readU53(words, word + RECORD_PROMISE) <= PROMISE_MAX;
+    return readU53(words, word + RECORD_SLOT) <= SLOT_MAX && promise <= PROMISE_MAX;
   }
 
   #compact(record: number): void {

@@ -14,8 +14,9 @@ import {
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 
 const BYTES = 16 * 1024 * 1024;
-/** Where memory is short. */
-const PRESSED_MS = 1_000;
+/** Where memory is short: of what is decided, and of what is promised. */
+const PRESSED_MS = 100;
+const PRESSED_PROMISED_MS = 1_000;
 const scattered = (entry: number): number => Math.imul(entry, 0x9e3779b1);
 
 function slotOf(records: ConsensusRecords, record: number): number {
@@ -169,13 +170,16 @@ test('should make room of what is idle when there is no other, and refuse what t
   assert.equal(records.expand(count, 0, PRESSED_MS - 1), NO_RECORD, 'they were at work a moment ago');
   for (let entry = 0; entry < count; entry++) set(records, records.find(entry), RECORD_SLOT, entry);
   const usedBefore = budget.used;
+  for (let entry = 0; entry < count; entry++) set(records, records.find(entry), RECORD_PROMISE, 5);
+  assert.equal(records.expand(count, 0, PRESSED_PROMISED_MS - 1), NO_RECORD, 'proposals may come');
+  for (let entry = 0; entry < count; entry += 2) set(records, records.find(entry), RECORD_PROMISE, 0);
   for (let entry = count; entry < 1_000; entry++) {
-    set(records, records.expand(entry, 0, entry * PRESSED_MS), RECORD_SLOT, entry);
+    set(records, records.expand(entry, 0, entry * PRESSED_PROMISED_MS), RECORD_SLOT, entry);
     assert.equal(records.fullCount, count);
   }
   assert.equal(budget.used, usedBefore);
   for (let entry = 0; entry < 1_000; entry++) {
-    const record = records.expand(entry, 80_000, 1e7 + entry * PRESSED_MS);
+    const record = records.expand(entry, 80_000, 1e7 + entry * PRESSED_PROMISED_MS);
     assert.equal(slotOf(records, record), entry, 'whatever margin is to be left: it takes none');
     set(records, record, RECORD_BALLOT, entry < 1_000 - count ? 0 : 1);
   }
