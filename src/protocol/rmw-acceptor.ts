@@ -174,8 +174,9 @@ export class RmwAcceptor {
     }
     if (!this.#store.consensus.isFull(record)) {
       entry = entry === NO_ENTRY ? this.#addEntry(words, word + WORD_PREPARE_KEY, keyBytes) : entry;
-      record = this.#expand(entry, this.#marginBytes);
-      if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
+      const expanded = this.#expand(entry, this.#marginBytes);
+      if (expanded === NO_RECORD) return this.#promiseCompact(session, messenger, words, word, entry, record, slot);
+      record = expanded;
     }
     // As at STAMP: what will not fit is refused before anything of it is sent. Yet it is told what this replica knows of the
     // slot: it may be the only one, and others may have room as soon as they are told.
@@ -189,6 +190,25 @@ export class RmwAcceptor {
     copyWords(target, at + RECORD_PROMISE, words, word + WORD_PREPARE_BALLOT, 4);
     target[at + RECORD_CHANGED_MS] = this.#nowMs | 0;
     this.#answers.promise(session, messenger, words, word, entry, record, slot, hasRoom ? 0 : this.#fullFlag());
+  }
+
+  /** Without room for a full record: a compact one can promise, and tell what is known of the slot. */
+  #promiseCompact(
+    session: Session<Peer>,
+    messenger: Messenger,
+    words: Int32Array,
+    word: number,
+    entry: number,
+    record: number,
+    slot: number,
+  ): void {
+    const { consensus } = this.#store;
+    const number = readU53(words, word + WORD_PREPARE_BALLOT);
+    if (record !== NO_RECORD && consensus.fitsCompact(slot - 1, number)) {
+      consensus.setCompact(entry, slot - 1, number);
+      return this.#answers.promise(session, messenger, words, word, entry, record, slot, FLAG_TRUSTED_FULL);
+    }
+    this.#answers.refuse(session, messenger, words, word, NO_RECORD, FLAG_TRUSTED_FULL);
   }
 
   /** Whether another coordinator has been promised something lately. */
@@ -335,10 +355,14 @@ export class RmwAcceptor {
       return FLAG_CONFLICT;
     }
     // All that may be refused, before anything is changed.
-    if (slot > decidedSlot(store, record) && !store.consensus.isFull(record)) {
+    const isNews = slot > decidedSlot(store, record);
+    if (isNews && !store.consensus.isFull(record)) {
       if (entry === NO_ENTRY) entry = store.addAbsent(words, word + WORD_COMMIT_KEY, keyBytes, 0);
-      record = this.#expand(entry, 0);
-      if (record === NO_RECORD) return FLAG_TRUSTED_FULL;
+      const expanded = this.#expand(entry, 0);
+      // Without room for a full record a compact one takes the slot, and no ring.
+      const isTaken = expanded !== NO_RECORD || (record !== NO_RECORD && store.consensus.fitsCompact(slot, 0));
+      if (!isTaken) return FLAG_TRUSTED_FULL;
+      if (expanded !== NO_RECORD) record = expanded;
     }
     if (order < 0) {
       const result = store.write(
@@ -359,8 +383,10 @@ export class RmwAcceptor {
       );
       if (result !== APPLIED) return result === TRUSTED_FULL ? FLAG_TRUSTED_FULL : FLAG_HOST_FULL;
     }
+    if (isNews) this.decidedCount++;
     // Of an idle key that has decided the slot there is nothing to be kept.
     if (slot > 0 && store.consensus.isFull(record)) this.#decide(record, slot, words, word);
+    else if (isNews) store.consensus.setCompact(entry, slot, 0);
     return 0;
   }
 
@@ -370,7 +396,6 @@ export class RmwAcceptor {
     if (slot > readU53(target, at + RECORD_SLOT)) {
       writeU53(target, at + RECORD_SLOT, slot);
       target[at + RECORD_CHANGED_MS] = this.#nowMs | 0;
-      this.decidedCount++;
       this.#releaseAccepted(record);
       target.fill(0, at + RECORD_PROMISE, at + RECORD_REF);
     }

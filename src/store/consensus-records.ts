@@ -82,7 +82,7 @@ const SHIFT_BITS = 5;
 
 const ACCOUNT = 'consensus records';
 export const NO_RECORD = -1;
-/** Readable through words() and wordOffset() until the next find(); to be written only after expand(). */
+/** To be read through words() and wordOffset(), until the next find(). */
 const COMPACT_RECORD = -2;
 
 export class ConsensusRecords {
@@ -118,7 +118,7 @@ export class ConsensusRecords {
     return this.#fullCount;
   }
 
-  /** The record of an entry, or NO_RECORD. To be written only if it isFull(). */
+  /** The record of an entry, or NO_RECORD. Only full ones are written by words(). */
   find(entry: number): number {
     const cells = this.#cells;
     if (!cells.find(entry)) return NO_RECORD;
@@ -154,6 +154,23 @@ export class ConsensusRecords {
     this.#unpack(words, word);
     this.#pointTo(record);
     return record;
+  }
+
+  /** Whether a record may be compact, as long as nothing is accepted in it. @param promise Its ballot number; 0: none. */
+  fitsCompact(slot: number, promise: number): boolean {
+    return slot <= SLOT_MAX && promise <= PROMISE_MAX;
+  }
+
+  /**
+   * Writes an entry's compact record. Ballots of the promise's number are refused from then on, whoever's they are; that they
+   * were promised so is for who can't accept.
+   */
+  setCompact(entry: number, slot: number, promise: number): void {
+    const cells = this.#cells;
+    assert(cells.find(entry), 'a record has a cell');
+    assert(this.fitsCompact(slot, promise), 'it may be compact');
+    cells.page[cells.word + CELL_FIRST] = slot | 0;
+    cells.page[cells.word + CELL_SECOND] = promise === 0 ? 0 : packUp(promise + 1);
   }
 
   words(record: number): Int32Array {
@@ -212,18 +229,14 @@ export class ConsensusRecords {
     // Negative: so long ago that the low 32 bits have come round.
     const ageMs = ((nowMs | 0) - words[word + RECORD_CHANGED_MS]!) | 0;
     if (ageMs >= 0 && ageMs < idleMs) return false;
-    return readU53(words, word + RECORD_SLOT) <= SLOT_MAX && promise <= PROMISE_MAX;
+    return this.fitsCompact(readU53(words, word + RECORD_SLOT), promise);
   }
 
   #compact(record: number): void {
     const words = this.words(record);
     const word = this.wordOffset(record);
-    const cells = this.#cells;
-    assert(cells.find(words[word + RECORD_ENTRY]!), 'a record has a cell');
     const promise = readU53(words, word + RECORD_PROMISE);
-    cells.page[cells.word + CELL_FIRST] = readU53(words, word + RECORD_SLOT) | 0;
-    // Any writer's ballot of that number is refused.
-    cells.page[cells.word + CELL_SECOND] = promise === 0 ? 0 : packUp(promise + 1);
+    this.setCompact(words[word + RECORD_ENTRY]!, readU53(words, word + RECORD_SLOT), promise);
     this.#remove(record);
   }
 

@@ -246,7 +246,7 @@ export const changeMutants: readonly Mutant[] = [
     name: 'a compact record forgets its slot',
     bias: 'contention',
     failure: either(/slot \d+ is followed by/, DECIDED_TWICE, NOT_LINEARIZABLE),
-    substitutions: [{ file: RECORDS, find: 'readU53(words, word + RECORD_SLOT) | 0;', replace: '0;' }],
+    substitutions: [{ file: RECORDS, find: 'CELL_FIRST] = slot | 0;', replace: 'CELL_FIRST] = 0;' }],
   },
   {
     name: 'a compact record forgets its promise',

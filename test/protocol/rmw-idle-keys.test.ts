@@ -1,7 +1,7 @@
 /** A replica of whose read-modify-writes nobody has heard for long: it keeps the slot, and a promise rounded up. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FLAG_TRUSTED_FULL } from '../../src/protocol/messages.ts';
+import { FLAG_TRUSTED_FULL, FLAG_VALUE } from '../../src/protocol/messages.ts';
 import {
   FLAG_ACCEPTED,
   FLAG_NEXT,
@@ -94,7 +94,7 @@ test('should keep what is accepted, however long nobody asks for it', () => {
   assert.deepEqual([promise.flags & FLAG_ACCEPTED, promise.accepted?.id], [FLAG_ACCEPTED, id(3)]);
 });
 
-test('should refuse what has no room, and keep slot and promise of an idle key as they are', () => {
+test('should promise and learn decisions of an idle key also where there is no room, and accept nothing', () => {
   const replica = new ReplicaHarness({ trustedBytes: 1_500_000 });
   const sealed = { envelope: seededBytes(40, 1), tag: TAG };
   const ring = [{ slot: 1, id: id(1) }];
@@ -107,16 +107,26 @@ test('should refuse what has no room, and keep slot and promise of an idle key a
   assert.ok(count > 256, `${count}`);
   replica.pass(IDLE_MS);
   const stamp = { ...NO_STAMP, rmw: 2 };
-  const second = commitOf(KEY, 2, { stamp, ring: [{ slot: 2, id: id(2) }], sealed });
-  assert.equal(ask(replica, prepareOf(KEY, 2, ballot(1))).flags, FLAG_TRUSTED_FULL);
-  assert.equal(ask(replica, acceptOf(KEY, 2, ballot(1), proposed({ stamp }))).flags, FLAG_TRUSTED_FULL);
-  assert.equal(ask(replica, second).flags, FLAG_TRUSTED_FULL);
-  assert.equal(ask(replica, prepareOf(KEY, 1, ballot(1))).type, MESSAGE_COMMITTED);
-  assert.equal(ask(replica, prepareOf(KEY, 3, ballot(1))).type, MESSAGE_BEHIND);
-  assert.deepEqual(stored(replica).stamp, FIRST);
+  const promise = ask(replica, prepareOf(KEY, 2, ballot(1)));
+  assert.deepEqual([promise.type, promise.flags], [MESSAGE_PROMISE, FLAG_TRUSTED_FULL | FLAG_VALUE]);
+  assert.equal(promise.consensusSlot, 2, 'it may be the only one to know the slot, and the value');
+  for (const message of [prepareOf(KEY, 2, ballot(1)), acceptOf(KEY, 2, ballot(1), proposed({ stamp }))]) {
+    const nack = ask(replica, message);
+    assert.deepEqual([nack.type, nack.flags, nack.ballot?.number], [MESSAGE_NACK, 0, 2]);
+  }
+  assert.equal(ask(replica, acceptOf(KEY, 2, ballot(5), proposed({ stamp }))).flags, FLAG_TRUSTED_FULL);
+  const second = { stamp, ring: [{ slot: 2, id: id(2) }], sealed: { envelope: undefined, tag: TAG } };
+  assert.equal(ask(replica, commitOf(KEY, 2, second)).flags, 0);
+  const committed = ask(replica, prepareOf(KEY, 2, ballot(9)));
+  assert.deepEqual([committed.type, committed.consensusSlot, committed.ring], [MESSAGE_COMMITTED, 2, []]);
+  assert.equal(ask(replica, prepareOf(KEY, 4, ballot(1))).type, MESSAGE_BEHIND);
+  assert.deepEqual(stored(replica).stamp, stamp);
+  const unknown = ask(replica, prepareOf(bytesOf('another'), 1, ballot(1)));
+  assert.deepEqual([unknown.type, unknown.flags], [MESSAGE_NACK, FLAG_TRUSTED_FULL]);
   // One of them is decided, and idle after a while.
   const decided = { stamp: FIRST, ring: [{ slot: 1, id: id(1) }], sealed: { envelope: undefined, tag: TAG } };
   assert.equal(ask(replica, commitOf(bytesOf('key 0'), 1, decided)).flags, 0);
   for (let looks = 0; looks < 100; looks++) replica.pass(IDLE_MS);
-  assert.equal(ask(replica, second).flags, 0);
+  const third = acceptOf(KEY, 3, ballot(10), proposed({ id: id(3), stamp: { ...stamp, rmw: 3 }, envelope: undefined }));
+  assert.equal(ask(replica, third).type, MESSAGE_ACCEPTED);
 });
