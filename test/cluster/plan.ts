@@ -147,7 +147,7 @@ export function drawChanges(
     numberKeys: dice.pick([0, 1]),
     changeFaults: dice.chance(0.3),
     changeSchedule: dice.pick(['even', 'even', 'any']),
-    recordIdleMs: dice.pick([RECORD_IDLE_MS, RECORD_IDLE_MS, 3, 30]),
+    recordIdleMs: dice.pick([3, 30, RECORD_IDLE_MS, RECORD_IDLE_MS]),
   };
 }
 
