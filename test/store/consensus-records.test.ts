@@ -187,6 +187,24 @@ test('should make room of what is idle when there is no other, and refuse what t
   assert.equal(records.expand(0, 0, 1e9), NO_RECORD, 'something is accepted in each');
 });
 
+test('should refuse a new key when pages are full and there is no room for more, and serve the others', () => {
+  const budget = new TrustedBudget(60_000);
+  const records = new ConsensusRecords(budget, scattered);
+  let nowMs = 0;
+  let count = 0;
+  while (records.expand(count, 0, (nowMs += PRESSED_MS)) !== NO_RECORD) {
+    set(records, records.find(count), RECORD_SLOT, count);
+    count++;
+  }
+  assert.ok(count > 1_000, `${count}`);
+  records.invariants();
+  for (let entry = 0; entry < count; entry++) {
+    assert.equal(slotOf(records, records.expand(entry, 60_000, (nowMs += PRESSED_MS))), entry);
+  }
+  assert.equal(records.expand(count, 0, nowMs), NO_RECORD);
+  records.invariants();
+});
+
 test('should make compact earlier when memory is short', () => {
   const budget = new TrustedBudget(1_000_000);
   const records = new ConsensusRecords(budget, scattered);
