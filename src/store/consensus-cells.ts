@@ -24,7 +24,7 @@ const PAGE_STATE = PAGE_WORDS - 1;
 const DEPTH_BITS = 5;
 /** At this load a search for what is not there looks at 32 cells on average (Knuth 6.4): six cache lines, in a row. */
 const CELLS_USED_MAX = Math.floor((CELL_COUNT * 7) / 8);
-export const PAGE_BYTES = PAGE_WORDS * 4 + TYPED_ARRAY_OVERHEAD_BYTES;
+const PAGE_BYTES = PAGE_WORDS * 4 + TYPED_ARRAY_OVERHEAD_BYTES;
 /** A place in the directory is a reference to a page. */
 const REFERENCE_BYTES = 8;
 /** A thousand million keys; hashes are spread by a secret, so pages fill evenly. */

@@ -58,12 +58,15 @@ export const RECORD_IDLE_MS = 60_000;
  */
 const PRESSED_IDLE_MS = 1_000;
 const PRESSED_DECIDED_IDLE_MS = 100;
-/** Memory is short when less than this part of the budget is left: 16 MiB of 128. */
+/** Memory is short when less than this part of the budget is left, 16 MiB of 128, or less than full records take. */
 const PRESSED_PART = 1 / 8;
 /** Each full record is looked at so often in the time that makes it idle. */
 const LOOKS_PER_IDLE = 8;
 /** At once: 64 that are made compact take 25 us, with 40,000 full records. */
 const LOOKS_MAX = 64;
+/** To split a page of cells. */
+const CHUNKS_PER_SPLIT = 2;
+const LOOKS_SPLIT_MAX = 4 * LOOKS_MAX;
 
 /** 19 KiB a chunk: the array costs 5 % beside that. */
 const CHUNK_BITS = 6;
@@ -143,7 +146,7 @@ export class ConsensusRecords {
     if (!this.#makePlace(marginBytes, nowMs)) return NO_RECORD;
     const cells = this.#cells;
     // It is sought again: making place uses other cells.
-    if (!cells.find(entry) && !cells.add(entry, marginBytes)) return NO_RECORD;
+    if (!cells.find(entry) && !this.#addCell(entry, marginBytes, nowMs)) return NO_RECORD;
     const record = this.#fullCount++;
     const words = this.words(record);
     const word = this.wordOffset(record);
@@ -188,7 +191,7 @@ export class ConsensusRecords {
 
   /** Makes some of those compact that are idle. To be called every few milliseconds. */
   tick(nowMs: number): void {
-    const isPressed = this.#budget.available < this.#budget.bytesMax * PRESSED_PART;
+    const isPressed = this.#isPressed;
     const idleMs = isPressed ? Math.min(PRESSED_IDLE_MS, this.#idleMs) : this.#idleMs;
     const dueCount = Math.floor(((nowMs - this.#lookedMs) * this.#fullCount * LOOKS_PER_IDLE) / idleMs);
     if (dueCount < 1 && this.#fullCount > 0) return;
@@ -197,14 +200,37 @@ export class ConsensusRecords {
       this.#look(nowMs, isPressed);
   }
 
-  /** Room for one full record more. */
+  get #isPressed(): boolean {
+    const { available, bytesMax } = this.#budget;
+    return available < bytesMax * PRESSED_PART || available < this.#chunks.length * CHUNK_BYTES;
+  }
+
+  /** Room for one full record more; where memory is short that of an idle one first, as cells need what is left. */
   #makePlace(marginBytes: number, nowMs: number): boolean {
     if (this.#fullCount < this.#chunks.length * CHUNK_RECORDS) return true;
-    if (CHUNK_BYTES + marginBytes <= this.#budget.available && this.#budget.tryReserve(ACCOUNT, CHUNK_BYTES)) {
-      this.#chunks.push(new Int32Array(CHUNK_RECORDS * RECORD_WORDS));
-      return true;
-    }
-    // Takes no memory: cells have room for either.
+    return this.#isPressed
+      ? this.#takePlace(nowMs) || this.#addChunk(marginBytes)
+      : this.#addChunk(marginBytes) || this.#takePlace(nowMs);
+  }
+
+  #addChunk(marginBytes: number): boolean {
+    const isThere = CHUNK_BYTES + marginBytes <= this.#budget.available;
+    if (!isThere || !this.#budget.tryReserve(ACCOUNT, CHUNK_BYTES)) return false;
+    this.#chunks.push(new Int32Array(CHUNK_RECORDS * RECORD_WORDS));
+    return true;
+  }
+
+  #addCell(entry: number, marginBytes: number, nowMs: number): boolean {
+    if (this.#cells.add(entry, marginBytes)) return true;
+    // A page is full. Chunks of records that are idle have the memory to split it.
+    const enoughCount = this.#chunks.length - CHUNKS_PER_SPLIT;
+    let left = LOOKS_SPLIT_MAX;
+    for (; left > 0 && this.#fullCount > 0 && this.#chunks.length > enoughCount; left--) this.#look(nowMs, true);
+    return this.#cells.add(entry, marginBytes);
+  }
+
+  /** Of one that is idle. That takes no memory: a cell holds either. */
+  #takePlace(nowMs: number): boolean {
     const lookCount = Math.min(LOOKS_MAX, this.#fullCount);
     for (let i = 0; i < lookCount; i++) if (this.#look(nowMs, true)) return true;
     return false;

@@ -145,10 +145,10 @@ test('should leave full what does not fit in a compact one', () => {
 });
 
 test('should cost nothing before the first, and stay within the budget and its margin', () => {
-  const budget = new TrustedBudget(80_000);
+  const budget = new TrustedBudget(120_000);
   const records = new ConsensusRecords(budget, (entry) => entry);
   assert.equal(budget.used, 0);
-  assert.equal(records.expand(1, 80_000, 0), NO_RECORD);
+  assert.equal(records.expand(1, 120_000, 0), NO_RECORD);
   assert.equal(budget.used, 0);
   let count = 0;
   while (records.expand(count, 5_000, 0) !== NO_RECORD) {
@@ -202,6 +202,19 @@ test('should refuse a new key when pages are full and there is no room for more,
     assert.equal(slotOf(records, records.expand(entry, 60_000, (nowMs += PRESSED_MS))), entry);
   }
   assert.equal(records.expand(count, 0, nowMs), NO_RECORD);
+  records.invariants();
+});
+
+test('should refuse no key while what all of them need compact fits, however fast they come', () => {
+  const budget = new TrustedBudget(2_000_000);
+  const records = new ConsensusRecords(budget, scattered);
+  const marginBytes = 200_000;
+  for (let entry = 0; entry < 50_000; entry++) {
+    // 10,000 a second; a busy replica has few turns.
+    const nowMs = entry / 10;
+    if (entry % 100 === 0) records.tick(nowMs);
+    assert.ok(records.isFull(records.expand(entry, marginBytes, nowMs)), `key ${entry}`);
+  }
   records.invariants();
 });
 
