@@ -71,7 +71,8 @@ interface Pass {
   /** By data key that is retiring. */
   readonly found: ReadonlyMap<number, Found>;
   slotsDone: number;
-  recordsDone: number;
+  /** Full records with numbers below it are still to be looked at, when all slots are done; they come and go meanwhile. */
+  recordsLeft: number;
   noMemory: number;
   /** Of what was found, what is found there no more. */
   done: number;
@@ -160,7 +161,7 @@ export class Resealer {
     this.#pass = {
       found: new Map(ids.map((id) => [id, { count: 0, wasClosing: dataKeys.isClosing(id) }])),
       slotsDone: 0,
-      recordsDone: 0,
+      recordsLeft: Infinity,
       noMemory: 0,
       done: 0,
     };
@@ -169,7 +170,7 @@ export class Resealer {
   /** All was looked at. The pass ends with the last of its operations. */
   #isOver(pass: Pass): boolean {
     const { store } = this.#options;
-    return pass.slotsDone === store.slotCount && pass.recordsDone >= store.consensus.count;
+    return pass.slotsDone === store.slotCount && Math.min(pass.recordsLeft, store.consensus.fullCount) === 0;
   }
 
   #end(pass: Pass, nowMs: number): void {
@@ -188,12 +189,14 @@ export class Resealer {
   #look(pass: Pass, nowMs: number): number {
     const { store, memberIndex, memberCount } = this.#options;
     if (pass.slotsDone === store.slotCount) {
-      const words = store.consensus.words(pass.recordsDone);
-      const word = store.consensus.wordOffset(pass.recordsDone);
+      // From the last one down: only the last one ever moves, so none is passed over. Compact ones have accepted nothing.
+      const record = Math.min(pass.recordsLeft, store.consensus.fullCount) - 1;
+      const words = store.consensus.words(record);
+      const word = store.consensus.wordOffset(record);
       const ref = words[word + RECORD_REF]!;
       const envelopeBytes = words[word + RECORD_ENVELOPE_BYTES]!;
       if (ref !== NO_REF && !this.#take(pass, words[word + RECORD_ENTRY]!, ref, envelopeBytes, nowMs)) return 0;
-      pass.recordsDone++;
+      pass.recordsLeft = record;
       return VALUE_PLACES;
     }
     const first = Math.floor((store.slotCount * memberIndex) / memberCount);

@@ -5,11 +5,11 @@ import { compareStamps } from '../stamp.ts';
 import {
   NO_RECORD,
   RECORD_BALLOT,
+  RECORD_CHANGED_MS,
   RECORD_COUNTER,
   RECORD_ENVELOPE_BYTES,
   RECORD_ID,
   RECORD_PROMISE,
-  RECORD_PROMISED_MS,
   RECORD_REF,
   RECORD_SLOT,
   RECORD_TAG,
@@ -71,7 +71,7 @@ import { RmwAnswers, decidedSlot, hasAccepted } from './rmw-answers.ts';
 /**
  * A replica's side of read-modify-writes: consensus a key, slot by slot (as in Gryff, NSDI 2020, but with numbered slots).
  * Slot s decides the s-th read-modify-write of the key. Its state is a record (store/consensus-records.ts), beside the
- * register that plain reads and writes use.
+ * register that plain reads and writes use; that of an idle key is compact, and expanded when something is to be kept in it.
  *
  *     PREPARE(s, ballot)     slot >= s: COMMITTED.  slot < s-1: BEHIND.  ballot < promise: NACK.  Else promise = ballot; PROMISE,
  *                            and whether there is room for the value that is to come
@@ -182,10 +182,11 @@ export class RmwAcceptor {
       this.nackedCount++;
       return this.#answers.refuse(session, messenger, words, word, record, 0);
     }
-    if (record === NO_RECORD) {
+    if (!this.#store.consensus.isFull(record)) {
       entry = entry === NO_ENTRY ? this.#addEntry(words, word + WORD_PREPARE_KEY, keyBytes) : entry;
-      record = entry === NO_ENTRY ? NO_RECORD : this.#store.consensus.add(entry, this.#marginBytes);
-      if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
+      const expanded = this.#expand(entry, this.#marginBytes);
+      if (expanded === NO_RECORD) return this.#promiseCompact(session, messenger, words, word, entry, record, slot);
+      record = expanded;
     }
     // As at STAMP: what will not fit is refused before anything of it is sent. Yet it is told what this replica knows of the
     // slot: it may be the only one, and others may have room as soon as they are told.
@@ -202,24 +203,44 @@ export class RmwAcceptor {
     const target = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     copyWords(target, at + RECORD_PROMISE, words, ballotWord, 4);
-    target[at + RECORD_PROMISED_MS] = this.#nowMs | 0;
+    target[at + RECORD_CHANGED_MS] = this.#nowMs | 0;
+  }
+
+  /** Without room for a full record: a compact one can promise, and tell what is known of the slot. */
+  #promiseCompact(
+    session: Session<Peer>,
+    messenger: Messenger,
+    words: Int32Array,
+    word: number,
+    entry: number,
+    record: number,
+    slot: number,
+  ): void {
+    const { consensus } = this.#store;
+    const number = readU53(words, word + WORD_PREPARE_BALLOT);
+    if (record !== NO_RECORD && consensus.fitsCompact(slot - 1, number)) {
+      consensus.setCompact(entry, slot - 1, number);
+      return this.#answers.promise(session, messenger, words, word, entry, record, slot, FLAG_TRUSTED_FULL);
+    }
+    this.#answers.refuse(session, messenger, words, word, NO_RECORD, FLAG_TRUSTED_FULL);
   }
 
   /** Whether another coordinator has been promised something lately. */
   #isFresh(record: number, words: Int32Array, ballotWord: number): boolean {
-    if (record === NO_RECORD) return false;
+    if (!this.#store.consensus.isFull(record)) return false;
     const held = this.#store.consensus.words(record);
     const at = this.#store.consensus.wordOffset(record);
     if (readU53(held, at + RECORD_PROMISE) === 0) return false;
     if (equalWords(held, at + RECORD_PROMISE + 2, words, ballotWord + 2, 2)) return false;
-    const ageMs = ((this.#nowMs | 0) - held[at + RECORD_PROMISED_MS]!) | 0;
+    const ageMs = ((this.#nowMs | 0) - held[at + RECORD_CHANGED_MS]!) | 0;
     return ageMs >= 0 && ageMs < FRESH_MS;
   }
 
   #release(record: number, words: Int32Array, word: number): void {
-    if (record === NO_RECORD || this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) !== 0) return;
-    const at = this.#store.consensus.wordOffset(record);
-    this.#store.consensus.words(record)[at + RECORD_PROMISED_MS] = (this.#nowMs - FRESH_MS) | 0;
+    const { consensus } = this.#store;
+    if (!consensus.isFull(record) || this.#comparePromise(record, words, word + WORD_PREPARE_BALLOT) !== 0) return;
+    const at = consensus.wordOffset(record);
+    consensus.words(record)[at + RECORD_CHANGED_MS] = (this.#nowMs - FRESH_MS) | 0;
   }
 
   #addEntry(words: Int32Array, keyWord: number, keyBytes: number): number {
@@ -255,9 +276,9 @@ export class RmwAcceptor {
       this.#drops.count('stamp-conflict');
       return this.#answers.refuse(session, messenger, words, word, record, FLAG_CONFLICT);
     }
-    if (record === NO_RECORD) {
+    if (!store.consensus.isFull(record)) {
       entry = entry === NO_ENTRY ? this.#addEntry(words, word + WORD_ACCEPT_KEY, keyBytes) : entry;
-      record = entry === NO_ENTRY ? NO_RECORD : store.consensus.add(entry, this.#marginBytes);
+      record = this.#expand(entry, this.#marginBytes);
       if (record === NO_RECORD) return this.#answers.refuse(session, messenger, words, word, record, FLAG_TRUSTED_FULL);
     }
     const envelopeBytes = words[word + WORD_ENVELOPE_BYTES]!;
@@ -376,10 +397,14 @@ export class RmwAcceptor {
       return FLAG_CONFLICT;
     }
     // All that may be refused, before anything is changed.
-    if (slot > 0 && record === NO_RECORD) {
+    const isNews = slot > decidedSlot(store, record);
+    if (isNews && !store.consensus.isFull(record)) {
       if (entry === NO_ENTRY) entry = store.addAbsent(words, word + WORD_COMMIT_KEY, keyBytes, 0);
-      record = entry === NO_ENTRY ? NO_RECORD : store.consensus.add(entry, 0);
-      if (record === NO_RECORD) return FLAG_TRUSTED_FULL;
+      const expanded = this.#expand(entry, 0);
+      // Without room for a full record a compact one takes the slot, and no ring.
+      const isTaken = expanded !== NO_RECORD || (record !== NO_RECORD && store.consensus.fitsCompact(slot, 0));
+      if (!isTaken) return FLAG_TRUSTED_FULL;
+      if (expanded !== NO_RECORD) record = expanded;
     }
     if (order < 0 && byParts) this.parts.adopt(entry, record, staged, words, word);
     else if (order < 0) {
@@ -401,7 +426,10 @@ export class RmwAcceptor {
       );
       if (result !== APPLIED) return result === TRUSTED_FULL ? FLAG_TRUSTED_FULL : FLAG_HOST_FULL;
     }
-    if (slot > 0) this.#decide(record, slot, words, word);
+    if (isNews) this.decidedCount++;
+    // Of an idle key that has decided the slot there is nothing to be kept.
+    if (slot > 0 && store.consensus.isFull(record)) this.#decide(record, slot, words, word);
+    else if (isNews) store.consensus.setCompact(entry, slot, 0);
     return 0;
   }
 
@@ -410,7 +438,7 @@ export class RmwAcceptor {
     const at = this.#store.consensus.wordOffset(record);
     if (slot > readU53(target, at + RECORD_SLOT)) {
       writeU53(target, at + RECORD_SLOT, slot);
-      this.decidedCount++;
+      target[at + RECORD_CHANGED_MS] = this.#nowMs | 0;
       this.#releaseAccepted(record);
       target.fill(0, at + RECORD_PROMISE, at + RECORD_REF);
     }
@@ -440,6 +468,11 @@ export class RmwAcceptor {
   }
 
   // -- records ----------------------------------------------------------------------------------------------------
+
+  /** The full record of an entry, or NO_RECORD when there is no room; NO_ENTRY: there was none for the entry. */
+  #expand(entry: number, marginBytes: number): number {
+    return entry === NO_ENTRY ? NO_RECORD : this.#store.consensus.expand(entry, marginBytes, this.#nowMs);
+  }
 
   /** Order of the promise here and the ballot in the message. */
   #comparePromise(record: number, words: Int32Array, ballotWord: number): number {

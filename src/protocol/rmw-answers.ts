@@ -91,7 +91,9 @@ export class RmwAnswers {
     const asked = flagsOf(words, word);
     const offersAccepted = hasAccepted(store, record) && (asked & FLAG_REGISTER) === 0;
     const controlBytes = offersAccepted ? PROMISE_ACCEPTED_BYTES : PROMISE_BYTES;
-    const offersValue = offersAccepted || ((asked & FLAG_VALUE) !== 0 && !store.isTombstone(entry));
+    // A compact record promises each ballot once, so it could not be asked again for the value.
+    const wantsValue = (asked & FLAG_VALUE) !== 0 || !store.consensus.isFull(record);
+    const offersValue = offersAccepted || (wantsValue && !store.isTombstone(entry));
     const envelopeBytes = offersAccepted ? source[at + RECORD_ENVELOPE_BYTES]! : store.envelopeBytes(entry);
     const withValue = offersValue && messenger.fits(session, controlBytes, envelopeBytes);
     if (!messenger.append(session, controlBytes, withValue ? envelopeBytes : 0)) return;

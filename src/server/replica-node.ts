@@ -62,6 +62,8 @@ export interface ReplicaNodeOptions {
   readonly resealsPerSecond?: number;
   /** Keep the keys in order for scans; default: true. */
   readonly scans?: boolean;
+  /** See StoreOptions. */
+  readonly recordIdleMs?: number | undefined;
   /** Trusted memory of the sealing's workers; 0 when it has none. */
   readonly workerBytes?: number;
   randomBytes(count: number): Uint8Array;
@@ -140,6 +142,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
       hostMemory: this.hostMemory,
       seed: options.randomBytes(8),
       isOrdered: options.scans ?? true,
+      recordIdleMs: options.recordIdleMs,
     });
     this.repairs = new Repairs(this.store, sealing, this.drops);
     this.#links = configuration.members.map((member) =>
@@ -226,6 +229,7 @@ export class ReplicaNode implements TransportHandler, EndpointApplication<Peer> 
     this.formation.tick(nowMs);
     this.guard.tick(nowMs);
     this.route.tick(nowMs);
+    this.store.consensus.tick(nowMs);
     if (this.formation.isActive) this.#resealer?.tick(nowMs);
     this.#settle();
     this.endpoint.flush(nowMs);

@@ -52,6 +52,8 @@ export interface StoreOptions {
   readonly seed: Uint8Array;
   /** Keep the keys in order, too, for scans: some 13 bytes a key. Default: true. */
   readonly isOrdered?: boolean;
+  /** After so long without a change what is kept of a key's read-modify-writes may become compact. Default: RECORD_IDLE_MS. */
+  readonly recordIdleMs?: number | undefined;
 }
 
 export interface StoreStats {
@@ -88,7 +90,7 @@ export class Store {
     assert(this.hostMemory.blockBytesMax <= ENVELOPE_BYTES_MASK, 'an entry holds the length of any block');
     this.index = new TrustedIndex(this.budget, options.seed);
     this.entries = this.index.entries;
-    this.consensus = new ConsensusRecords(this.budget, (entry) => this.entries.hashOf(entry));
+    this.consensus = new ConsensusRecords(this.budget, (entry) => this.entries.hashOf(entry), options.recordIdleMs);
     const { isOrdered = true } = options;
     if (isOrdered && OrderedView.trustedBytesAtStart <= this.budget.available) {
       this.view = new OrderedView(this.budget, this.entries);

@@ -1,3 +1,4 @@
+import { RECORD_IDLE_MS } from '../../src/store/consensus-records.ts';
 import { HOSTILE_KEYS } from './hostile-keys.ts';
 import { forgetParts } from './part-faults.ts';
 import type { Plan } from './plan.ts';
@@ -156,13 +157,15 @@ export class CalmChecks {
   }
 
   /** Whether an operation in calm may end so. */
-  #isFine({ kind, outcome, isCoordinated }: Attempt): boolean {
+  #isFine({ kind, outcome, isCoordinated, change }: Attempt): boolean {
     if (outcome === 'ok') return true;
+    const { memory, crashing, recordIdleMs } = this.#plan;
+    // Rings are forgotten within the time that a read-modify-write takes.
+    if (outcome === 'outcome-unknown' && change !== undefined && recordIdleMs < RECORD_IDLE_MS) return true;
     // What was found is told in one datagram.
     if (outcome === 'value-too-large' && isCoordinated && this.#hasLargeValues) return true;
     // Put by a client of the direct route, over the space that a call has.
     if (kind === 'get' && isCoordinated && outcome === 'too-large') return true;
-    const { memory, crashing } = this.#plan;
     if (memory === 'ample' || this.#hasRoomyQuorum()) return false;
     // What had no room was refused, and what was there stays; a get that must write back needs room, too. With some members
     // gone there may be no quorum that has room, and nobody to say so.

@@ -236,6 +236,36 @@ export const changeMutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'a record is made compact in which something is accepted',
+    bias: 'lost accepts',
+    failure: either(/what was accepted is forgotten/, DECIDED_TWICE, NOT_LINEARIZABLE),
+    substitutions: [
+      {
+        file: RECORDS,
+        find: 'if (readU53(words, word + RECORD_BALLOT) !== 0)\n            return false;',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'a compact record forgets its slot',
+    bias: 'contention',
+    failure: either(/slot \d+ is followed by/, DECIDED_TWICE, NOT_LINEARIZABLE),
+    substitutions: [{ file: RECORDS, find: 'CELL_FIRST] = slot | 0;', replace: 'CELL_FIRST] = 0;' }],
+  },
+  {
+    name: 'a compact record forgets its promise',
+    bias: 'contention',
+    failure: either(/a promise is forgotten/, DECIDED_TWICE, NOT_LINEARIZABLE),
+    substitutions: [{ file: RECORDS, find: 'promise === 0 ? 0 : packUp(promise + 1);', replace: '0;' }],
+  },
+  {
+    name: 'the promise of a compact record is less than what was promised',
+    bias: 'contention',
+    failure: either(/a promise is forgotten/, DECIDED_TWICE, NOT_LINEARIZABLE),
+    substitutions: [{ file: RECORDS, find: 'packUp(promise + 1);', replace: 'packUp(promise);' }],
+  },
+  {
     name: 'data key destroyed while values lie under it',
     bias: 'rotation',
     failure: /after the rotation a get of .* ends as unreadable|counts as tampered with though no host has/,

@@ -28,6 +28,8 @@ interface Proposal {
 
 /** What a replica remembers of a key's read-modify-writes. */
 interface Snapshot {
+  /** That the key is idle, and its ring forgotten. */
+  readonly isCompact: boolean;
   readonly slot: number;
   readonly promise: Ballot;
   readonly acceptedBallot: Ballot;
@@ -37,6 +39,7 @@ interface Snapshot {
 }
 
 const NOTHING: Snapshot = {
+  isCompact: false,
   slot: 0,
   promise: { number: 0, writer: '' },
   acceptedBallot: { number: 0, writer: '' },
@@ -118,6 +121,10 @@ export class ConsensusLedger {
     if (now === before) return;
     if (now.slot < before.slot) this.#report(`${where}: slot ${before.slot} is followed by ${now.slot}`);
     if (compareBallots(now.acceptedBallot, now.promise) > 0) this.#report(`${where}: more is accepted than promised`);
+    if (now.isCompact && !before.isCompact) {
+      this.#world.rule(now.promise.number > 0 ? 'record with a promise made compact' : 'record made compact');
+    }
+    if (!now.isCompact && before.isCompact) this.#world.rule('compact record expanded');
     if (now.slot > before.slot) {
       this.#world.rule('slot decided', now.slot - before.slot);
       if (now.slot > before.slot + 1) this.#world.rule('slots jumped over');
@@ -130,7 +137,7 @@ export class ConsensusLedger {
     if (compareBallots(now.acceptedBallot, before.acceptedBallot) < 0) {
       this.#report(`${where}: what was accepted is forgotten`);
     }
-    if (before.promise.number > 0 && compareBallots(now.promise, before.promise) > 0) {
+    if (before.promise.number > 0 && !now.isCompact && compareBallots(now.promise, before.promise) > 0) {
       this.#world.rule('promise overtaken by a higher ballot');
     }
     if (before.accepted !== undefined && compareBallots(now.acceptedBallot, before.acceptedBallot) > 0) {
@@ -190,6 +197,7 @@ function snapshotOf({ store }: ReplicaNode, record: number): Snapshot {
     if (slot > 0) ring.set(slot, idAt(words, word + 2));
   }
   return {
+    isCompact: !consensus.isFull(record),
     slot: readU53(words, at + RECORD_SLOT),
     promise: ballotAt(words, at + RECORD_PROMISE),
     acceptedBallot,

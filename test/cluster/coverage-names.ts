@@ -69,6 +69,9 @@ export const PROTOCOL_RULES = {
   'accepted again under a higher ballot': 'what is accepted in one slot is the same, its ballot has grown',
   'accepted instead of another': 'what is accepted in one slot is another id',
   'rings merged': 'an earlier id has come into a ring',
+  'record made compact': 'it has become compact, with nothing promised',
+  'record with a promise made compact': 'it has become compact, with a promise',
+  'compact record expanded': 'it was compact, and is full',
   // Read-modify-writes: what their coordinators did (change-observer.ts).
   'read-modify-write in three rounds': 'ended ok after one ballot, with PREPARE, ACCEPT and COMMIT',
   'read-modify-write by parts': 'ended ok after STAGE_PARTs',

@@ -2,6 +2,7 @@ import { DATAGRAM_BYTES_ETHERNET, DATAGRAM_BYTES_MIN } from '../../net/limits.ts
 import type { SecurityMode } from '../../net/mode.ts';
 import type { Route } from '../../src/client/route.ts';
 import { MEMBERS_MAX } from '../../src/protocol/messages.ts';
+import { RECORD_IDLE_MS } from '../../src/store/consensus-records.ts';
 import type { Dice } from './dice.ts';
 
 /**
@@ -81,6 +82,8 @@ export interface Plan {
   readonly changeFaults: boolean;
   /** Kinds of messages of read-modify-writes that many are lost of, or that come late, at some replicas, others each time. */
   readonly changeSchedule: 'even' | 'late commits' | 'lost accepts' | 'lagging' | 'one starved' | 'any';
+  /** What replicas keep of a key's read-modify-writes may become compact after so long without any. */
+  readonly recordIdleMs: number;
   /** How far clocks jump forwards; 0: they don't. */
   readonly clockJumpMsMax: number;
   readonly wallClockJumps: boolean;
@@ -136,12 +139,15 @@ export function drawRoutes(dice: Dice, coordinatedShare: number): Route[] {
 }
 
 /** From dice of its own, so that runs without are what they were before there were any. */
-export function drawChanges(dice: Dice): Pick<Plan, 'changeShare' | 'numberKeys' | 'changeFaults' | 'changeSchedule'> {
+export function drawChanges(
+  dice: Dice,
+): Pick<Plan, 'changeShare' | 'numberKeys' | 'changeFaults' | 'changeSchedule' | 'recordIdleMs'> {
   return {
     changeShare: dice.chance(0.5) ? dice.pick([0.2, 0.5, 0.9]) : 0,
     numberKeys: dice.pick([0, 1]),
     changeFaults: dice.chance(0.3),
     changeSchedule: dice.pick(['even', 'even', 'any']),
+    recordIdleMs: dice.pick([3, 30, RECORD_IDLE_MS, RECORD_IDLE_MS]),
   };
 }
 

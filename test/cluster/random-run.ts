@@ -87,6 +87,7 @@ class RandomRun {
       datagramBytes: plan.datagramBytes,
       memoryOf: (member) => (plan.littleMemory.includes(member) ? LITTLE_MEMORY[plan.memory] : {}),
       isCryptoSlow: (name) => plan.slowProcesses.has(name),
+      recordIdleMs: plan.recordIdleMs,
       isTraced,
     });
     this.#work = new RandomWork(this.#cluster, plan, this.#dice.split(), new Dice(seed ^ CHANGE_SEED));

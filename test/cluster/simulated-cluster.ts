@@ -44,6 +44,8 @@ export interface ClusterOptions {
   readonly trustedBytesMax?: number;
   readonly hostBytesMax?: number;
   /** What a member has of both, when that differs. */
+  /** Default: as in the product. */
+  readonly recordIdleMs?: number;
   readonly memoryOf?: (memberIndex: number) => { readonly trustedBytesMax?: number; readonly hostBytesMax?: number };
   /** Whether a process's cryptography finishes late and out of order; asked by its name at each start. */
   readonly isCryptoSlow?: (processName: string) => boolean;
@@ -293,6 +295,7 @@ export class SimulatedCluster {
       datagramBytes: this.datagramBytes,
       trustedBytesMax: memory.trustedBytesMax ?? TRUSTED_BYTES_MAX,
       hostBytesMax: memory.hostBytesMax ?? HOST_BYTES_MAX,
+      recordIdleMs: this.#options.recordIdleMs,
       randomBytes: dice.bytes,
       nowSeconds: () => process.clock.wallSeconds,
       onStateChange,

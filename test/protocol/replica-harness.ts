@@ -113,6 +113,11 @@ export class ReplicaHarness {
     return this.messenger.take();
   }
 
+  pass(ms: number): void {
+    this.nowMs += ms;
+    this.store.consensus.tick(this.nowMs);
+  }
+
   /** Lets the sealing finish what repairs have handed to it. */
   settleRepairs(): void {
     const sink = {

@@ -10,7 +10,6 @@ import {
   FLAG_TRUSTED_FULL,
   FLAG_VALUE,
   FLAG_WRITE_BACK,
-  MESSAGE_READ,
   flagsOf,
 } from '../../src/protocol/messages.ts';
 import {
@@ -26,53 +25,22 @@ import {
   MESSAGE_PROMISE,
 } from '../../src/protocol/rmw-messages.ts';
 import { seededBytes } from '../workers/random.ts';
-import { askOf, bytesOf, clientPeer, NO_STAMP, parseReadReply, sessionWith, stampOf, writeOf } from './fixtures.ts';
-import type { Message, Stamp } from './fixtures.ts';
+import { bytesOf, clientPeer, NO_STAMP, sessionWith, stampOf, writeOf } from './fixtures.ts';
 import { ReplicaHarness, WRITER } from './replica-harness.ts';
-import { acceptOf, commitOf, parseRmw, prepareOf } from './rmw-fixtures.ts';
-import type { Ballot, Id, Proposed, RmwMessage } from './rmw-fixtures.ts';
-
-const KEY = bytesOf('a key');
-const TAG = Int32Array.of(1, 2, 3, 4);
-const OTHER_TAG = Int32Array.of(1, 2, 3, 5);
-const OTHER = { writerHigh: 3, writerLow: 9 };
-const FIRST: Stamp = { ...NO_STAMP, rmw: 1 };
-
-function ballot(number: number, writer = WRITER): Ballot {
-  return { number, writer };
-}
-
-function id(sequence: number, writer = WRITER): Id {
-  return { sequence, writer };
-}
-
-function proposed(change: Partial<Proposed> = {}): Proposed {
-  return { id: id(1), stamp: FIRST, envelope: seededBytes(40, 1), tag: TAG, ...change };
-}
-
-function ask(replica: ReplicaHarness, message: Message, session = replica.session): RmwMessage {
-  const answers = replica.ask([message], session);
-  replica.store.invariants();
-  assert.equal(answers.length, 1, 'there is one answer');
-  const answer = parseRmw(answers[0]!);
-  assert.deepEqual([answer.slot, answer.generation], [1, 1]);
-  return answer;
-}
-
-function stored(replica: ReplicaHarness) {
-  return parseReadReply(replica.ask([askOf(MESSAGE_READ, FLAG_VALUE, KEY)])[0]!);
-}
-
-/** A replica that has decided slots 1 to n, one increment of the stamp each. */
-function decidedUpTo(slot: number): ReplicaHarness {
-  const replica = new ReplicaHarness();
-  for (let i = 1; i <= slot; i++) {
-    const sealed = { envelope: seededBytes(40, i), tag: TAG };
-    const ring = [{ slot: i, id: id(i) }];
-    assert.equal(ask(replica, commitOf(KEY, i, { stamp: { ...NO_STAMP, rmw: i }, ring, sealed })).flags, 0);
-  }
-  return replica;
-}
+import {
+  ask,
+  ballot,
+  decidedUpTo,
+  FIRST,
+  id,
+  KEY,
+  OTHER,
+  OTHER_TAG,
+  proposed,
+  stored,
+  TAG,
+} from './rmw-acceptor-fixture.ts';
+import { acceptOf, commitOf, prepareOf } from './rmw-fixtures.ts';
 
 test('should promise the first ballot of a key that was never written, and keep no value for it', () => {
   const replica = new ReplicaHarness();

@@ -12,6 +12,7 @@
  *     rest                                                   everything arrives until nothing is on its way
  *     pass c0 5            pass r0 5                         milliseconds pass for a client, or a replica
  *     small [152]                                            from now on datagrams hold 96 bytes of messages and value
+ *     full r1                                                r1 has no room for full records any more
  *     flip r1 key                                            a bit of the value in r1's host memory
  */
 import { DataKeyRing } from '../../src/trust/data-key-ring.ts';
@@ -58,6 +59,7 @@ import type { Peer } from '../../src/protocol/peer.ts';
 import { CONDITION_NONE, CONDITION_VALUE, RMW_INCREMENT, RMW_SET } from '../../src/protocol/rmw-request.ts';
 import type { RmwRequest } from '../../src/protocol/rmw-request.ts';
 import { MESSAGE_PREPARE } from '../../src/protocol/rmw-messages.ts';
+import { NO_RECORD } from '../../src/store/consensus-records.ts';
 import { HostMemory } from '../../src/store/host-memory.ts';
 import { TrustedBudget } from '../../src/store/trusted-budget.ts';
 import { createInlineSealing } from '../../workers/inline-sealing.ts';
@@ -165,13 +167,16 @@ export class TraceWorld {
         }
         break;
       case 'pass':
-        if (words[0]!.startsWith('r')) this.#replicaOf(words[0]!).nowMs += Number(words[1]);
+        if (words[0]!.startsWith('r')) this.#replicaOf(words[0]!).pass(Number(words[1]));
         else this.#pass(this.#clientOf(words[0]!), Number(words[1]));
         break;
       case 'small':
         for (const { messenger } of [...this.#replicas, ...this.#clients]) {
           messenger.bytesMax = Number(words[0] ?? SMALL_BYTES);
         }
+        break;
+      case 'full':
+        this.#replicaOf(words[0]!).store.consensus.expand = () => NO_RECORD;
         break;
       case 'flip':
         this.#flip(this.#replicaOf(words[0]!), words[1]!);

@@ -19,7 +19,7 @@ const SETTLE_MS = 1_000;
 
 export const memoryKeys: Proof = {
   name: 'memory-keys',
-  subject: '1 million 16-byte keys fit in 128 MiB of trusted memory',
+  subject: '1 million 16-byte keys fit in 128 MiB of trusted memory, also after a read-modify-write of each',
   timeoutMs: 15 * MINUTE_MS,
   run: proveKeys,
 };
@@ -43,6 +43,10 @@ async function proveKeys(context: ProofContext): Promise<ClaimResult[]> {
       const missing = members.map(({ index, keys }) => `replica ${index} lacks ${count(KEYS - (keys ?? 0))}`);
       context.progress(`${missing.join(', ')} keys`);
     }
+    const plainBytes = members.map(({ trustedBytes }) => trustedBytes ?? Infinity);
+    context.progress(`read-modify-writes of ${count(KEYS)} keys`);
+    await sweep.change(engine.operations);
+    members = await engine.status(STATUS_TIMEOUT_MS);
     context.progress(`gets ${count(KEYS)} keys`);
     await sweep.get(engine.operations);
     const ok =
@@ -50,15 +54,15 @@ async function proveKeys(context: ProofContext): Promise<ClaimResult[]> {
       members.every((member) => !lacks(member) && (member.trustedBytes ?? Infinity) <= TRUSTED_BYTES) &&
       members.every((member) => member.trustedBytesMax === TRUSTED_BYTES);
     const each = members.map(
-      ({ index, keys, trustedBytes }) =>
-        `replica ${index} ${count(keys ?? 0)} keys in ${mib(trustedBytes ?? Infinity)}`,
+      ({ index, keys, trustedBytes, rmw }, i) =>
+        `replica ${index} ${count(keys ?? 0)} keys in ${mib(plainBytes[i]!)}, after ${count(rmw?.keys ?? 0)} read-modify-writes in ${mib(trustedBytes ?? Infinity)}`,
     );
     return [
       {
         claim: memoryKeys.subject,
         ok,
         figures: `${each.join(', ')}; ${count(sweep.right)} of ${count(KEYS)} read back rightly, ${sweep.wrong} not; ${passes} pass${passes === 1 ? '' : 'es'}`,
-        data: { members, passes, readBack: sweep.right, wrong: sweep.wrong },
+        data: { members, plainBytes, passes, readBack: sweep.right, wrong: sweep.wrong },
       },
     ];
   } finally {
