@@ -450,6 +450,9 @@ export function biasOf(seed: number): Bias {
   return new SeededDice(seed ^ 0x5eed).pick(SHARED_BIASES);
 }
 
+/** Some round trips and the cryptography of all parts: 9 to 14 ms in calm. */
+const LARGE_IDLE_MS_MIN = 30;
+
 /** @param changeDice What is drawn of read-modify-writes. */
 export function drawBiasedPlan(dice: Dice, changeDice: Dice, bias: Bias): Plan {
   const plan: Plan = { ...drawChanges(changeDice), ...drawPlan(dice), ...BIASES[bias](dice) };
@@ -461,6 +464,8 @@ export function drawBiasedPlan(dice: Dice, changeDice: Dice, bias: Bias): Plan {
     burstShare: plan.deleteShare > 0 ? 0 : plan.burstShare,
     // A replica that has hardly any trusted memory takes no calls.
     routes: plan.memory === 'little trusted memory' ? [] : plan.routes,
+    // By parts it takes longer than 3 ms from a promise to what it is for: none would last so long.
+    recordIdleMs: plan.largeShare > 0 ? Math.max(plan.recordIdleMs, LARGE_IDLE_MS_MIN) : plan.recordIdleMs,
     // Floods leave something behind that must go.
     rests: plan.rests || plan.handshakeFlood,
   };
