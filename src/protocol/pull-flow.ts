@@ -21,8 +21,8 @@ import type { Requests } from './requests.ts';
 import type { FlowParts, Membership, Rounds } from './rounds.ts';
 
 /**
- * The PULL phase of a get, or of a read-modify-write (rmw-parts.ts): a value larger than a datagram is asked for by parts (part-pulls.ts), from the member that said
- * it has it, and put together in a block of the operation's own.
+ * The PULL phase of a get, or of a read-modify-write (rmw-parts.ts): a value larger than a datagram is asked for by parts
+ * (part-pulls.ts), from the member that said it has it, and put together in a block of the operation's own.
  *
  * When the last value came by parts, the next may, too: READ grants so many, and they follow its answer unasked. They come
  * in PHASE_READ, or in PHASE_PULL, which then goes on under the same generation. A part does not say of which value it is,
